@@ -8,7 +8,7 @@ import lit.formats
 config.name = "Heddle"
 config.test_format = lit.formats.ShTest(execute_external=False)
 config.suffixes = [".mlir", ".test"]
-config.excludes = ["CMakeLists.txt", "README.md", "Inputs", "unit", "fuzz"]
+config.excludes = ["CMakeLists.txt", "README.md", "Inputs", "unit"]
 config.test_source_root = os.path.join(config.heddle_source, "test")
 config.test_exec_root = os.path.join(config.heddle_build, "test")
 
