@@ -1,0 +1,15 @@
+// heddle-opt: runs passes on textual IR, for development and lit tests.
+#include "ir/Heddle.h"
+#include "passes/Passes.h"
+#include "mlir/InitAllDialects.h"
+#include "mlir/InitAllPasses.h"
+#include "mlir/Tools/mlir-opt/MlirOptMain.h"
+
+int main(int argc, char **argv) {
+  mlir::DialectRegistry registry;
+  mlir::registerAllDialects(registry);
+  registry.insert<mlir::heddle::HeddleDialect>();
+  mlir::registerTransformsPasses();
+  mlir::heddle::registerPasses();
+  return mlir::asMainReturnCode(mlir::MlirOptMain(argc, argv, "Heddle's pass driver\n", registry));
+}
