@@ -51,10 +51,10 @@ void decode(StorageFormat format, std::span<const uint8_t> stored, std::span<flo
 struct BlockParts {
   uint8_t code[256];      // q, zero point included; for code books the table's value plus zero
   float scale;            // d as f32 (exact from f16)
-  float minimum;          // dmin or m as f32; 0 without
-  uint16_t scaleF16, minimumF16; // the bits in the file
+  float minimum;          // M (of sub-minimum 1) as f32: dmin, or -m where the file adds its m; 0 without
+  uint16_t scaleF16, minimumF16; // the same two as f16 bits (-m is m with the sign bit flipped)
   int8_t subScale[16];    // factor of d per sub-block; 1 where super is 32
-  uint8_t subMinimum[16]; // factor of dmin per sub-block
+  uint8_t subMinimum[16]; // factor of dmin per sub-block; 1 where super is 32, 0 without a minimum
 };
 
 /// Takes one block of `format` (which has a scheme) apart.
