@@ -1,0 +1,13 @@
+// From a `heddle.kernel` to its function: picks the generator of the kernel's family.
+#pragma once
+#include "codegen/cpu/Kernel.h"
+#include "llvm/Support/Error.h"
+#include <vector>
+
+namespace heddle::cpu {
+
+/// Emits all kernels of `module`, in order, into `out` (empty) for `level`. A kernel that has no generator is an error that names it.
+llvm::Expected<std::vector<KernelFacts>> emitKernels(mlir::ModuleOp module, const CpuLevel &level, const CpuKernelContext &context,
+                                                     mlir::ModuleOp out);
+
+} // namespace heddle::cpu
