@@ -1,4 +1,5 @@
 #include "codegen/package/Program.h"
+#include "codegen/KernelOperands.h"
 #include "ir/ActivationLayout.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/StringSwitch.h"
@@ -89,7 +90,8 @@ private:
   llvm::Error addEntry(StringRef name, ArrayRef<func::FuncOp> functions);
   llvm::Error addVariant(func::FuncOp function);
   llvm::Error addLaunch(LaunchOp launch);
-  llvm::Error addOperand(Value value, int64_t rows);
+  llvm::Error addOperand(LaunchOp launch, const KernelOperand &operand);
+  llvm::Error addValue(Value value);
   heddle_io makeIo(Type type, DictionaryAttr attrs, bool output, unsigned number);
 
   ModuleOp module;
@@ -146,9 +148,26 @@ heddle_io ProgramBuilder::makeIo(Type type, DictionaryAttr attrs, bool output, u
   return io;
 }
 
-llvm::Error ProgramBuilder::addOperand(Value value, int64_t rows) {
+llvm::Error ProgramBuilder::addOperand(LaunchOp launch, const KernelOperand &operand) {
+  switch (operand.kind) {
+  case KernelOperand::Argument:
+    return addValue(launch.getInputs()[operand.index]);
+  case KernelOperand::Result:
+    return addValue(launch.getResult(operand.index));
+  case KernelOperand::PageTable:
+    operands.push_back({HEDDLE_OPERAND_PAGE_TABLE, 0, 0, 0});
+    return llvm::Error::success();
+  case KernelOperand::Work:
+    operands.push_back({HEDDLE_OPERAND_WORK, 0, 0, 0});
+    return llvm::Error::success();
+  }
+  llvm_unreachable("unknown operand kind");
+}
+
+llvm::Error ProgramBuilder::addValue(Value value) {
   Type type = value.getType();
-  // A value has the rows of the launch that makes it.
+  // A value has the rows of the launch that makes it; inputs are checked against the call's own.
+  int64_t rows = std::max(maxRows, maxWanted);
   if (auto maker = value.getDefiningOp<LaunchOp>())
     rows = maker.getRows() == "n" ? maxRows : maxWanted;
   uint64_t bytes = isa<KvCacheType>(type) ? 0 : valueBytes(type, rows);
@@ -166,7 +185,6 @@ llvm::Error ProgramBuilder::addOperand(Value value, int64_t rows) {
   }
   if (auto get = dyn_cast<GetCacheOp>(def)) {
     operands.push_back({HEDDLE_OPERAND_CACHE, cacheIndex.lookup(get.getCache()), 0, 0});
-    operands.push_back({HEDDLE_OPERAND_PAGE_TABLE, 0, 0, 0});
     return llvm::Error::success();
   }
   auto launch = dyn_cast<LaunchOp>(def);
@@ -199,13 +217,8 @@ llvm::Error ProgramBuilder::addLaunch(LaunchOp launch) {
   record.grain = info.grain;
   record.items_mul = record.items_div = 1;
   record.source = string(sourceName(launch.getLoc()));
-  auto boundOf = [&](StringRef name) -> int64_t { return name == "n" ? maxRows : maxWanted; };
-  int64_t rows = boundOf(launch.getRows());
-  for (Value input : launch.getInputs())
-    if (auto error = addOperand(input, std::max(maxRows, maxWanted)))
-      return error;
-  for (Value result : launch.getResults())
-    if (auto error = addOperand(result, rows))
+  for (const KernelOperand &operand : kernelOperands(kernel))
+    if (auto error = addOperand(launch, operand))
       return error;
   switch (kernel.getFamily()) {
   case Family::Contraction:
@@ -223,7 +236,6 @@ llvm::Error ProgramBuilder::addLaunch(LaunchOp launch) {
     record.items_dim = HEDDLE_DIM_WORK;
     auto attention = *kernel.getBody().front().getOps<AttentionOp>().begin();
     record.items_mul = attention.kvHeads();
-    operands.push_back({HEDDLE_OPERAND_WORK, 0, 0, 0});
     variants.back().work_rows = info.workRows;
     break;
   }

@@ -1,0 +1,192 @@
+#include "codegen/Compiler.h"
+#include "codegen/Pipelines.h"
+#include "codegen/cpu/Image.h"
+#include "codegen/cpu/Kernels.h"
+#include "codegen/package/ArtifactWriter.h"
+#include "codegen/package/Program.h"
+#include "codegen/package/Weights.h"
+#include "mlir/Pass/PassManager.h"
+#include "passes/Passes.h"
+#include "llvm/Support/ThreadPool.h"
+
+using namespace mlir;
+using namespace mlir::heddle;
+
+namespace heddle {
+namespace {
+
+/// A level's code: its image and what the program needs to know of it.
+struct LevelCode {
+  cpu::Image image;
+  std::vector<cpu::KernelFacts> facts;
+};
+
+llvm::Error runPasses(ModuleOp module, const CompileOptions &options) {
+  PassManager passes(module.getContext());
+  addCpuPipeline(passes, options);
+  // The reason went to the context's diagnostic handler.
+  if (failed(passes.run(module)))
+    return llvm::createStringError(llvm::inconvertibleErrorCode(), "the passes for target 'cpu' failed");
+  return llvm::Error::success();
+}
+
+cpu::CpuKernelContext kernelContext(ModuleOp module) {
+  cpu::CpuKernelContext context;
+  auto facts = module->getAttrOfType<DictionaryAttr>(kModelAttr);
+  if (auto value = facts ? facts.getAs<IntegerAttr>("max_context") : IntegerAttr())
+    context.maxContext = (value.getInt() + HEDDLE_PAGE_TOKENS - 1) / HEDDLE_PAGE_TOKENS * HEDDLE_PAGE_TOKENS;
+  for (auto function : module.getOps<func::FuncOp>())
+    for (unsigned i = 0; i < function.getNumArguments(); ++i)
+      if (auto dims = function.getArgAttrOfType<ArrayAttr>(i, kDimsAttr))
+        for (auto dim : dims.getAsRange<DimAttr>())
+          context.maxRows = std::max(context.maxRows, dim.getMax());
+  return context;
+}
+
+cpu::CompileOptions backendOptions() {
+  cpu::CompileOptions options;
+  options.expandMath = [](OpPassManager &passes) { passes.addPass(createExpandMathPass()); };
+  return options;
+}
+
+/// All kernels of `module` as IR of machine level for `level`.
+llvm::Expected<OwningOpRef<ModuleOp>> emitLevel(ModuleOp module, const cpu::CpuLevel &level, std::vector<cpu::KernelFacts> &facts) {
+  OwningOpRef<ModuleOp> kernels = ModuleOp::create(UnknownLoc::get(module.getContext()));
+  auto emitted = cpu::emitKernels(module, level, kernelContext(module), *kernels);
+  if (!emitted)
+    return emitted.takeError();
+  facts = std::move(*emitted);
+  return kernels;
+}
+
+llvm::Expected<LevelCode> compileLevel(ModuleOp module, const cpu::CpuLevel &level) {
+  LevelCode code;
+  auto kernels = emitLevel(module, level, code.facts);
+  if (!kernels)
+    return kernels.takeError();
+  auto object = cpu::compile(**kernels, level, backendOptions());
+  if (!object)
+    return object.takeError();
+  std::vector<std::string> symbols;
+  for (auto kernel : module.getOps<KernelOp>())
+    symbols.push_back(kernel.getSymName().str());
+  const cpu::CompiledObject *objects[] = {&*object};
+  auto image = cpu::linkImage(objects, symbols);
+  if (!image)
+    return image.takeError();
+  code.image = std::move(*image);
+  return code;
+}
+
+llvm::ArrayRef<uint8_t> bytesOf(llvm::StringRef text) { return {reinterpret_cast<const uint8_t *>(text.data()), text.size()}; }
+
+std::vector<const cpu::CpuLevel *> chosenLevels(const CompileOptions &options) {
+  if (!options.levels.empty())
+    return options.levels;
+  std::vector<const cpu::CpuLevel *> all;
+  for (const cpu::CpuLevel &level : cpu::cpuLevels())
+    all.push_back(&level);
+  return all;
+}
+} // namespace
+
+llvm::Error compileToArtifact(ModuleOp module, const ParameterSource &parameters, CompileOptions options, llvm::StringRef path) {
+  auto progress = [&](const llvm::Twine &stage, double done) {
+    if (options.progress)
+      options.progress(stage.str(), done);
+  };
+  progress("passes", 0);
+  if (auto error = runPasses(module, options))
+    return error;
+
+  // Levels are independent of each other: each gets a thread.
+  auto levels = chosenLevels(options);
+  std::vector<std::optional<llvm::Expected<LevelCode>>> compiled(levels.size());
+  {
+    llvm::DefaultThreadPool pool(llvm::hardware_concurrency());
+    for (size_t i = 0; i < levels.size(); ++i)
+      pool.async([&, i] { compiled[i].emplace(compileLevel(module, *levels[i])); });
+    pool.wait();
+  }
+  llvm::Error errors = llvm::Error::success();
+  std::vector<LevelCode> codes;
+  for (auto &code : compiled) {
+    if (*code)
+      codes.push_back(std::move(**code));
+    else
+      errors = llvm::joinErrors(std::move(errors), code->takeError());
+  }
+  if (errors)
+    return errors;
+  progress("code", 1);
+
+  std::vector<KernelInfo> kernels;
+  for (auto [index, kernel] : llvm::enumerate(module.getOps<KernelOp>())) {
+    KernelInfo info{kernel.getSymName().str()};
+    for (const LevelCode &code : codes) {
+      const cpu::KernelFacts &facts = code.facts[index];
+      info.scratchBytes = std::max(info.scratchBytes, facts.scratchBytes);
+      info.grain = std::max(info.grain, facts.grain);
+      info.workRows = info.workRows == 0 ? facts.workRows : std::min(info.workRows, facts.workRows);
+    }
+    kernels.push_back(info);
+  }
+  std::vector<CodeMember> members;
+  llvm::json::Array levelNames;
+  for (size_t i = 0; i < levels.size(); ++i) {
+    members.push_back({"code/" + std::string(levels[i]->name) + ".elf", levels[i]->features, codes[i].image.offsets});
+    levelNames.push_back(llvm::StringRef(levels[i]->name));
+  }
+
+  WeightPacker packer(module, parameters);
+  auto layout = packer.plan();
+  if (!layout)
+    return layout.takeError();
+  auto program = buildProgram(module, kernels, members, *layout);
+  if (!program)
+    return program.takeError();
+
+  auto writer = ArtifactWriter::create(path, options.inputPaths);
+  if (!writer)
+    return writer.takeError();
+  if (auto error = (*writer)->addMember("program.bin", bytesOf(*program)))
+    return error;
+  for (size_t i = 0; i < levels.size(); ++i)
+    if (auto error = (*writer)->addMember(members[i].member, bytesOf({codes[i].image.bytes.data(), codes[i].image.bytes.size()})))
+      return error;
+  if (!options.text.empty())
+    if (auto error = (*writer)->addMember("text.bin", bytesOf(options.text)))
+      return error;
+  auto produce = [&](ByteSink sink) {
+    return packer.write(sink, [&](uint64_t written) { progress("weights", double(written) / std::max<uint64_t>(layout->size, 1)); });
+  };
+  if (auto error = (*writer)->addMember("weights.bin", layout->size, produce))
+    return error;
+
+  llvm::json::Object manifest;
+  manifest["model"] = std::move(options.model);
+  manifest["sources"] = std::move(options.sources);
+  manifest["targets"] = llvm::json::Array{llvm::json::Object{{"name", "cpu"}, {"levels", std::move(levelNames)}}};
+  manifest["precision"] = llvm::json::Object{{"activations", options.activations}, {"row_bounds", options.rowBounds}};
+  return (*writer)->finish(std::move(manifest));
+}
+
+llvm::Expected<std::string> compileToText(ModuleOp module, const CompileOptions &options, llvm::StringRef form) {
+  if (auto error = runPasses(module, options))
+    return std::move(error);
+  std::string text;
+  llvm::raw_string_ostream out(text);
+  if (form == "mlir") {
+    module.print(out, OpPrintingFlags().enableDebugInfo(true, true));
+    return text;
+  }
+  auto levels = chosenLevels(options);
+  const cpu::CpuLevel &level = *levels.back();
+  std::vector<cpu::KernelFacts> facts;
+  auto kernels = emitLevel(module, level, facts);
+  if (!kernels)
+    return kernels.takeError();
+  return cpu::compileToText(**kernels, level, form == "llvm" ? cpu::TextForm::Llvm : cpu::TextForm::Assembly, backendOptions());
+}
+
+} // namespace heddle

@@ -1,0 +1,91 @@
+#include "codegen/cpu/ContractionKernel.h"
+#include "codegen/KernelOperands.h"
+#include "codegen/cpu/Contraction.h"
+#include "heddle/program.h"
+
+using namespace mlir;
+using namespace mlir::heddle;
+
+namespace heddle::cpu {
+namespace {
+
+llvm::Error unsupported(KernelOp kernel, const llvm::Twine &why) {
+  return llvm::createStringError(llvm::inconvertibleErrorCode(), "kernel '" + llvm::Twine(kernel.getSymName()) + "': " + why);
+}
+
+/// Emits the ops after the products on vectors; `linears[i]`'s accumulator is `accumulators[i]`.
+Value emitEpilogue(KernelOp kernel, ArrayRef<LinearOp> linears, const DenseMap<Value, unsigned> &others, EpilogueContext &context,
+                   ValueRange accumulators) {
+  Block &body = kernel.getBody().front();
+  IRMapping values;
+  // An argument is loaded where it is first used, which keeps live ranges short in the tile.
+  auto read = [&](Value value) -> Value {
+    if (Value known = values.lookupOrNull(value))
+      return known;
+    auto shape = cast<RankedTensorType>(value.getType()).getShape();
+    Value loaded = context.loadF32(context.operands[others.lookup(value)], shape.size() == 1 ? 0 : shape.back());
+    values.map(value, loaded);
+    return loaded;
+  };
+  for (auto [linear, accumulator] : llvm::zip(linears, accumulators)) {
+    Value result = accumulator;
+    if (Value bias = LinearOp(linear).getBias())
+      result = context.e.addF(result, read(bias));
+    values.map(LinearOp(linear).getResult(), result);
+  }
+  for (Operation &op : body.without_terminator()) {
+    auto elementwise = dyn_cast<ElementwiseOpInterface>(op);
+    if (!elementwise)
+      continue;
+    SmallVector<Value> operands;
+    for (Value operand : op.getOperands())
+      operands.push_back(read(operand));
+    values.map(op.getResult(0), elementwise.emitElementwise(context.e, context.e.getLoc(), operands));
+  }
+  return read(body.getTerminator()->getOperand(0));
+}
+} // namespace
+
+llvm::Expected<KernelFacts> emitContractionKernel(KernelOp kernel, const CpuLevel &level, const CpuKernelContext &context, ModuleOp out) {
+  Block &body = kernel.getBody().front();
+  SmallVector<LinearOp> linears(body.getOps<LinearOp>());
+  if (linears.empty() || body.getTerminator()->getNumOperands() != 1)
+    return unsupported(kernel, "expected at least one 'heddle.linear' and one yielded value");
+  for (Operation &op : body.without_terminator())
+    if (!isa<LinearOp, ElementwiseOpInterface>(op))
+      return unsupported(kernel, "expected elementwise ops after its products, but found '" + op.getName().getStringRef() + "'");
+
+  auto shape = shapeOf(linears[0].getWeight().getType());
+  ContractionSpec spec;
+  spec.symbol = kernel.getSymName().str();
+  spec.rows = shape[0];
+  spec.columns = shape[1];
+  for (LinearOp linear : linears)
+    spec.weights.push_back(storageFormat(cast<StoredType>(linear.getWeight().getType()).getEncoding()));
+  if (auto stored = dyn_cast<StoredType>(linears[0].getInput().getType()))
+    spec.planes = stored.getEncoding().getFormat() == Format::ACT_I8 ? 1 : 2;
+  llvm::StringRef rows = launchRows(kernel);
+  if (rows.empty())
+    return unsupported(kernel, "expected all of its launches to run over one dimension");
+  spec.rowDimension = rows == "n" ? HEDDLE_DIM_ROWS : HEDDLE_DIM_WANTED;
+  spec.maxRows = context.maxRows;
+
+  DenseMap<Value, unsigned> others; // argument -> number among the epilogue's operands
+  size_t fixed = 2 + linears.size(); // result, input, weights
+  auto operands = kernelOperands(kernel);
+  for (const KernelOperand &operand : llvm::drop_begin(operands, fixed))
+    others[body.getArgument(operand.index)] = others.size();
+  spec.epilogueOperands = others.size();
+  bool plain = linears.size() == 1 && !linears[0].getBias() && body.getTerminator()->getOperand(0) == linears[0].getResult();
+  if (!plain)
+    spec.epilogue = [&](EpilogueContext &epilogue, ValueRange accumulators) {
+      return emitEpilogue(kernel, linears, others, epilogue, accumulators);
+    };
+  if (std::string why = checkContraction(spec); !why.empty())
+    return unsupported(kernel, why);
+  buildContraction(out, level, spec);
+  ContractionLaunch launch = contractionLaunch(spec);
+  return KernelFacts{launch.scratchBytes, 0, launch.grain};
+}
+
+} // namespace heddle::cpu
