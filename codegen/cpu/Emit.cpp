@@ -212,53 +212,56 @@ Value Emitter::dimension(const KernelArguments &arguments, int id) {
 }
 
 Value Emitter::dot(Value acc, ArrayRef<Quad> quads, int codeBits) {
-  if (!level.vnni)
-    return dotAvx2(acc, quads, codeBits);
-  StringRef name = lanes == 16 ? "llvm.x86.avx512.vpdpbusd.512" : "llvm.x86.avx512.vpdpbusd.256";
+  DotSum sum(*this, codeBits, acc);
   for (const Quad &quad : quads)
-    acc = intrinsic(name, vecI32(), {acc, quad.codes, quad.activations});
-  return acc;
+    sum.add(quad);
+  return sum.total();
 }
 
-// vpmaddubsw adds two products u8 * s8 in a saturating s16. A pair is at most 2 * c * 128 in size for codes up to c:
-// 7,936 for 5 bits (c = 31), so pairs can be added in s16 before vpmaddwd widens them: 8 pairs of 4-bit codes make
-// 30,720, 4 of 5-bit ones 31,744, 2 of 6-bit ones 32,256, 16 of 2-bit ones 12,288; all below 32,768. A pair of 8-bit
-// codes can be 65,280, so those go as two nibbles of at most 15, the high one times 16 in vpmaddwd.
-Value Emitter::dotAvx2(Value acc, ArrayRef<Quad> quads, int codeBits) {
-  Type pairs = vec(i16(), lanes * 2), bytes = vec(i8(), lanes * 4);
-  auto pairSums = [&](Value codes, Value activations) {
-    return intrinsic("llvm.x86.avx2.pmadd.ub.sw", pairs, {bitcast(codes, bytes), bitcast(activations, bytes)});
-  };
-  auto widen = [&](Value sums, int factor) {
-    return intrinsic("llvm.x86.avx2.pmadd.wd", vecI32(), {sums, constantInt(pairs, factor)});
+// Without vpdpbusd: vpmaddubsw adds two products u8 * s8 in a saturating s16. A pair is at most 2 * c * 128 in size for
+// codes up to c: 3,840 for 4 bits (c = 15), so pairs can be added in s16 before vpmaddwd widens them. 8 pairs of 4-bit
+// codes make 30,720, 4 of 5-bit ones 31,744, 2 of 6-bit ones 32,256, 8 of 2-bit ones 6,144: all below 32,768. A pair of
+// 8-bit codes can be 65,280, so those go as two nibbles, the high one times 16 in vpmaddwd.
+void DotSum::add(const Emitter::Quad &quad) {
+  if (e->level.vnni) {
+    StringRef name = e->lanes == 16 ? "llvm.x86.avx512.vpdpbusd.512" : "llvm.x86.avx512.vpdpbusd.256";
+    sum = e->intrinsic(name, e->vecI32(), {sum ? sum : e->vecConstI32(0), quad.codes, quad.activations});
+    return;
+  }
+  Type bytes = e->vec(e->i8(), e->lanes * 4);
+  auto accumulate = [&](Value &into, Value codes) {
+    Value next = e->intrinsic("llvm.x86.avx2.pmadd.ub.sw", e->vec(e->i16(), e->lanes * 2),
+                              {e->bitcast(codes, bytes), e->bitcast(quad.activations, bytes)});
+    into = into ? e->add(into, next) : next;
   };
   if (codeBits == 8) {
-    while (!quads.empty()) {
-      size_t count = std::min<size_t>(quads.size(), 8);
-      Value low, high;
-      for (const Quad &quad : quads.take_front(count)) {
-        Value lowSums = pairSums(bitAnd(quad.codes, 0x0f0f0f0f), quad.activations);
-        Value highSums = pairSums(bitAnd(shiftRightU(quad.codes, 4), 0x0f0f0f0f), quad.activations);
-        low = low ? add(low, lowSums) : lowSums;
-        high = high ? add(high, highSums) : highSums;
-      }
-      acc = add(add(acc, widen(low, 1)), widen(high, 16));
-      quads = quads.drop_front(count);
-    }
-    return acc;
+    accumulate(pairs, e->bitAnd(quad.codes, 0x0f0f0f0f));
+    accumulate(highPairs, e->bitAnd(e->shiftRightU(quad.codes, 4), 0x0f0f0f0f));
+  } else {
+    accumulate(pairs, quad.codes);
   }
-  size_t limit = codeBits <= 4 ? 8 : codeBits == 5 ? 4 : 2;
-  while (!quads.empty()) {
-    size_t count = std::min(quads.size(), limit);
-    Value sums;
-    for (const Quad &quad : quads.take_front(count)) {
-      Value next = pairSums(quad.codes, quad.activations);
-      sums = sums ? add(sums, next) : next;
-    }
-    acc = add(acc, widen(sums, 1));
-    quads = quads.drop_front(count);
-  }
-  return acc;
+  int limit = codeBits == 5 ? 4 : codeBits == 6 ? 2 : 8;
+  if (++pending == limit)
+    flush();
+}
+
+void DotSum::flush() {
+  auto widen = [&](Value &sums, int factor) {
+    if (!sums)
+      return;
+    Value wide = e->intrinsic("llvm.x86.avx2.pmadd.wd", e->vecI32(),
+                              {sums, e->constantInt(e->vec(e->i16(), e->lanes * 2), factor)});
+    sum = sum ? e->add(sum, wide) : wide;
+    sums = {};
+  };
+  widen(pairs, 1);
+  widen(highPairs, 16);
+  pending = 0;
+}
+
+Value DotSum::total() {
+  flush();
+  return sum ? sum : e->vecConstI32(0);
 }
 
 } // namespace heddle::cpu

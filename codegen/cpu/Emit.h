@@ -142,8 +142,24 @@ public:
   Value dot(Value acc, llvm::ArrayRef<Quad> quads, int codeBits);
 
 private:
-  Value dotAvx2(Value acc, llvm::ArrayRef<Quad> quads, int codeBits);
   mlir::ModuleOp module;
+};
+
+/// An integer dot product that grows quad by quad, so that a tile can interleave many of them.
+class DotSum {
+public:
+  /// Starts at `start`, or at zero when it is null.
+  DotSum(Emitter &e, int codeBits, Value start = {}) : e(&e), codeBits(codeBits), sum(start) {}
+  void add(const Emitter::Quad &quad);
+  Value total();
+
+private:
+  void flush();
+  Emitter *e;
+  int codeBits;
+  Value sum;                 // i32
+  Value pairs, highPairs;    // s16 sums of products, without vpdpbusd
+  int pending = 0;
 };
 
 } // namespace heddle::cpu

@@ -1,0 +1,616 @@
+#include "codegen/cpu/Contraction.h"
+#include "codegen/cpu/ContractionWeights.h"
+#include "heddle/program.h"
+#include "ir/ActivationLayout.h"
+
+namespace heddle::cpu {
+
+static constexpr int64_t kGroup = PackedLayout::kRows;
+
+Value EpilogueContext::loadF32(Value base, int64_t rowStride) {
+  Value element = rowStride == 0 ? column : e.add(e.mul(row, rowStride), column);
+  Value address = e.at(base, e.mul(element, 4));
+  return mask ? e.loadMasked(e.vecF32(), address, mask, e.vecConst(0)) : e.load(e.vecF32(), address, 4);
+}
+
+std::string checkContraction(const ContractionSpec &spec) {
+  if (spec.rows <= 0 || spec.columns <= 0 || spec.maxRows <= 0)
+    return "expected positive sizes";
+  if (spec.weights.empty() || spec.weights.size() > 2)
+    return "expected one or two weight matrices, but found " + std::to_string(spec.weights.size());
+  if (spec.weights.size() == 2 && !spec.epilogue)
+    return "expected an epilogue that joins two weight matrices";
+  for (StorageFormat format : spec.weights) {
+    const FormatInfo &info = formatInfo(format);
+    if (info.scheme.has_value() != (spec.planes != 0))
+      return "expected " + std::string(spec.planes ? "a block format with quantized" : "a dense format with f32") +
+             " activations, but found '" + std::string(info.name) + "'";
+    if (info.scheme && spec.columns % info.scheme->super != 0)
+      return "expected rows of whole blocks of " + std::to_string(info.scheme->super) + " for '" +
+             std::string(info.name) + "', but found " + std::to_string(spec.columns) + " columns";
+  }
+  return "";
+}
+
+namespace {
+
+/// Sizes of tiles. Wide in columns, few in rows: each broadcast activation serves all vectors of a tile.
+struct Tiling {
+  int panelRows;              // rows of a tile over an expanded panel
+  int vectors;                // vectors of a panel tile or a dense tile, all weight matrices together
+  int panelFrom;              // rows from which expanding a panel pays
+  std::vector<int> unpackRows; // rows of register-unpacking tiles, descending to 1
+  std::vector<int> denseRows;
+};
+
+Tiling tilingFor(const CpuLevel &level, const ContractionSpec &spec) {
+  if (level.lanes == 16)
+    return {3, 4, 16, {4, 2, 1}, {6, 4, 2, 1}};
+  return {level.vnni ? 3 : 2, 2, 8, {2, 1}, {6, 4, 2, 1}};
+}
+
+/// What the integer or minimum part needs to know of a row's activations, made once per call in scratch.
+enum class Correction {
+  None,
+  Start, // i32 per sub-block: -z * sum of q, where the dot product starts
+  Sum,   // f32 per sub-block: d * sum of q
+};
+
+struct Product {
+  StorageFormat format;
+  PackedLayout layout;     // of block formats
+  int64_t groupBytes;
+  Correction correction = Correction::None;
+  int64_t correctionOffset = 0; // in a row's scratch; for Sum over 16 in the activation row itself
+  bool inActivation = false;    // the activation row has what is needed
+};
+
+/// Sizes that code and scratch planning share.
+struct Plan {
+  Tiling tiling;
+  std::vector<Product> products;
+  int64_t correctionStride = 0; // bytes per input row
+  int vectorsPerProduct;
+  int64_t unitColumns;          // output columns of a panel or dense tile
+  std::vector<int64_t> panelCodes, panelScales, panelMinimums; // scratch offsets per product
+  int64_t scratchBytes = 0;
+
+  Plan(const CpuLevel &level, const ContractionSpec &spec) : tiling(tilingFor(level, spec)) {
+    vectorsPerProduct = std::max<int>(1, tiling.vectors / int(spec.weights.size()));
+    unitColumns = int64_t(vectorsPerProduct) * level.lanes;
+    for (StorageFormat format : spec.weights)
+      addProduct(spec, format);
+    if (spec.planes == 0)
+      return;
+    auto align = [](int64_t bytes) { return (bytes + 63) / 64 * 64; };
+    correctionStride = align(correctionStride);
+    scratchBytes = correctionStride * spec.maxRows;
+    auto take = [&](int64_t bytes) {
+      int64_t offset = scratchBytes;
+      scratchBytes += align(bytes);
+      return offset;
+    };
+    if (spec.maxRows < tiling.panelFrom)
+      return;
+    for (const Product &product : products) {
+      panelCodes.push_back(take(unitColumns * spec.columns));
+      panelScales.push_back(take(unitColumns * spec.columns / product.layout.scheme.sub * 4));
+      panelMinimums.push_back(product.layout.scheme.hasMin ? take(unitColumns * spec.columns / product.layout.scheme.sub * 4) : 0);
+    }
+  }
+
+private:
+  void addProduct(const ContractionSpec &spec, StorageFormat format) {
+    Product product{format, {}, int64_t(packedGroupBytes(format, spec.columns))};
+    if (const auto &scheme = formatInfo(format).scheme) {
+      product.layout.scheme = *scheme;
+      if (scheme->hasMin && scheme->sub == 16) {
+        product.correction = Correction::Sum;
+        product.inActivation = true;
+        product.correctionOffset = ActivationLayout{spec.columns, spec.planes}.sum();
+      } else if (scheme->hasMin || scheme->zero != 0) {
+        product.correction = scheme->hasMin ? Correction::Sum : Correction::Start;
+        const Product *same = nullptr;
+        for (const Product &other : products)
+          if (other.correction == product.correction && !other.inActivation &&
+              other.layout.scheme.sub == scheme->sub && other.layout.scheme.zero == scheme->zero)
+            same = &other;
+        product.correctionOffset = same ? same->correctionOffset : correctionStride;
+        if (!same)
+          correctionStride += spec.columns / scheme->sub * 4;
+      }
+    }
+    products.push_back(product);
+  }
+};
+
+class Generator {
+public:
+  Generator(Emitter &e, const ContractionSpec &spec)
+      : e(e), spec(spec), plan(e.level, spec), activation{spec.columns, spec.planes} {}
+
+  void emit(const KernelArguments &arguments);
+
+private:
+  struct Row {
+    Value index;   // of the input
+    Value input;   // address
+    Value corrections;
+    Value valid;   // i1; null when always
+  };
+  /// Weights of a chunk: how to get its vectors.
+  struct ChunkSource {
+    llvm::function_ref<Value(int quad, int vector)> codes;
+    llvm::function_ref<Value(int sub, int vector)> scale, negativeMinimum;
+  };
+  /// A vector of output columns: its row group and half.
+  struct Place {
+    Value group;
+    Half half;
+  };
+
+  void emitQuantized();
+  void emitDense();
+  void prepareCorrections();
+  void prepareCorrection(const Product &product);
+  void panelUnit(Value unit);
+  void expandPanel(size_t product, Value unit);
+  void panelTile(Value unit, Value firstRow);
+  void unpackTile(Value group, Value firstRow, int rows);
+  Values unpackProduct(size_t product, llvm::ArrayRef<Row> rows, llvm::ArrayRef<Place> places);
+  void accumulate(const Product &product, llvm::ArrayRef<Row> rows, Value k, int elements, int vectors,
+                  const ChunkSource &source, Values &sums);
+  void denseTile(llvm::ArrayRef<Place> places, Value firstRow, int rows);
+  void storeTile(llvm::ArrayRef<Row> rows, llvm::ArrayRef<Place> places, llvm::ArrayRef<Values> sums);
+
+  Row rowAt(Value index);
+  /// A unit is the columns of one panel or dense tile, named by its first row group (or half a group).
+  Place placeInUnit(Value unit, int vector);
+  /// Covers [0, m) with tiles of the given row counts, largest first.
+  void coverRows(llvm::ArrayRef<int> counts, llvm::function_ref<void(Value first, int count)> tile);
+  void forUnits(llvm::function_ref<void(Value unit)> body, llvm::function_ref<void(Value group)> rest);
+
+  Emitter &e;
+  const ContractionSpec &spec;
+  const Plan plan;
+  const ActivationLayout activation;
+  Value output, input, scratch, begin, end, m;
+  Values weights, epilogueOperands;
+};
+
+void Generator::emit(const KernelArguments &arguments) {
+  output = e.operand(arguments, 0);
+  input = e.operand(arguments, 1);
+  int next = 2;
+  for (size_t p = 0; p < spec.weights.size(); ++p)
+    weights.push_back(e.operand(arguments, next++));
+  for (int i = 0; i < spec.epilogueOperands; ++i)
+    epilogueOperands.push_back(e.operand(arguments, next++));
+  scratch = arguments.scratch;
+  begin = arguments.begin;
+  end = arguments.end;
+  m = e.dimension(arguments, spec.rowDimension);
+  if (spec.planes == 0)
+    emitDense();
+  else
+    emitQuantized();
+}
+
+Generator::Row Generator::rowAt(Value index) {
+  if (spec.planes == 0) {
+    int64_t stride = spec.inputStride ? spec.inputStride : spec.columns;
+    return {index, e.at(input, e.mul(index, stride * 4)), {}, {}};
+  }
+  return {index, e.at(input, e.mul(index, activation.stride())),
+          e.at(scratch, e.mul(index, plan.correctionStride)), {}};
+}
+
+Generator::Place Generator::placeInUnit(Value unit, int vector) {
+  const int perGroup = kGroup / e.lanes;
+  if (plan.unitColumns < kGroup) // with 8 lanes and two matrices: half a group
+    return {e.shiftRightU(unit, 1), {0, e.bitAnd(unit, 1)}};
+  return {e.add(unit, vector / perGroup), {vector % perGroup, {}}};
+}
+
+void Generator::coverRows(llvm::ArrayRef<int> counts, llvm::function_ref<void(Value, int)> tile) {
+  Value first = e.cI64(0);
+  for (int count : counts) {
+    Value last = e.add(first, e.mul(e.divU(e.sub(m, first), count), count));
+    e.forRange(first, last, e.cI64(count), [&](Value row) { tile(row, count); });
+    first = last;
+  }
+}
+
+void Generator::forUnits(llvm::function_ref<void(Value)> body, llvm::function_ref<void(Value)> rest) {
+  if (plan.unitColumns < kGroup) {
+    e.forRange(e.mul(begin, 2), e.mul(end, 2), e.cI64(1), body);
+    return;
+  }
+  const int64_t groups = plan.unitColumns / kGroup;
+  Value count = e.divU(e.sub(end, begin), groups);
+  Value first = e.add(begin, e.mul(count, groups));
+  e.forRange(begin, first, e.cI64(groups), body);
+  e.forRange(first, end, e.cI64(1), rest);
+}
+
+// Quantized activations ---------------------------------------------------------------------------------------------
+
+void Generator::prepareCorrections() {
+  llvm::SmallVector<int64_t> done;
+  for (const Product &product : plan.products) {
+    if (product.correction == Correction::None || product.inActivation ||
+        llvm::is_contained(done, product.correctionOffset))
+      continue;
+    done.push_back(product.correctionOffset);
+    prepareCorrection(product);
+  }
+}
+
+void Generator::prepareCorrection(const Product &product) {
+  const BlockScheme &scheme = product.layout.scheme;
+  const int64_t count = spec.columns / scheme.sub;
+  // The sums are per 16 elements; two make those of a sub-block of 32.
+  auto convert = [&](Value row, Value from, Value to, Value block, int width) {
+    auto element = [&](Type type) -> Type { return width == 1 ? type : Type(e.vec(type, width)); };
+    Value sum;
+    if (scheme.sub == 16) {
+      sum = e.load(element(e.i32()), e.at(from, e.mul(block, 4)), 4);
+    } else {
+      Value pair = e.load(element(e.i64()), e.at(from, e.mul(block, 8)), 4);
+      sum = e.add(e.truncate(pair, e.i32()), e.truncate(e.shiftRightU(pair, 32), e.i32()));
+    }
+    Value result = sum;
+    if (product.correction == Correction::Start) {
+      result = e.mul(sum, -scheme.zero);
+    } else {
+      Value scale = e.load(element(e.f32()), e.at(e.at(row, activation.scale()), e.mul(block, 4)), 4);
+      result = e.mulF(scale, e.toF32(sum));
+    }
+    e.store(result, e.at(to, e.mul(block, 4)), 4);
+  };
+  const int64_t whole = count / 8 * 8;
+  e.forRange(e.cI64(0), m, e.cI64(1), [&](Value index) {
+    Row row = rowAt(index);
+    Value from = e.at(row.input, activation.isum()), to = e.at(row.corrections, product.correctionOffset);
+    if (whole)
+      e.forRange(0, whole, 8, [&](Value block) { convert(row.input, from, to, block, 8); });
+    if (whole != count)
+      e.forRange(whole, count, 1, [&](Value block) { convert(row.input, from, to, block, 1); });
+  });
+}
+
+void Generator::accumulate(const Product &product, llvm::ArrayRef<Row> rows, Value k, int elements, int vectors,
+                           const ChunkSource &source, Values &sums) {
+  const BlockScheme &scheme = product.layout.scheme;
+  const int bits = product.layout.codeBits(), quadsPerSub = scheme.sub / 4;
+  const bool twoPlanes = spec.planes == 2;
+  // A lone tile needs a second chain of dot products to hide their latency; more planes, rows or vectors are chains.
+  const bool twoChains = !twoPlanes && rows.size() * vectors == 1 && quadsPerSub == 8 && e.level.vnni;
+
+  Value scaleOffset = e.shiftRightU(k, 3);                             // k / 32 * 4
+  Value subOffset = scheme.sub == 32 ? scaleOffset : e.shiftRightU(k, 2); // k / sub * 4
+  llvm::SmallVector<Value> codes, high, low, scales, corrections;
+  for (const Row &row : rows) {
+    high.push_back(e.at(row.input, k));
+    if (twoPlanes)
+      low.push_back(e.at(row.input, k, activation.low()));
+    scales.push_back(e.at(row.input, scaleOffset, activation.scale()));
+    Value base = product.inActivation ? row.input : row.corrections;
+    if (product.correction != Correction::None)
+      corrections.push_back(e.at(base, subOffset, product.correctionOffset));
+  }
+  for (int sub = 0; sub < elements / scheme.sub; ++sub) {
+    // The plane that counts once starts at the correction; the high plane of two, or the second chain, at zero.
+    llvm::SmallVector<DotSum> first, second;
+    for (size_t r = 0; r < rows.size(); ++r) {
+      Value start;
+      if (product.correction == Correction::Start)
+        start = e.loadSplat(e.vecI32(), e.at(corrections[r], sub * 4));
+      for (int v = 0; v < vectors; ++v) {
+        first.emplace_back(e, bits, start);
+        second.emplace_back(e, bits);
+      }
+    }
+    for (int q = 0; q < quadsPerSub; ++q) {
+      const int quad = sub * quadsPerSub + q;
+      codes.clear();
+      for (int v = 0; v < vectors; ++v)
+        codes.push_back(source.codes(quad, v));
+      for (size_t r = 0; r < rows.size(); ++r) {
+        Value x = e.loadSplat(e.vecI32(), e.at(twoPlanes ? low[r] : high[r], quad * 4));
+        Value xHigh = twoPlanes ? e.loadSplat(e.vecI32(), e.at(high[r], quad * 4)) : Value();
+        for (int v = 0; v < vectors; ++v) {
+          const size_t cell = r * vectors + v;
+          (twoChains && q % 2 ? second : first)[cell].add({codes[v], x});
+          if (twoPlanes)
+            second[cell].add({codes[v], xHigh});
+        }
+      }
+    }
+    llvm::SmallVector<Value> weightScales, minimums;
+    for (int v = 0; v < vectors; ++v) {
+      weightScales.push_back(source.scale(sub, v));
+      if (scheme.hasMin)
+        minimums.push_back(source.negativeMinimum(sub, v));
+    }
+    for (size_t r = 0; r < rows.size(); ++r) {
+      Value scale = e.loadSplat(e.vecF32(), e.at(scales[r], sub * scheme.sub / 32 * 4));
+      Value sumX;
+      if (scheme.hasMin)
+        sumX = e.loadSplat(e.vecF32(), e.at(corrections[r], sub * 4));
+      for (int v = 0; v < vectors; ++v) {
+        const size_t cell = r * vectors + v;
+        Value dot = first[cell].total();
+        if (twoPlanes)
+          dot = e.add(e.shiftLeft(second[cell].total(), 8), dot);
+        else if (twoChains)
+          dot = e.add(dot, second[cell].total());
+        sums[cell] = e.fma(e.toF32(dot), e.mulF(weightScales[v], scale), sums[cell]);
+        if (scheme.hasMin)
+          sums[cell] = e.fma(minimums[v], sumX, sums[cell]);
+      }
+    }
+  }
+}
+
+void Generator::expandPanel(size_t index, Value unit) {
+  const Product &product = plan.products[index];
+  const PackedLayout &layout = product.layout;
+  const BlockScheme &scheme = layout.scheme;
+  const int vectors = plan.vectorsPerProduct, chunk = layout.chunk();
+  const int64_t vectorBytes = e.lanes * 4;
+  for (int v = 0; v < vectors; ++v) {
+    Place place = placeInUnit(unit, v);
+    Value group = e.at(weights[index], e.mul(place.group, product.groupBytes));
+    e.forRange(0, spec.columns / scheme.super, 1, [&](Value super) {
+      Value block = e.at(group, e.mul(super, layout.bytes()));
+      Value superScale = superFactor(e, block, layout.scale(), place.half);
+      Value superMinimum = scheme.hasMin ? superFactor(e, block, layout.minimum(), place.half) : Value();
+      auto expandChunk = [&](Value number) {
+        PackedChunk packed(e, layout, block, number, place.half);
+        Value k = e.mul(super, scheme.super);
+        if (number)
+          k = e.add(k, e.mul(number, chunk));
+        Value codes = e.at(scratch, e.mul(k, vectors * vectorBytes / 4), plan.panelCodes[index] + v * vectorBytes);
+        for (int quad = 0; quad < chunk / 4; ++quad)
+          e.store(packed.codes(quad), e.at(codes, quad * vectors * vectorBytes), 32);
+        Value subOffset = e.mul(e.divU(k, scheme.sub), vectors * vectorBytes);
+        for (int sub = 0; sub < chunk / scheme.sub; ++sub) {
+          const int64_t offset = (sub * vectors + v) * vectorBytes;
+          e.store(packed.scale(sub, superScale), e.at(scratch, subOffset, plan.panelScales[index] + offset), 32);
+          if (scheme.hasMin)
+            e.store(packed.negativeMinimum(sub, superMinimum),
+                    e.at(scratch, subOffset, plan.panelMinimums[index] + offset), 32);
+        }
+      };
+      if (scheme.super == chunk)
+        expandChunk({});
+      else
+        e.forRange(0, scheme.super / chunk, 1, expandChunk);
+    });
+  }
+}
+
+void Generator::panelTile(Value unit, Value firstRow) {
+  const int vectors = plan.vectorsPerProduct, rowCount = plan.tiling.panelRows;
+  const int64_t vectorBytes = e.lanes * 4;
+  llvm::SmallVector<Row> rows;
+  for (int i = 0; i < rowCount; ++i) { // rows past the end repeat the last one and are not stored
+    Value index = e.add(firstRow, i);
+    Row row = rowAt(i ? e.minS(index, e.sub(m, e.cI64(1))) : index);
+    row.valid = i ? e.lessThan(index, m) : Value();
+    rows.push_back(row);
+  }
+  const size_t cells = rows.size() * vectors, products = plan.products.size();
+  Values zero(cells * products, e.vecConst(0));
+  Values all = e.forRange(e.cI64(0), e.cI64(spec.columns), e.cI64(32), zero, [&](Value k, ValueRange carried) {
+    Values next;
+    for (size_t p = 0; p < products; ++p) {
+      const Product &product = plan.products[p];
+      Value codes = e.at(scratch, e.mul(k, vectors * vectorBytes / 4), plan.panelCodes[p]);
+      Value subOffset = e.mul(k, vectors * vectorBytes / product.layout.scheme.sub);
+      auto part = [&](int64_t base, int index, int v) {
+        return e.load(e.vecF32(), e.at(scratch, subOffset, base + (index * vectors + v) * vectorBytes), 32);
+      };
+      auto loadCodes = [&](int quad, int v) {
+        return e.load(e.vecI32(), e.at(codes, (quad * vectors + v) * vectorBytes), 32);
+      };
+      auto loadScale = [&](int sub, int v) { return part(plan.panelScales[p], sub, v); };
+      auto loadMinimum = [&](int sub, int v) { return part(plan.panelMinimums[p], sub, v); };
+      Values sums(carried.slice(p * cells, cells));
+      accumulate(product, rows, k, 32, vectors, {loadCodes, loadScale, loadMinimum}, sums);
+      next.append(sums);
+    }
+    return next;
+  });
+  llvm::SmallVector<Place> places;
+  for (int v = 0; v < vectors; ++v)
+    places.push_back(placeInUnit(unit, v));
+  llvm::SmallVector<Values> sums;
+  for (size_t p = 0; p < products; ++p)
+    sums.push_back(Values(llvm::ArrayRef(all).slice(p * cells, cells)));
+  storeTile(rows, places, sums);
+}
+
+Values Generator::unpackProduct(size_t index, llvm::ArrayRef<Row> rows, llvm::ArrayRef<Place> places) {
+  const Product &product = plan.products[index];
+  const PackedLayout &layout = product.layout;
+  const BlockScheme &scheme = layout.scheme;
+  const int vectors = places.size(), chunk = layout.chunk();
+  Value group = e.at(weights[index], e.mul(places[0].group, product.groupBytes));
+  Values zero(rows.size() * vectors, e.vecConst(0));
+  return e.forRange(
+      e.cI64(0), e.cI64(spec.columns / scheme.super), e.cI64(1), zero, [&](Value super, ValueRange carried) {
+        Value block = e.at(group, e.mul(super, layout.bytes()));
+        llvm::SmallVector<Value> superScales, superMinimums;
+        for (const Place &place : places) {
+          superScales.push_back(superFactor(e, block, layout.scale(), place.half));
+          if (scheme.hasMin)
+            superMinimums.push_back(superFactor(e, block, layout.minimum(), place.half));
+        }
+        auto addChunk = [&](Value number, ValueRange carried) {
+          llvm::SmallVector<PackedChunk> packed;
+          for (const Place &place : places)
+            packed.emplace_back(e, layout, block, number, place.half);
+          Value k = e.mul(super, scheme.super);
+          if (number)
+            k = e.add(k, e.mul(number, chunk));
+          Values sums(carried);
+          accumulate(product, rows, k, chunk, vectors,
+                     {[&](int quad, int v) { return packed[v].codes(quad); },
+                      [&](int sub, int v) { return packed[v].scale(sub, superScales[v]); },
+                      [&](int sub, int v) { return packed[v].negativeMinimum(sub, superMinimums[v]); }},
+                     sums);
+          return sums;
+        };
+        if (scheme.super == chunk)
+          return addChunk({}, carried);
+        return e.forRange(e.cI64(0), e.cI64(scheme.super / chunk), e.cI64(1), carried, addChunk);
+      });
+}
+
+void Generator::unpackTile(Value group, Value firstRow, int rowCount) {
+  llvm::SmallVector<Row> rows;
+  for (int i = 0; i < rowCount; ++i)
+    rows.push_back(rowAt(e.add(firstRow, i)));
+  llvm::SmallVector<Place> places;
+  for (int half = 0; half < kGroup / e.lanes; ++half)
+    places.push_back({group, {half, {}}});
+  llvm::SmallVector<Values> sums;
+  for (size_t p = 0; p < plan.products.size(); ++p)
+    sums.push_back(unpackProduct(p, rows, places));
+  storeTile(rows, places, sums);
+}
+
+void Generator::emitQuantized() {
+  prepareCorrections();
+  auto unpackGroup = [&](Value group) {
+    coverRows(plan.tiling.unpackRows, [&](Value row, int count) { unpackTile(group, row, count); });
+  };
+  if (spec.maxRows < plan.tiling.panelFrom) {
+    e.forRange(begin, end, e.cI64(1), unpackGroup);
+    return;
+  }
+  auto panels = [&](Value unit) {
+    for (size_t p = 0; p < plan.products.size(); ++p)
+      expandPanel(p, unit);
+    e.forRange(e.cI64(0), m, e.cI64(plan.tiling.panelRows), [&](Value row) { panelTile(unit, row); });
+  };
+  e.ifThenElse(
+      e.lessThan(m, e.cI64(plan.tiling.panelFrom)), [&] { e.forRange(begin, end, e.cI64(1), unpackGroup); },
+      [&] { forUnits(panels, unpackGroup); });
+}
+
+// Dense weights -----------------------------------------------------------------------------------------------------
+
+void Generator::denseTile(llvm::ArrayRef<Place> places, Value firstRow, int rowCount) {
+  llvm::SmallVector<Row> rows;
+  for (int i = 0; i < rowCount; ++i)
+    rows.push_back(rowAt(e.add(firstRow, i)));
+  // Vectors of all matrices side by side: they share the broadcast of an input element.
+  llvm::SmallVector<Value> bases;
+  llvm::SmallVector<int64_t> elementBytes;
+  for (size_t p = 0; p < plan.products.size(); ++p)
+    for (const Place &place : places) {
+      const int64_t bytes = formatInfo(plan.products[p].format).blockBytes;
+      Value group = e.at(weights[p], e.mul(place.group, plan.products[p].groupBytes));
+      bases.push_back(place.half.offset(e, group, bytes * e.lanes));
+      elementBytes.push_back(bytes);
+    }
+  const int unroll = spec.columns % 4 == 0 ? 4 : 1;
+  const size_t vectors = bases.size();
+  Values zero(rows.size() * vectors, e.vecConst(0));
+  Values all = e.forRange(e.cI64(0), e.cI64(spec.columns), e.cI64(unroll), zero, [&](Value k, ValueRange carried) {
+    Values sums(carried);
+    for (int step = 0; step < unroll; ++step) {
+      llvm::SmallVector<Value> w;
+      for (size_t v = 0; v < vectors; ++v) {
+        const int64_t stride = elementBytes[v] * kGroup;
+        w.push_back(loadDense(e, plan.products[v / places.size()].format,
+                              e.at(bases[v], e.mul(k, stride), step * stride)));
+      }
+      for (size_t r = 0; r < rows.size(); ++r) {
+        Value x = e.loadSplat(e.vecF32(), e.at(rows[r].input, e.mul(k, 4), step * 4));
+        for (size_t v = 0; v < vectors; ++v)
+          sums[r * vectors + v] = e.fma(x, w[v], sums[r * vectors + v]);
+      }
+    }
+    return sums;
+  });
+  llvm::SmallVector<Values> sums(plan.products.size());
+  for (size_t r = 0; r < rows.size(); ++r)
+    for (size_t v = 0; v < vectors; ++v)
+      sums[v / places.size()].push_back(all[r * vectors + v]);
+  storeTile(rows, places, sums);
+}
+
+void Generator::emitDense() {
+  auto tiles = [&](llvm::ArrayRef<Place> places) {
+    coverRows(plan.tiling.denseRows, [&](Value row, int count) { denseTile(places, row, count); });
+  };
+  forUnits(
+      [&](Value unit) {
+        llvm::SmallVector<Place> places;
+        for (int v = 0; v < plan.vectorsPerProduct; ++v)
+          places.push_back(placeInUnit(unit, v));
+        tiles(places);
+      },
+      [&](Value group) {
+        llvm::SmallVector<Place> places;
+        for (int half = 0; half < kGroup / e.lanes; ++half)
+          places.push_back({group, {half, {}}});
+        tiles(places);
+      });
+}
+
+// Output ------------------------------------------------------------------------------------------------------------
+
+void Generator::storeTile(llvm::ArrayRef<Row> rows, llvm::ArrayRef<Place> places, llvm::ArrayRef<Values> sums) {
+  const int64_t stride = spec.outputStride ? spec.outputStride : spec.rows;
+  for (size_t r = 0; r < rows.size(); ++r) {
+    auto storeRow = [&] {
+      for (size_t v = 0; v < places.size(); ++v) {
+        const Half &half = places[v].half;
+        Value column = e.mul(places[v].group, kGroup);
+        column = half.index ? e.add(column, e.mul(half.index, e.lanes)) : e.add(column, half.known * e.lanes);
+        Value mask;
+        if (spec.rows % kGroup != 0)
+          mask = e.firstLanes(e.sub(e.cI64(spec.rows), column), e.lanes);
+        EpilogueContext context{e, rows[r].index, column, epilogueOperands, mask};
+        Values accumulators;
+        for (const Values &product : sums)
+          accumulators.push_back(product[r * places.size() + v]);
+        Value result = spec.epilogue ? spec.epilogue(context, accumulators) : accumulators[0];
+        Value address = e.at(output, e.mul(e.add(e.mul(rows[r].index, stride), column), 4));
+        if (mask)
+          e.storeMasked(result, address, mask);
+        else
+          e.store(result, address, 4);
+      }
+    };
+    if (rows[r].valid)
+      e.ifThen(rows[r].valid, storeRow);
+    else
+      storeRow();
+  }
+}
+
+} // namespace
+
+ContractionLaunch contractionLaunch(const ContractionSpec &spec) {
+  ContractionLaunch launch{(spec.rows + kGroup - 1) / kGroup, 1, 0};
+  for (const CpuLevel &level : cpuLevels()) {
+    Plan plan(level, spec);
+    launch.grain = std::max<uint32_t>(launch.grain, plan.unitColumns / kGroup);
+    launch.scratchBytes = std::max<uint64_t>(launch.scratchBytes, plan.scratchBytes);
+  }
+  return launch;
+}
+
+void buildContraction(mlir::ModuleOp module, const CpuLevel &level, const ContractionSpec &spec) {
+  assert(checkContraction(spec).empty() && "spec not checked");
+  Emitter e(module, level);
+  e.kernel(spec.symbol, [&](const KernelArguments &arguments) { Generator(e, spec).emit(arguments); });
+}
+
+} // namespace heddle::cpu
