@@ -190,8 +190,7 @@ uint64_t storedBytes(StorageFormat format, uint64_t elements) {
 }
 
 void splitBlock(StorageFormat format, std::span<const uint8_t> block, BlockParts &parts) {
-  const FormatInfo &info = formatInfo(format);
-  assert(info.scheme && block.size() == static_cast<size_t>(info.blockBytes));
+  assert(formatInfo(format).scheme && block.size() == static_cast<size_t>(formatInfo(format).blockBytes));
   const uint8_t *bytes = block.data();
   parts.minimum = 0;
   parts.minimumF16 = 0;
