@@ -32,7 +32,7 @@ static llvm::Error writeFile(llvm::StringRef path, llvm::ArrayRef<char> bytes) {
   return llvm::Error::success();
 }
 
-/// Runs lld in this process. It keeps global state, so one link at a time.
+/// Runs lld in this process. It keeps global state, so one link at a time; it also resets all cl::opts.
 static llvm::Error runLinker(llvm::ArrayRef<std::string> arguments) {
   static std::mutex mutex;
   std::lock_guard<std::mutex> lock(mutex);
