@@ -1,10 +1,12 @@
 // From a model file to model-level IR: the one entrance of all frontends.
 #pragma once
 #include "frontends/common/ModelFiles.h"
+#include "frontends/common/TextMetadata.h"
 #include "ir/Heddle.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/OwningOpRef.h"
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,6 +34,7 @@ struct ImportedModel {
   mlir::OwningOpRef<mlir::ModuleOp> module;
   std::shared_ptr<ModelFiles> files; // what `file N at OFFSET` of parameters refers to
   ModelFacts facts;
+  std::optional<TokenizerMetadata> tokenizer; // views of `files`; nothing for models without text
 };
 
 /// Reads the model at `path` and writes its graph. An error is an InputError, whose exit code takeFailure() gives; one that

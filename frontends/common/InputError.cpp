@@ -27,15 +27,15 @@ llvm::Error inputOutputError(const llvm::Twine &message, int code) {
 }
 
 Failure takeFailure(llvm::Error error) {
-  Failure failure{70, {}};
+  Failure failure{0, {}};
+  // Of several errors the first decides the code; all are in the message, one a line.
+  auto add = [&](int exitCode, const std::string &message) {
+    failure.exitCode = failure.exitCode ? failure.exitCode : exitCode;
+    failure.message += (failure.message.empty() ? "" : "\n") + message;
+  };
   llvm::handleAllErrors(
-      std::move(error),
-      [&](const InputError &input) {
-        llvm::raw_string_ostream stream(failure.message);
-        input.log(stream);
-        failure.exitCode = input.exitCode();
-      },
-      [&](const llvm::ErrorInfoBase &other) { failure.message = other.message(); });
+      std::move(error), [&](const InputError &input) { add(input.exitCode(), input.message()); },
+      [&](const llvm::ErrorInfoBase &other) { add(70, other.message()); });
   return failure;
 }
 

@@ -12,15 +12,15 @@ class InputError : public llvm::ErrorInfo<InputError> {
 public:
   static char ID;
 
-  InputError(InputFault fault, std::string message) : fault(fault), message(std::move(message)) {}
+  InputError(InputFault fault, std::string text) : fault(fault), text(std::move(text)) {}
 
   int exitCode() const { return static_cast<int>(fault); }
-  void log(llvm::raw_ostream &os) const override { os << message; }
+  void log(llvm::raw_ostream &os) const override { os << text; }
   std::error_code convertToErrorCode() const override;
 
 private:
   InputFault fault;
-  std::string message;
+  std::string text;
 };
 
 llvm::Error invalidInput(const llvm::Twine &message);
@@ -29,7 +29,7 @@ llvm::Error overLimit(const llvm::Twine &message);
 /// Appends the system's text for `code` (an errno value).
 llvm::Error inputOutputError(const llvm::Twine &message, int code);
 
-/// The message and exit code of `error`, which is consumed; 70 (internal) for errors of another class.
+/// The message and exit code of `error`, which is consumed; 70 (internal) for errors of another class, 0 for success.
 struct Failure {
   int exitCode;
   std::string message;

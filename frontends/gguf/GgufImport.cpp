@@ -2,6 +2,7 @@
 
 #include "frontends/common/InputError.h"
 #include "frontends/gguf/GgufConfig.h"
+#include "frontends/gguf/GgufText.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringSet.h"
 #include "llvm/Support/Path.h"
@@ -120,6 +121,10 @@ llvm::Expected<ImportedModel> importGguf(mlir::MLIRContext &context, std::shared
                      model.facts.architecture);
   if (!parameters)
     return parameters.takeError();
+  llvm::Expected<std::optional<TokenizerMetadata>> tokenizer = readTokenizer(*file);
+  if (!tokenizer)
+    return tokenizer.takeError();
+  model.tokenizer = std::move(*tokenizer);
   model.facts.entry = decoder ? "step" : "encode";
   model.facts.vocabulary = decoder ? decoder->vocabulary : encoder->vocabulary;
   model.facts.contextLength = decoder ? decoder->contextLength : encoder->contextLength;
