@@ -1,0 +1,365 @@
+#include "core/Model.h"
+#include "core/Sha256.h"
+#include <inttypes.h>
+#include <stdlib.h>
+
+using namespace heddle::runtime;
+
+static heddle_status failDigest(const Member &member, heddle_error *error) {
+  return fail(error, HEDDLE_INVALID_FILE, "artifact: member '%s' does not have the SHA-256 that the manifest lists",
+              member.name);
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// What drivers may ask of the model
+
+static heddle_status findMember(const heddle_model &model, const char *name, const Member *&out,
+                                heddle_error *error) {
+  out = name ? model.archive.find(name) : nullptr;
+  if (!out)
+    return fail(error, HEDDLE_INVALID_ARGUMENT, "the artifact has no member '%s'", name ? name : "NULL");
+  return HEDDLE_OK;
+}
+
+static heddle_status writeMemberInfo(const Member &member, heddle_member_info *out, heddle_error *error) {
+  heddle_member_info info = {sizeof(info), member.name, member.size, {}};
+  memcpy(info.digest, member.digest, sizeof(info.digest));
+  return writeStruct(out, info, "out_info", error);
+}
+
+static void *hostAllocate(void *context, size_t size, size_t alignment) {
+  return static_cast<heddle_model *>(context)->memory.allocate(size, alignment);
+}
+static void hostRelease(void *context, void *memory, size_t size) {
+  static_cast<heddle_model *>(context)->memory.release(memory, size);
+}
+static heddle_status hostFindMember(void *context, const char *name, heddle_member_info *out, heddle_error *error) {
+  return heddle_model_find_member(static_cast<heddle_model *>(context), name, out, error);
+}
+static heddle_status hostReadMember(void *context, const char *name, uint64_t offset, void *buffer, size_t size,
+                                    heddle_error *error) {
+  const heddle_model &model = *static_cast<heddle_model *>(context);
+  const Member *member;
+  HEDDLE_TRY(findMember(model, name, member, error));
+  if (!inRange(offset, size, member->size))
+    return fail(error, HEDDLE_INVALID_ARGUMENT, "a read past the end of member '%s'", name);
+  return model.source.read(member->offset + offset, buffer, size, error);
+}
+static void hostLog(void *context, heddle_log_level level, const char *message) {
+  const heddle_model &model = *static_cast<heddle_model *>(context);
+  if (model.log)
+    model.log(model.logContext, level, message);
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// Open
+
+static heddle_status checkOptions(const heddle_model_options &options, heddle_error *error) {
+  if (options.trust < HEDDLE_TRUST_EMBEDDER_VOUCHES || options.trust > HEDDLE_TRUST_INSPECT_ONLY)
+    return fail(error, HEDDLE_INVALID_ARGUMENT,
+                "expected options->trust to be a HEDDLE_TRUST_* value, but found %d; there is no default, because an "
+                "artifact is a program",
+                static_cast<int>(options.trust));
+  if (options.trust == HEDDLE_TRUST_DIGEST && !options.trust_digest)
+    return fail(error, HEDDLE_INVALID_ARGUMENT, "expected options->trust_digest, but found NULL");
+  if (options.trust == HEDDLE_TRUST_CALLBACK && !options.trust_callback)
+    return fail(error, HEDDLE_INVALID_ARGUMENT, "expected options->trust_callback, but found NULL");
+  if (options.weights > HEDDLE_WEIGHTS_MAP)
+    return fail(error, HEDDLE_INVALID_ARGUMENT, "unknown options->weights %d", static_cast<int>(options.weights));
+  uint32_t known = HEDDLE_OPEN_PERF_MAP | HEDDLE_OPEN_GDB | HEDDLE_OPEN_SKIP_WEIGHT_HASH;
+  if (options.flags & ~known)
+    return fail(error, HEDDLE_INVALID_ARGUMENT, "unknown bits 0x%x in options->flags", options.flags & ~known);
+  uint32_t features = HEDDLE_CPU_X86_64_V3 | HEDDLE_CPU_AVX_VNNI | HEDDLE_CPU_X86_64_V4 | HEDDLE_CPU_AVX512_VNNI |
+                      HEDDLE_CPU_AVX512_BF16;
+  if (options.cpu_features & ~features)
+    return fail(error, HEDDLE_INVALID_ARGUMENT, "unknown bits 0x%x in options->cpu_features",
+                options.cpu_features & ~features);
+  return HEDDLE_OK;
+}
+
+static heddle_status readAllocator(const heddle_allocator *given, heddle_allocator &out, heddle_error *error) {
+  out = {};
+  if (!given)
+    return HEDDLE_OK;
+  HEDDLE_TRY(readStruct(out, given, "options->allocator", error));
+  if (!out.allocate || !out.release)
+    return fail(error, HEDDLE_INVALID_ARGUMENT, "expected options->allocator to have allocate and release");
+  return HEDDLE_OK;
+}
+
+static heddle_status decideTrust(const heddle_model &model, const heddle_model_options &options,
+                                 heddle_error *error) {
+  const Archive &archive = model.archive;
+  const uint8_t *digest = archive.members[archive.count - 1].digest;
+  if (options.trust == HEDDLE_TRUST_DIGEST && memcmp(digest, options.trust_digest, 32) != 0)
+    return fail(error, HEDDLE_NOT_TRUSTED, "artifact: the manifest's SHA-256 is not the trusted one");
+  if (options.trust == HEDDLE_TRUST_CALLBACK &&
+      !options.trust_callback(options.trust_context, digest, archive.manifest(), archive.manifestSize()))
+    return fail(error, HEDDLE_NOT_TRUSTED, "artifact: not trusted; an artifact is a program, and nothing vouches for "
+                                           "this one");
+  return HEDDLE_OK;
+}
+
+static heddle_status loadProgram(heddle_model &model, heddle_error *error) {
+  const Member *member = model.archive.find("program.bin");
+  if (!member)
+    return fail(error, HEDDLE_INVALID_FILE, "artifact: expected a member 'program.bin'");
+  model.programBytes = model.memory.allocate(member->size, 64);
+  if (!model.programBytes)
+    return failAllocation(model.memory, member->size, "program.bin", error);
+  model.programSize = member->size;
+  HEDDLE_TRY(heddle_model_read_member(&model, member->name, model.programBytes, member->size, error));
+  HEDDLE_TRY(parseProgram(model.programBytes, member->size, model.program, error));
+  for (uint64_t i = 0; i < model.program.header->codes.count; ++i)
+    if (!model.archive.find(model.string(model.program.codes[i].member)))
+      return fail(error, HEDDLE_INVALID_FILE, "artifact: the code '%s' that program.bin names is missing",
+                  model.string(model.program.codes[i].member));
+  uint64_t weights = model.program.header->weights_size;
+  const Member *stored = model.archive.find("weights.bin");
+  if ((stored ? stored->size : 0) != alignUp(weights, HEDDLE_ZIP_SIZE_MULTIPLE))
+    return fail(error, HEDDLE_INVALID_FILE,
+                "artifact: expected 'weights.bin' to hold %" PRIu64 " bytes rounded up to %u, but found %" PRIu64,
+                weights, HEDDLE_ZIP_SIZE_MULTIPLE, stored ? stored->size : 0);
+  return HEDDLE_OK;
+}
+
+/// Reads the weights into device memory, hashing each piece while it is in the cache.
+static heddle_status copyWeights(heddle_model &model, const Member &member, bool check, heddle_error *error) {
+  constexpr uint64_t piece = 256 << 10;
+  HEDDLE_TRY(model.driver->allocate(model.device, member.size, &model.weights, error));
+  void *staging = nullptr;
+  if (!model.weights.host && !(staging = model.memory.allocate(piece, 64)))
+    return failAllocation(model.memory, piece, "reading the weights", error);
+  Sha256 hash;
+  heddle_status status = HEDDLE_OK;
+  for (uint64_t at = 0; at < member.size && !status; at += piece) {
+    uint64_t size = smaller(piece, member.size - at);
+    void *to = staging ? staging : static_cast<char *>(model.weights.host) + at;
+    status = model.source.read(member.offset + at, to, size, error);
+    if (check && !status)
+      hash.update(to, size);
+    heddle_buffer from = {staging, 0, size};
+    if (staging && !status)
+      status = model.driver->copy(model.device, &model.weights, at, &from, 0, size, error);
+  }
+  model.memory.release(staging, piece);
+  uint8_t digest[32];
+  hash.finish(digest);
+  if (check && !status && memcmp(digest, member.digest, 32) != 0)
+    status = failDigest(member, error);
+  return status;
+}
+
+static heddle_status loadWeights(heddle_model &model, const heddle_model_options &options, heddle_error *error) {
+  const Member *member = model.archive.find("weights.bin");
+  if (!member)
+    return HEDDLE_OK;
+  if (options.weights != HEDDLE_WEIGHTS_MAP)
+    return copyWeights(model, *member, !(options.flags & HEDDLE_OPEN_SKIP_WEIGHT_HASH), error);
+  if (!model.unified)
+    return fail(error, HEDDLE_UNSUPPORTED, "device '%s' cannot use mapped weights; copy them instead",
+                model.driver->name);
+  HEDDLE_TRY(model.source.map(member->offset, member->size, &model.mappedWeights, error));
+  void *host = const_cast<void *>(model.mappedWeights);
+  model.weights = {host, reinterpret_cast<uintptr_t>(host), member->size};
+  return HEDDLE_OK;
+}
+
+static heddle_status openDevice(heddle_model &model, const heddle_model_options &options, heddle_error *error) {
+  model.driver = options.driver ? options.driver : heddle_driver_cpu();
+  if (model.driver->struct_size < sizeof(heddle_driver) || model.driver->version != HEDDLE_DRIVER_VERSION)
+    return fail(error, HEDDLE_UNSUPPORTED, "the driver has version %u, but this library uses version %u",
+                model.driver->version, HEDDLE_DRIVER_VERSION);
+  model.host = {sizeof(heddle_host), &model,         hostAllocate, hostRelease,         hostFindMember,
+                hostReadMember,      hostLog,        options.cpu_features ? options.cpu_features : UINT32_MAX,
+                options.flags};
+  HEDDLE_TRY(model.driver->open(&model.host, &model.device, error));
+  heddle_capabilities capabilities = {};
+  capabilities.struct_size = sizeof(capabilities);
+  HEDDLE_TRY(model.driver->capabilities(model.device, &capabilities, error));
+  model.unified = capabilities.unified;
+  HEDDLE_TRY(model.driver->load(model.device, &model.program, &model.module, error));
+  return loadWeights(model, options, error);
+}
+
+static heddle_status openModel(heddle_model &model, const heddle_source &source, const heddle_model_options &options,
+                               heddle_error *error) {
+  HEDDLE_TRY(model.source.open(source, error));
+  HEDDLE_TRY(model.archive.open(model.source, model.memory, error));
+  HEDDLE_TRY(loadProgram(model, error));
+  if (options.trust != HEDDLE_TRUST_INSPECT_ONLY) {
+    HEDDLE_TRY(decideTrust(model, options, error));
+    HEDDLE_TRY(openDevice(model, options, error));
+  }
+  model.openBytes = model.memory.used();
+  return HEDDLE_OK;
+}
+
+static void destroyModel(heddle_model *model) {
+  if (model->mappedWeights)
+    model->source.unmap(model->mappedWeights, model->weights.size);
+  else if (model->weights.size)
+    model->driver->release(model->device, &model->weights);
+  if (model->module)
+    model->driver->unload(model->module);
+  if (model->device)
+    model->driver->close(model->device);
+  model->memory.release(model->programBytes, model->programSize);
+  model->archive.close();
+  model->source.close();
+  Memory memory = model->memory; // outlives the block that it frees
+  memory.release(model, sizeof(heddle_model));
+}
+
+namespace heddle::runtime {
+
+heddle_status findEntry(const heddle_model &model, const char *name, uint32_t &out, heddle_error *error) {
+  out = 0;
+  if (!name)
+    return HEDDLE_OK; // a valid program has one at least
+  for (; out < model.program.header->entries.count; ++out)
+    if (strcmp(model.string(model.program.entries[out].name), name) == 0)
+      return HEDDLE_OK;
+  return fail(error, HEDDLE_INVALID_ARGUMENT, "the model has no entry '%s'; its first one is '%s'", name,
+              model.string(model.program.entries[0].name));
+}
+
+} // namespace heddle::runtime
+
+extern "C" {
+
+heddle_status heddle_model_open(const heddle_source *source, const heddle_model_options *options,
+                                heddle_model **out_model, heddle_error *error) {
+  if (!out_model)
+    return fail(error, HEDDLE_INVALID_ARGUMENT, "expected 'out_model', but found NULL");
+  *out_model = nullptr;
+  heddle_source from;
+  heddle_model_options with;
+  heddle_allocator allocator;
+  HEDDLE_TRY(readStruct(from, source, "source", error));
+  HEDDLE_TRY(readStruct(with, options, "options", error));
+  HEDDLE_TRY(checkOptions(with, error));
+  HEDDLE_TRY(readAllocator(with.allocator, allocator, error));
+
+  Memory memory;
+  memory.setUp(allocator, with.max_memory);
+  void *block = memory.allocate(sizeof(heddle_model), alignof(max_align_t));
+  if (!block)
+    return failAllocation(memory, sizeof(heddle_model), "opening a model", error);
+  memset(block, 0, sizeof(heddle_model));
+  heddle_model *model = static_cast<heddle_model *>(block);
+  model->memory = memory;
+  model->source = Source();
+  model->log = with.log;
+  model->logContext = with.log_context;
+  if (heddle_status status = openModel(*model, from, with, error)) {
+    destroyModel(model);
+    return status;
+  }
+  *out_model = model;
+  return HEDDLE_OK;
+}
+
+heddle_status heddle_model_close(heddle_model *model, heddle_error *error) {
+  if (!model)
+    return HEDDLE_OK;
+  if (uint32_t living = __atomic_load_n(&model->sessions, __ATOMIC_ACQUIRE))
+    return fail(error, HEDDLE_BUSY, "the model cannot be closed while %u of its sessions live", living);
+  destroyModel(model);
+  return HEDDLE_OK;
+}
+
+heddle_status heddle_model_get_info(const heddle_model *model, heddle_model_info *out_info, heddle_error *error) {
+  const heddle_program_header &header = *model->program.header;
+  heddle_model_info info = {};
+  memcpy(info.digest, model->archive.members[model->archive.count - 1].digest, 32);
+  info.entry_count = header.entries.count;
+  info.member_count = model->archive.count;
+  info.max_rows = header.max_rows;
+  info.max_wanted = header.max_wanted;
+  info.max_context = header.max_context;
+  info.max_sequences = header.max_slots;
+  info.vocabulary = header.vocabulary;
+  info.model_bytes = model->openBytes;
+  if (model->module) {
+    uint32_t code = model->driver->code(model->module);
+    if (code < header.codes.count) {
+      info.code_features = model->program.codes[code].features;
+      info.code_member = model->string(model->program.codes[code].member);
+    }
+  }
+  return writeStruct(out_info, info, "out_info", error);
+}
+
+heddle_status heddle_model_member(const heddle_model *model, uint32_t index, heddle_member_info *out_info,
+                                  heddle_error *error) {
+  if (index >= model->archive.count)
+    return fail(error, HEDDLE_INVALID_ARGUMENT, "the artifact has %u members, so none has number %u",
+                model->archive.count, index);
+  return writeMemberInfo(model->archive.members[index], out_info, error);
+}
+
+heddle_status heddle_model_find_member(const heddle_model *model, const char *name, heddle_member_info *out_info,
+                                       heddle_error *error) {
+  const Member *member;
+  HEDDLE_TRY(findMember(*model, name, member, error));
+  return writeMemberInfo(*member, out_info, error);
+}
+
+heddle_status heddle_model_read_member(const heddle_model *model, const char *name, void *buffer, uint64_t size,
+                                       heddle_error *error) {
+  const Member *member;
+  HEDDLE_TRY(findMember(*model, name, member, error));
+  if (!buffer || size != member->size)
+    return fail(error, HEDDLE_INVALID_ARGUMENT, "expected a buffer of %" PRIu64 " bytes for member '%s'", member->size,
+                member->name);
+  HEDDLE_TRY(model->source.read(member->offset, buffer, size, error));
+  uint8_t digest[32];
+  sha256(buffer, size, digest);
+  return memcmp(digest, member->digest, 32) == 0 ? HEDDLE_OK : failDigest(*member, error);
+}
+
+heddle_status heddle_model_entry_at(const heddle_model *model, uint32_t index, heddle_entry_info *out_info,
+                                    heddle_error *error) {
+  if (index >= model->program.header->entries.count)
+    return fail(error, HEDDLE_INVALID_ARGUMENT, "the model has %" PRIu64 " entries, so none has number %u",
+                model->program.header->entries.count, index);
+  const heddle_entry &entry = model->program.entries[index];
+  uint32_t inputs = inputCount(model->program, entry);
+  heddle_entry_info info = {sizeof(info), model->string(entry.name), static_cast<heddle_entry_kind>(entry.kind),
+                            inputs, entry.io_count - inputs};
+  return writeStruct(out_info, info, "out_info", error);
+}
+
+heddle_status heddle_model_entry(const heddle_model *model, const char *name, heddle_entry_info *out_info,
+                                 heddle_error *error) {
+  uint32_t index;
+  HEDDLE_TRY(findEntry(*model, name, index, error));
+  return heddle_model_entry_at(model, index, out_info, error);
+}
+
+heddle_status heddle_model_entry_io(const heddle_model *model, const char *entry, uint32_t io,
+                                    heddle_io_info *out_info, heddle_error *error) {
+  uint32_t index;
+  HEDDLE_TRY(findEntry(*model, entry, index, error));
+  const heddle_entry &found = model->program.entries[index];
+  if (io >= found.io_count)
+    return fail(error, HEDDLE_INVALID_ARGUMENT, "entry '%s' has %u inputs and outputs, so none has number %u",
+                model->string(found.name), found.io_count, io);
+  const heddle_io &record = model->program.ios[found.first_io + io];
+  const heddle_program_header &header = *model->program.header;
+  heddle_io_info info = {};
+  info.name = model->string(record.name);
+  info.dtype = static_cast<heddle_dtype>(record.dtype);
+  info.is_output = record.is_output;
+  info.rank = record.rank;
+  for (uint32_t i = 0; i < record.rank; ++i) {
+    int64_t size = record.dim[i];
+    info.dimension[i] = size >= 0                                  ? heddle_dimension{size, size, 1}
+                        : record.dim_id[i] == HEDDLE_DIM_WANTED
+                            ? heddle_dimension{found.kind == HEDDLE_ENTRY_STEP ? 0 : 1, header.max_wanted, 1}
+                            : heddle_dimension{1, header.max_rows, 1};
+  }
+  return writeStruct(out_info, info, "out_info", error);
+}
+}

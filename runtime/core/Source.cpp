@@ -1,0 +1,96 @@
+#include "core/Source.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace heddle::runtime {
+
+heddle_status Source::open(const heddle_source &source, heddle_error *error) {
+  const char *name = "artifact";
+  switch (source.kind) {
+  case HEDDLE_SOURCE_MEMORY:
+    if (!source.memory)
+      return fail(error, HEDDLE_INVALID_ARGUMENT, "expected source->memory, but found NULL");
+    memory = static_cast<const uint8_t *>(source.memory);
+    bytes = source.memory_size;
+    return HEDDLE_OK;
+  case HEDDLE_SOURCE_PATH:
+    if (!source.path)
+      return fail(error, HEDDLE_INVALID_ARGUMENT, "expected source->path, but found NULL");
+    name = source.path;
+    // O_NONBLOCK: opening a FIFO must not hang; it has no effect on the regular files that are let through below.
+    descriptor = ::open(source.path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    break;
+  case HEDDLE_SOURCE_DESCRIPTOR:
+    descriptor = fcntl(source.descriptor, F_DUPFD_CLOEXEC, 0);
+    break;
+  default:
+    return fail(error, HEDDLE_INVALID_ARGUMENT, "unknown source->kind %d", static_cast<int>(source.kind));
+  }
+  if (descriptor < 0)
+    return fail(error, HEDDLE_IO_ERROR, "cannot open '%s': %s", name, strerror(errno));
+  struct stat status;
+  if (fstat(descriptor, &status) != 0)
+    return fail(error, HEDDLE_IO_ERROR, "cannot read '%s': %s", name, strerror(errno));
+  if (!S_ISREG(status.st_mode))
+    return fail(error, HEDDLE_IO_ERROR, "expected '%s' to be a regular file", name);
+  bytes = status.st_size;
+  return HEDDLE_OK;
+}
+
+void Source::close() {
+  if (descriptor >= 0)
+    ::close(descriptor);
+  descriptor = -1;
+}
+
+heddle_status Source::read(uint64_t offset, void *buffer, uint64_t size, heddle_error *error) const {
+  if (!inRange(offset, size, bytes))
+    return fail(error, HEDDLE_INVALID_FILE,
+                "artifact: bytes %" PRIu64 " to %" PRIu64 " are past the end of the file (%" PRIu64 ")", offset,
+                offset + size, bytes);
+  if (memory) {
+    memcpy(buffer, memory + offset, size);
+    return HEDDLE_OK;
+  }
+  char *at = static_cast<char *>(buffer);
+  while (size) {
+    ssize_t got = pread(descriptor, at, smaller<uint64_t>(size, 1u << 30), offset);
+    if (got < 0 && errno == EINTR)
+      continue;
+    if (got <= 0)
+      return fail(error, HEDDLE_IO_ERROR, "cannot read the artifact at byte %" PRIu64 ": %s", offset,
+                  got < 0 ? strerror(errno) : "the file was cut while it was open");
+    at += got;
+    offset += got;
+    size -= got;
+  }
+  return HEDDLE_OK;
+}
+
+heddle_status Source::map(uint64_t offset, uint64_t size, const void **out, heddle_error *error) const {
+  if (!inRange(offset, size, bytes))
+    return fail(error, HEDDLE_INVALID_FILE, "artifact: a member lies past the end of the file");
+  if (memory) {
+    if (reinterpret_cast<uintptr_t>(memory + offset) % 64)
+      return fail(error, HEDDLE_INVALID_ARGUMENT,
+                  "expected source->memory to be 64-byte aligned to use its weights in place; copy them instead");
+    *out = memory + offset;
+    return HEDDLE_OK;
+  }
+  void *mapped = mmap(nullptr, size, PROT_READ, MAP_SHARED, descriptor, offset);
+  if (mapped == MAP_FAILED)
+    return fail(error, HEDDLE_IO_ERROR, "cannot map the artifact's weights: %s", strerror(errno));
+  *out = mapped;
+  return HEDDLE_OK;
+}
+
+void Source::unmap(const void *mapped, uint64_t size) const {
+  if (!memory && mapped)
+    munmap(const_cast<void *>(mapped), size);
+}
+
+} // namespace heddle::runtime

@@ -1,0 +1,325 @@
+// The driver of the host's own cores: every worker walks the same list of launches and computes its range of each.
+#include "core/Program.h"
+#include "drivers/cpu/Features.h"
+#include "drivers/cpu/Image.h"
+#include "drivers/cpu/Symbols.h"
+#include "drivers/cpu/Team.h"
+#include <sys/mman.h>
+
+using namespace heddle::runtime;
+
+struct heddle_device {
+  const heddle_host *host;
+  uint32_t features;
+};
+
+struct heddle_module {
+  heddle_device *device;
+  const heddle_program *program;
+  uint32_t code;
+  Image image;
+  DebugSymbols symbols;
+  uint64_t scratchBytes;  // of one worker
+  uint64_t ioOperands;    // of all launches
+  heddle_kernel_fn functions[]; // of the chosen code
+};
+
+namespace {
+
+/// An operand whose address is known when a run starts.
+struct IoOperand {
+  uint32_t operand, io;
+};
+
+constexpr uint64_t hugePage = 2u << 20;
+constexpr uint32_t defaultFloatState = 0x1f80; // round to nearest even, denormals kept, all exceptions masked
+
+} // namespace
+
+struct heddle_plan {
+  heddle_module *module;
+  heddle_team *team;
+  void **operands;       // [header->operands.count]
+  IoOperand *ioOperands; // all of entry 0, then all of entry 1, ...
+  uint64_t *firstIoOperand; // [entries + 1]
+  char *scratch;
+  const heddle_submission *submission;
+};
+
+namespace {
+
+// ---------------------------------------------------------------------------------------------------------------
+// Device and memory
+
+heddle_status openCpu(const heddle_host *host, heddle_device **out, heddle_error *error) {
+  heddle_device *device = static_cast<heddle_device *>(host->allocate(host->context, sizeof(heddle_device), 64));
+  if (!device)
+    return fail(error, HEDDLE_RESOURCE_LIMIT, "out of memory for a device");
+  *device = {host, hostFeatures() & host->features};
+  *out = device;
+  return HEDDLE_OK;
+}
+
+void closeCpu(heddle_device *device) {
+  device->host->release(device->host->context, device, sizeof(heddle_device));
+}
+
+heddle_status capabilitiesOfCpu(heddle_device *device, heddle_capabilities *out, heddle_error *error) {
+  heddle_capabilities capabilities = {sizeof(capabilities), 1, device->features};
+  return writeStruct(out, capabilities, "out", error);
+}
+
+heddle_status allocateCpu(heddle_device *device, uint64_t size, heddle_buffer *out, heddle_error *error) {
+  const heddle_host &host = *device->host;
+  void *memory = host.allocate(host.context, size, size >= hugePage ? hugePage : 64);
+  if (!memory)
+    return fail(error, HEDDLE_RESOURCE_LIMIT,
+                "%llu bytes of memory are not available: the memory limit is reached, or the allocator has no more",
+                static_cast<unsigned long long>(size));
+  // Before the first touch. Without huge pages everything still works, only slower.
+  if (size >= hugePage)
+    madvise(memory, size / hugePage * hugePage, MADV_HUGEPAGE);
+  *out = {memory, reinterpret_cast<uintptr_t>(memory), size};
+  return HEDDLE_OK;
+}
+
+void releaseCpu(heddle_device *device, const heddle_buffer *buffer) {
+  device->host->release(device->host->context, buffer->host, buffer->size);
+}
+
+heddle_status copyCpu(heddle_device *, const heddle_buffer *to, uint64_t toOffset, const heddle_buffer *from,
+                      uint64_t fromOffset, uint64_t size, heddle_error *) {
+  memcpy(static_cast<char *>(to->host) + toOffset, static_cast<char *>(from->host) + fromOffset, size);
+  return HEDDLE_OK;
+}
+
+heddle_status zeroCpu(heddle_device *, const heddle_buffer *to, uint64_t offset, uint64_t size, heddle_error *) {
+  memset(static_cast<char *>(to->host) + offset, 0, size);
+  return HEDDLE_OK;
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// Code
+
+/// The last code whose instruction sets the host has.
+heddle_status chooseCode(const heddle_device &device, const heddle_program &program, uint32_t &out,
+                         heddle_error *error) {
+  for (uint64_t i = program.header->codes.count; i-- > 0;)
+    if ((program.codes[i].features & ~device.features) == 0) {
+      out = i;
+      return HEDDLE_OK;
+    }
+  char needed[96], found[96];
+  if (program.header->codes.count == 0)
+    return fail(error, HEDDLE_UNSUPPORTED, "the artifact has no code for the CPU; compile it with --target cpu");
+  return fail(error, HEDDLE_UNSUPPORTED, "the artifact's code needs %s, but this CPU has %s of these (or a mask hides "
+                                         "them)",
+              featureNames(program.codes[0].features, needed, sizeof(needed)),
+              device.features ? featureNames(device.features, found, sizeof(found)) : "none");
+}
+
+uint64_t moduleBytes(const heddle_program &program) {
+  return sizeof(heddle_module) + program.header->functions.count * sizeof(heddle_kernel_fn);
+}
+
+template <typename Visit> void forEachOperand(const heddle_program &program, const heddle_entry &entry, Visit visit) {
+  for (uint32_t v = 0; v < entry.variant_count; ++v) {
+    const heddle_variant &variant = program.variants[entry.first_variant + v];
+    for (uint32_t l = 0; l < variant.launch_count; ++l) {
+      const heddle_launch &launch = program.launches[variant.first_launch + l];
+      for (uint32_t i = 0; i < launch.operand_count; ++i)
+        visit(launch.first_operand + i);
+    }
+  }
+}
+
+heddle_status loadCode(heddle_module &module, heddle_error *error) {
+  const heddle_program &program = *module.program;
+  const heddle_host &host = *module.device->host;
+  const char *member = program.strings + program.codes[module.code].member;
+  HEDDLE_TRY(mapImage(host, member, host.flags & HEDDLE_OPEN_PERF_MAP, module.image, error));
+  uint64_t count = program.header->functions.count;
+  const uint64_t *offsets = program.offsets + module.code * count;
+  for (uint64_t i = 0; i < count; ++i) {
+    if (offsets[i] < module.image.textBegin || offsets[i] >= module.image.textEnd)
+      return fail(error, HEDDLE_INVALID_FILE, "code '%s': function '%s' lies outside of its executable segment", member,
+                  program.strings + program.functions[i].name);
+    module.functions[i] = reinterpret_cast<heddle_kernel_fn>(reinterpret_cast<uintptr_t>(module.image.base) + offsets[i]);
+    module.scratchBytes = larger(module.scratchBytes, program.functions[i].scratch_bytes);
+  }
+  module.scratchBytes = alignUp(module.scratchBytes, 128); // no cache line is shared between workers
+  for (uint64_t e = 0; e < program.header->entries.count; ++e)
+    forEachOperand(program, program.entries[e],
+                   [&](uint32_t i) { module.ioOperands += program.operands[i].kind == HEDDLE_OPERAND_IO; });
+  if (host.flags & HEDDLE_OPEN_PERF_MAP)
+    writePerfMap(host, program, module.code, module.image);
+  if (host.flags & HEDDLE_OPEN_GDB)
+    registerWithGdb(host, module.image, module.symbols);
+  return HEDDLE_OK;
+}
+
+void unloadCpu(heddle_module *module) {
+  const heddle_host &host = *module->device->host;
+  unregisterWithGdb(host, module->symbols);
+  unmapImage(module->image);
+  host.release(host.context, module, moduleBytes(*module->program));
+}
+
+heddle_status loadCpu(heddle_device *device, const heddle_program *program, heddle_module **out, heddle_error *error) {
+  uint32_t code;
+  HEDDLE_TRY(chooseCode(*device, *program, code, error));
+  uint64_t bytes = moduleBytes(*program);
+  heddle_module *module = static_cast<heddle_module *>(device->host->allocate(device->host->context, bytes, 64));
+  if (!module)
+    return fail(error, HEDDLE_RESOURCE_LIMIT, "out of memory for %llu functions",
+                static_cast<unsigned long long>(program->header->functions.count));
+  memset(static_cast<void *>(module), 0, bytes);
+  module->device = device;
+  module->program = program;
+  module->code = code;
+  if (heddle_status status = loadCode(*module, error)) {
+    unloadCpu(module);
+    return status;
+  }
+  *out = module;
+  return HEDDLE_OK;
+}
+
+uint32_t codeOfCpu(const heddle_module *module) { return module->code; }
+
+// ---------------------------------------------------------------------------------------------------------------
+// Plans
+
+/// Offsets of a plan's parts in its memory; `end` is its size.
+struct PlanLayout {
+  uint64_t operands, ioOperands, firstIoOperand, scratch, end;
+};
+
+PlanLayout layOutPlan(const heddle_module &module, uint32_t threads) {
+  const heddle_program_header &header = *module.program->header;
+  PlanLayout layout;
+  layout.operands = alignUp(sizeof(heddle_plan), 64);
+  layout.ioOperands = layout.operands + alignUp(header.operands.count * sizeof(void *), 64);
+  layout.firstIoOperand = layout.ioOperands + alignUp(module.ioOperands * sizeof(IoOperand), 64);
+  layout.scratch = alignUp(layout.firstIoOperand + (header.entries.count + 1) * sizeof(uint64_t), 64);
+  layout.end = layout.scratch + module.scratchBytes * threads;
+  return layout;
+}
+
+uint64_t planBytesOfCpu(const heddle_module *module, uint32_t threads) { return layOutPlan(*module, threads).end; }
+
+uint64_t operandAddress(const heddle_bindings &bindings, const heddle_operand &operand) {
+  switch (operand.kind) {
+  case HEDDLE_OPERAND_ARENA:
+    return bindings.arena.address + operand.offset;
+  case HEDDLE_OPERAND_WEIGHT:
+    return bindings.weights.address + operand.offset;
+  case HEDDLE_OPERAND_CACHE:
+    return bindings.caches[operand.index].address + operand.offset;
+  case HEDDLE_OPERAND_PAGE_TABLE:
+    return bindings.page_table.address + operand.offset;
+  case HEDDLE_OPERAND_WORK:
+    return bindings.work.address + operand.offset;
+  default: // inputs and outputs: known at each run
+    return 0;
+  }
+}
+
+heddle_status prepareCpu(heddle_module *module, const heddle_bindings *bindings, heddle_plan **out, heddle_error *) {
+  const heddle_program &program = *module->program;
+  PlanLayout layout = layOutPlan(*module, bindings->team ? heddle_team_threads(bindings->team) : 1);
+  char *memory = static_cast<char *>(bindings->memory);
+  heddle_plan *plan = reinterpret_cast<heddle_plan *>(memory);
+  plan->module = module;
+  plan->team = bindings->team;
+  plan->operands = reinterpret_cast<void **>(memory + layout.operands);
+  plan->ioOperands = reinterpret_cast<IoOperand *>(memory + layout.ioOperands);
+  plan->firstIoOperand = reinterpret_cast<uint64_t *>(memory + layout.firstIoOperand);
+  plan->scratch = memory + layout.scratch;
+  plan->submission = nullptr;
+  uint64_t count = 0;
+  for (uint64_t e = 0; e < program.header->entries.count; ++e) {
+    plan->firstIoOperand[e] = count;
+    forEachOperand(program, program.entries[e], [&](uint32_t i) {
+      plan->operands[i] = reinterpret_cast<void *>(operandAddress(*bindings, program.operands[i]));
+      if (program.operands[i].kind == HEDDLE_OPERAND_IO)
+        plan->ioOperands[count++] = {i, program.operands[i].index};
+    });
+  }
+  plan->firstIoOperand[program.header->entries.count] = count;
+  *out = plan;
+  return HEDDLE_OK;
+}
+
+void unprepareCpu(heddle_plan *) {} // its memory is the session's
+
+// ---------------------------------------------------------------------------------------------------------------
+// Runs
+
+uint64_t itemsOf(const heddle_launch &launch, const int64_t *dims) {
+  if (launch.items_dim < 0)
+    return launch.items_mul;
+  uint64_t items = static_cast<uint64_t>(dims[launch.items_dim]) * launch.items_mul;
+  return launch.items_div == 1 ? items : divideUp(items, launch.items_div);
+}
+
+/// This worker's range: equal shares, cut at multiples of the grain.
+void rangeOf(const heddle_launch &launch, uint64_t items, uint32_t worker, uint32_t threads, uint64_t &begin,
+             uint64_t &end) {
+  begin = 0;
+  end = items;
+  if (threads == 1)
+    return;
+  uint64_t grains = launch.grain == 1 ? items : divideUp(items, launch.grain);
+  begin = grains * worker / threads * launch.grain;
+  end = smaller(grains * (worker + 1) / threads * launch.grain, items);
+}
+
+void walkLaunches(void *context, heddle_team *team, uint32_t worker, uint32_t threads) {
+  const heddle_plan &plan = *static_cast<heddle_plan *>(context);
+  const heddle_module &module = *plan.module;
+  const heddle_submission &submission = *plan.submission;
+  const heddle_variant &variant = module.program->variants[submission.variant];
+  const heddle_launch *launches = module.program->launches + variant.first_launch;
+  void *scratch = plan.scratch + module.scratchBytes * worker;
+  uint32_t floatState = __builtin_ia32_stmxcsr();
+  __builtin_ia32_ldmxcsr(defaultFloatState);
+  for (uint32_t i = 0; i < variant.launch_count; ++i) {
+    const heddle_launch &launch = launches[i];
+    if ((launch.flags & HEDDLE_LAUNCH_BARRIER) && threads > 1 && i > 0) // all have just met before the first one
+      meetTeam(team, worker);
+    // Workers may see this at different launches; all keep meeting at the barriers.
+    if (__atomic_load_n(submission.cancel, __ATOMIC_RELAXED))
+      continue;
+    uint64_t begin, end;
+    rangeOf(launch, itemsOf(launch, submission.dims), worker, threads, begin, end);
+    if (begin < end)
+      module.functions[launch.function](plan.operands + launch.first_operand, submission.dims, scratch, begin, end);
+  }
+  __builtin_ia32_ldmxcsr(floatState);
+}
+
+heddle_status submitCpu(heddle_plan *plan, const heddle_submission *submission, heddle_error *) {
+  uint64_t end = plan->firstIoOperand[submission->entry + 1];
+  for (uint64_t i = plan->firstIoOperand[submission->entry]; i < end; ++i)
+    plan->operands[plan->ioOperands[i].operand] =
+        reinterpret_cast<void *>(submission->ios[plan->ioOperands[i].io].address);
+  plan->submission = submission;
+  return HEDDLE_OK;
+}
+
+/// The host's cores are where the caller is: the run happens here.
+heddle_status waitCpu(heddle_plan *plan, heddle_error *) {
+  runTeam(plan->team, walkLaunches, plan);
+  return __atomic_load_n(plan->submission->cancel, __ATOMIC_RELAXED) ? HEDDLE_CANCELLED : HEDDLE_OK;
+}
+
+const heddle_driver cpuDriver = {
+    sizeof(heddle_driver), HEDDLE_DRIVER_VERSION, "cpu",        openCpu,     closeCpu,  capabilitiesOfCpu,
+    allocateCpu,           releaseCpu,            copyCpu,      zeroCpu,     loadCpu,   codeOfCpu,
+    unloadCpu,             planBytesOfCpu,        prepareCpu,   unprepareCpu, submitCpu, waitCpu,
+};
+
+} // namespace
+
+extern "C" const heddle_driver *heddle_driver_cpu(void) { return &cpuDriver; }

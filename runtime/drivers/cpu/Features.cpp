@@ -1,0 +1,67 @@
+#include "drivers/cpu/Features.h"
+#include <cpuid.h>
+#include <heddle/program.h>
+#include <stdio.h>
+
+namespace heddle::runtime {
+
+namespace {
+
+struct Registers {
+  unsigned a, b, c, d;
+};
+
+Registers cpuid(unsigned leaf, unsigned subleaf) {
+  Registers r = {};
+  __get_cpuid_count(leaf, subleaf, &r.a, &r.b, &r.c, &r.d);
+  return r;
+}
+
+bool all(unsigned value, unsigned bits) { return (value & bits) == bits; }
+
+uint64_t enabledState() {
+  unsigned low, high;
+  __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return static_cast<uint64_t>(high) << 32 | low;
+}
+
+} // namespace
+
+uint32_t hostFeatures() {
+  Registers one = cpuid(1, 0), seven = cpuid(7, 0), more = {}, extended = cpuid(0x80000001, 0);
+  if (seven.a >= 1)
+    more = cpuid(7, 1);
+  constexpr unsigned osxsave = 1u << 27, fma = 1u << 12, movbe = 1u << 22, avx = 1u << 28, f16c = 1u << 29;
+  if (!all(one.c, osxsave | fma | movbe | avx | f16c))
+    return 0;
+  uint64_t state = enabledState();
+  constexpr unsigned bmi1 = 1u << 3, avx2 = 1u << 5, bmi2 = 1u << 8, lzcnt = 1u << 5;
+  if ((state & 6) != 6 || !all(seven.b, bmi1 | avx2 | bmi2) || !all(extended.c, lzcnt))
+    return 0;
+  uint32_t features = HEDDLE_CPU_X86_64_V3;
+  if (more.a & 1u << 4)
+    features |= HEDDLE_CPU_AVX_VNNI;
+  constexpr unsigned f = 1u << 16, dq = 1u << 17, cd = 1u << 28, bw = 1u << 30, vl = 1u << 31;
+  if ((state & 0xe6) != 0xe6 || !all(seven.b, f | dq | cd | bw | vl))
+    return features;
+  features |= HEDDLE_CPU_X86_64_V4;
+  if (seven.c & 1u << 11)
+    features |= HEDDLE_CPU_AVX512_VNNI;
+  if (more.a & 1u << 5)
+    features |= HEDDLE_CPU_AVX512_BF16;
+  return features;
+}
+
+const char *featureNames(uint32_t features, char *text, uint64_t room) {
+  static const char *const names[] = {"x86-64-v3", "AVX-VNNI", "x86-64-v4", "AVX512-VNNI", "AVX512-BF16"};
+  uint64_t used = 0;
+  text[0] = 0;
+  for (int i = 0; i < 5; ++i)
+    if ((features & 1u << i) && used < room)
+      used += snprintf(text + used, room - used, "%s%s", used ? " " : "", names[i]);
+  if (used < room && features >> 5)
+    snprintf(text + used, room - used, "%sunknown features", used ? " and " : "");
+  return text;
+}
+
+} // namespace heddle::runtime

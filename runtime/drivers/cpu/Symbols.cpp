@@ -1,0 +1,145 @@
+#include "drivers/cpu/Symbols.h"
+#include <elf.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+using namespace heddle::runtime;
+
+// gdb's interface, by name: it puts a breakpoint into the function and reads the descriptor. Weak, because a program
+// may hold another just-in-time compiler that defines them; gdb looks at every copy.
+extern "C" {
+
+enum JitAction : uint32_t { JitNothing = 0, JitRegister = 1, JitUnregister = 2 };
+
+struct JitEntry {
+  JitEntry *next, *previous;
+  const char *file;
+  uint64_t size;
+};
+
+struct JitDescriptor {
+  uint32_t version, action;
+  JitEntry *relevant, *first;
+};
+
+[[gnu::weak, gnu::used, gnu::visibility("default")]] JitDescriptor __jit_debug_descriptor = {1, JitNothing, nullptr,
+                                                                                             nullptr};
+[[gnu::weak, gnu::used, gnu::noinline, gnu::visibility("default")]] void __jit_debug_register_code() {
+  __asm__ volatile("" ::: "memory");
+}
+}
+
+namespace heddle::runtime {
+
+static pthread_mutex_t jitLock = PTHREAD_MUTEX_INITIALIZER;
+
+namespace {
+struct Symbol {
+  uint64_t offset;
+  const char *name;
+};
+} // namespace
+
+static int compareSymbols(const void *a, const void *b) {
+  uint64_t left = static_cast<const Symbol *>(a)->offset, right = static_cast<const Symbol *>(b)->offset;
+  return left < right ? -1 : left > right;
+}
+
+void writePerfMap(const heddle_host &host, const heddle_program &program, uint32_t code, const Image &image) {
+  uint64_t count = program.header->functions.count, bytes = count * sizeof(Symbol);
+  char path[64];
+  snprintf(path, sizeof(path), "/tmp/perf-%d.map", static_cast<int>(getpid()));
+  int file = open(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+  Symbol *symbols = count ? static_cast<Symbol *>(host.allocate(host.context, bytes, 64)) : nullptr;
+  if (file < 0 || !symbols) {
+    host.log(host.context, HEDDLE_LOG_WARNING, "cannot write the perf map");
+  } else {
+    for (uint64_t i = 0; i < count; ++i)
+      symbols[i] = {program.offsets[code * count + i], program.strings + program.functions[i].name};
+    qsort(symbols, count, sizeof(Symbol), compareSymbols);
+    for (uint64_t i = 0; i < count; ++i) {
+      uint64_t end = i + 1 < count ? symbols[i + 1].offset : image.textEnd;
+      dprintf(file, "%" PRIx64 " %" PRIx64 " %s\n", reinterpret_cast<uintptr_t>(image.base) + symbols[i].offset,
+              end - symbols[i].offset, symbols[i].name);
+    }
+  }
+  if (symbols)
+    host.release(host.context, symbols, bytes);
+  if (file >= 0)
+    close(file);
+}
+
+/// Moves the addresses in section headers and symbols by `base`. What is out of range is left alone.
+static void relocateSymbols(uint8_t *bytes, uint64_t size, uint64_t base) {
+  Elf64_Ehdr header;
+  memcpy(&header, bytes, sizeof(header)); // checked when it was loaded
+  if (header.e_shentsize != sizeof(Elf64_Shdr) || !inRange(header.e_shoff, header.e_shnum * sizeof(Elf64_Shdr), size))
+    return;
+  for (uint32_t i = 0; i < header.e_shnum; ++i) {
+    uint8_t *at = bytes + header.e_shoff + i * sizeof(Elf64_Shdr);
+    Elf64_Shdr section;
+    memcpy(&section, at, sizeof(section));
+    if (section.sh_flags & SHF_ALLOC) {
+      section.sh_addr += base;
+      memcpy(at, &section, sizeof(section));
+    }
+    if ((section.sh_type != SHT_SYMTAB && section.sh_type != SHT_DYNSYM) ||
+        !inRange(section.sh_offset, section.sh_size, size))
+      continue;
+    for (uint64_t offset = 0; offset + sizeof(Elf64_Sym) <= section.sh_size; offset += sizeof(Elf64_Sym)) {
+      Elf64_Sym symbol;
+      memcpy(&symbol, bytes + section.sh_offset + offset, sizeof(symbol));
+      if (symbol.st_shndx == SHN_UNDEF)
+        continue;
+      symbol.st_value += base;
+      memcpy(bytes + section.sh_offset + offset, &symbol, sizeof(symbol));
+    }
+  }
+  header.e_phnum = 0; // the segments' addresses would contradict
+  memcpy(bytes, &header, sizeof(header));
+}
+
+void registerWithGdb(const heddle_host &host, const Image &image, DebugSymbols &out) {
+  JitEntry *entry = static_cast<JitEntry *>(host.allocate(host.context, sizeof(JitEntry), 64));
+  uint8_t *copy = static_cast<uint8_t *>(host.allocate(host.context, image.size, 64));
+  out = {entry, copy, image.size};
+  if (!entry || !copy) {
+    unregisterWithGdb(host, out);
+    return host.log(host.context, HEDDLE_LOG_WARNING, "no memory to register the kernels with gdb");
+  }
+  memcpy(copy, image.base, image.size);
+  relocateSymbols(copy, image.size, reinterpret_cast<uintptr_t>(image.base));
+  pthread_mutex_lock(&jitLock);
+  *entry = {__jit_debug_descriptor.first, nullptr, reinterpret_cast<const char *>(copy), image.size};
+  if (entry->next)
+    entry->next->previous = entry;
+  __jit_debug_descriptor.first = __jit_debug_descriptor.relevant = entry;
+  __jit_debug_descriptor.action = JitRegister;
+  __jit_debug_register_code();
+  pthread_mutex_unlock(&jitLock);
+}
+
+void unregisterWithGdb(const heddle_host &host, DebugSymbols &symbols) {
+  JitEntry *entry = static_cast<JitEntry *>(symbols.entry);
+  if (entry && symbols.copy) {
+    pthread_mutex_lock(&jitLock);
+    (entry->previous ? entry->previous->next : __jit_debug_descriptor.first) = entry->next;
+    if (entry->next)
+      entry->next->previous = entry->previous;
+    __jit_debug_descriptor.relevant = entry;
+    __jit_debug_descriptor.action = JitUnregister;
+    __jit_debug_register_code();
+    pthread_mutex_unlock(&jitLock);
+  }
+  if (symbols.copy)
+    host.release(host.context, symbols.copy, symbols.size);
+  if (entry)
+    host.release(host.context, entry, sizeof(JitEntry));
+  symbols = {};
+}
+
+} // namespace heddle::runtime
