@@ -1,0 +1,136 @@
+#include "ir/Heddle.h"
+#include "passes/Decisions.h"
+#include "passes/Passes.h"
+#include "passes/RowDims.h"
+
+namespace mlir::heddle {
+#define GEN_PASS_DEF_CHOOSEPRECISIONPASS
+#include "passes/Passes.h.inc"
+} // namespace mlir::heddle
+
+using namespace mlir;
+using namespace mlir::heddle;
+
+/// Up to this many rows a weight is read for few products, so memory decides and 16-bit activations are nearly free.
+static constexpr int64_t kMemoryBoundRows = 4;
+
+/// Marks the linears whose result reaches `value` through ops for which `passes` is true.
+static void markProducers(Value value, function_ref<bool(Operation *)> passes, DenseSet<Operation *> &visited, DenseSet<Operation *> &linears) {
+  SmallVector<Value> worklist{value};
+  while (!worklist.empty()) {
+    Operation *op = worklist.pop_back_val().getDefiningOp();
+    if (!op || !visited.insert(op).second)
+      continue;
+    if (isa<LinearOp>(op))
+      linears.insert(op);
+    else if (passes(op))
+      llvm::append_range(worklist, isa<UnaryOp, ScaleOp, ReshapeOp>(op) ? ValueRange(op->getOperands()) : ValueRange(rowOperands(op)));
+  }
+}
+
+static bool isBlockQuantized(LinearOp linear) {
+  auto enc = cast<StoredType>(linear.getWeight().getType()).getEncoding();
+  return ::heddle::formatInfo(storageFormat(enc)).scheme.has_value();
+}
+
+/// Name of a linear's weight, for messages.
+static std::string weightName(LinearOp linear) {
+  if (auto get = linear.getWeight().getDefiningOp<GetParamOp>())
+    return get.getParam().str();
+  return sourceNames(linear.getLoc());
+}
+
+namespace {
+struct ChoosePrecision : mlir::heddle::impl::ChoosePrecisionPassBase<ChoosePrecision> {
+  using ChoosePrecisionPassBase::ChoosePrecisionPassBase;
+
+  void runOnOperation() override {
+    if (!llvm::is_contained({"mixed", "i8", "i16", "f32"}, activations)) {
+      getOperation().emitError() << "unknown activations '" << activations << "'; expected mixed, i8, i16 or f32";
+      return signalPassFailure();
+    }
+    Decisions decisions(getOperation(), getArgument());
+    for (auto function : getOperation().getOps<func::FuncOp>())
+      if (!function.isExternal() && failed(quantizeInputs(function, decisions)))
+        return signalPassFailure();
+  }
+
+  LogicalResult quantizeInputs(func::FuncOp function, Decisions &decisions) {
+    auto rows = function->getAttrOfType<DenseI64ArrayAttr>(kRowsAttr);
+    bool memoryBound = rows && rows.size() == 2 && rows[1] <= kMemoryBoundRows;
+    DenseSet<Operation *> attended, head;
+    if (activations == "mixed" && !memoryBound)
+      markPrecise(function, attended, head);
+
+    DenseMap<std::pair<Value, unsigned>, Value> quantized; // by value and format
+    for (Operation &op : llvm::make_early_inc_range(function.getBody().front())) {
+      auto linear = dyn_cast<LinearOp>(op);
+      if (!linear)
+        continue;
+      if (isa<StoredType>(linear.getInput().getType())) {
+        decisions.record(linear, "precision", "input is quantized already");
+        continue;
+      }
+      if (!isBlockQuantized(linear)) {
+        decisions.record(linear, "precision", "f32: the weight is dense");
+        continue;
+      }
+      if (activations == "f32")
+        return linear.emitOpError() << "expected quantized activations for weight '" << weightName(linear) << "', which is stored in blocks ("
+                                    << linear.getWeight().getType() << "), but found activations 'f32'; choose mixed, i8 or i16";
+      Format format = Format::ACT_I8;
+      StringRef why = "i8: arithmetic decides at this many rows";
+      if (activations != "mixed") {
+        format = activations == "i16" ? Format::ACT_I16 : Format::ACT_I8;
+        why = "as asked for";
+      } else if (memoryBound) {
+        format = Format::ACT_I16;
+        why = "i16: memory decides at this few rows";
+      } else if (attended.contains(linear)) {
+        format = Format::ACT_I16;
+        why = "i16: the result is attended to";
+      } else if (head.contains(linear)) {
+        format = Format::ACT_I16;
+        why = "i16: the result leaves the function";
+      }
+      Value input = linear.getInput();
+      Value &stored = quantized[{input, static_cast<unsigned>(format)}];
+      if (!stored) {
+        OpBuilder builder(&getContext());
+        builder.setInsertionPointAfterValue(input);
+        auto type = StoredType::get(&getContext(), shapeOf(input.getType()), builder.getF32Type(),
+                                    EncAttr::get(&getContext(), format, Layout::Rows));
+        stored = builder.create<QuantizeOp>(input.getLoc(), type, input);
+        // A function argument has no source node; its first reader has.
+        if (isa<BlockArgument>(input))
+          stored.getDefiningOp()->setLoc(linear.getLoc());
+      }
+      linear.getInputMutable().assign(stored);
+      decisions.record(linear, "precision", why);
+    }
+    return success();
+  }
+
+  /// Linears that make queries, keys and values (`attended`), and those whose results are the function's (`head`).
+  static void markPrecise(func::FuncOp function, DenseSet<Operation *> &attended, DenseSet<Operation *> &head) {
+    DenseSet<Operation *> visited, visitedHead;
+    auto mark = [&](Value value) {
+      if (value)
+        markProducers(
+            value, [](Operation *op) { return isa<ReshapeOp, RmsNormOp, LayerNormOp, L2NormalizeOp, RopeOp, ScaleOp>(op); }, visited, attended);
+    };
+    for (Operation &op : function.getBody().front()) {
+      if (auto attention = dyn_cast<AttentionOp>(op)) {
+        for (Value value : {attention.getQuery(), attention.getKeys(), attention.getValues()})
+          mark(value);
+      } else if (auto append = dyn_cast<CacheAppendOp>(op)) {
+        mark(append.getKeys());
+        mark(append.getValues());
+      } else if (isa<func::ReturnOp>(op)) {
+        for (Value value : op.getOperands())
+          markProducers(value, [](Operation *op) { return isa<UnaryOp, ScaleOp, ReshapeOp>(op); }, visitedHead, head);
+      }
+    }
+  }
+};
+} // namespace

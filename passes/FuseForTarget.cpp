@@ -1,0 +1,465 @@
+// Nodes are what fusion moves as a whole: a product with its epilogue, an attention with its reshapes, or one row-wise op. Nodes are scheduled,
+// then join groups, and each group becomes a kernel. Groups are in an order that respects every dependency.
+#include "passes/Decisions.h"
+#include "passes/KernelNames.h"
+#include "passes/Passes.h"
+#include "passes/RowDims.h"
+#include "passes/TargetDescription.h"
+#include "mlir/IR/IRMapping.h"
+#include "mlir/Transforms/RegionUtils.h"
+#include <set>
+
+namespace mlir::heddle {
+#define GEN_PASS_DEF_FUSEFORTARGETPASS
+#include "passes/Passes.h.inc"
+} // namespace mlir::heddle
+
+using namespace mlir;
+using namespace mlir::heddle;
+
+namespace {
+
+/// Stays in the function: its results are operands of kernels.
+bool isContext(Operation *op) { return isa<GetParamOp, GetCacheOp>(op) || op->hasTrait<OpTrait::ConstantLike>(); }
+
+bool isRowsOp(Operation *op) {
+  return isa<EmbeddingOp, GatherRowsOp, RmsNormOp, LayerNormOp, L2NormalizeOp, RopeOp, CacheAppendOp, ReshapeOp, QuantizeOp, DequantizeOp,
+             PoolRowsOp, ElementwiseOpInterface>(op);
+}
+
+/// Whether `op`, computing row i, reads row i of this operand and no other row.
+bool readsOwnRow(OpOperand &operand) {
+  return !isa<PoolRowsOp>(operand.getOwner()) && llvm::is_contained(rowOperands(operand.getOwner()), operand.get());
+}
+
+struct Dependency {
+  unsigned node;
+  bool ownRow; // row i needs row i only, so both can be in one rows kernel
+};
+
+struct Node {
+  Family family;
+  StringRef rows;
+  SmallVector<Operation *, 2> ops;
+  SmallVector<Dependency, 4> needs;
+  SmallVector<unsigned, 4> neededBy;
+  unsigned group = 0;
+};
+
+struct Group {
+  Family family;
+  StringRef rows;
+  SmallVector<Operation *> ops;
+  DenseSet<Value> values; // that have rows, read or made
+  int64_t rowBytes = 0;   // of `values`, for one row
+};
+
+class Fusion {
+public:
+  Fusion(func::FuncOp function, const TargetDescription &target, RowDims &rows, KernelNames &names, Decisions &decisions)
+      : function(function), body(function.getBody().front()), target(target), rows(rows), names(names), decisions(decisions) {}
+
+  LogicalResult run() {
+    sinkConstants();
+    if (failed(check()))
+      return failure();
+    findFreeReshapes();
+    makeNodes();
+    linkNodes();
+    for (unsigned node : schedule())
+      join(node);
+    for (const Group &group : groups)
+      outline(group);
+    finish();
+    return success();
+  }
+
+private:
+  void sinkConstants();
+  LogicalResult check();
+  void findFreeReshapes();
+  void makeNodes();
+  void growContraction(Node &node);
+  SmallVector<Operation *> secondProduct(Value value, LinearOp first);
+  void linkNodes();
+  std::vector<unsigned> schedule();
+  void join(unsigned number);
+  Group *findRowsGroup(const Node &node, unsigned earliest);
+  int64_t newRowBytes(const Group &group, Operation *op, SmallVectorImpl<Value> &values);
+  void outline(const Group &group);
+  bool isReadOutside(Value value, unsigned group);
+  void finish();
+
+  Value base(Value value) {
+    while (Operation *op = value.getDefiningOp()) {
+      if (!freeReshapes.contains(op))
+        break;
+      value = op->getOperand(0);
+    }
+    return value;
+  }
+  /// Bytes that a value moves when one kernel writes it and another reads it, at the bound.
+  int64_t traffic(Value value) { return 2 * bytesOf(value.getType(), rows.bounds(rows.of(value)).max); }
+
+  func::FuncOp function;
+  Block &body;
+  const TargetDescription &target;
+  RowDims &rows;
+  KernelNames &names;
+  Decisions &decisions;
+
+  DenseSet<Operation *> freeReshapes; // cloned into the kernels that read them
+  std::vector<Node> nodes;
+  DenseMap<Operation *, unsigned> nodeOf;
+  std::vector<Group> groups;
+  llvm::StringMap<SmallVector<unsigned>> rowsGroups; // ascending, by rows
+  DenseMap<Value, Value> results;                    // value -> launch result
+};
+
+/// Removes what nobody reads, and moves constants (which canonicalization hoists) back into the regions of attention.
+void Fusion::sinkConstants() {
+  for (Operation &op : body)
+    for (Region &region : op.getRegions()) {
+      if (region.empty())
+        continue;
+      DenseMap<Operation *, Operation *> clones;
+      visitUsedValuesDefinedAbove(region, region, [&](OpOperand *use) {
+        Operation *constant = use->get().getDefiningOp();
+        if (!constant || !constant->hasTrait<OpTrait::ConstantLike>())
+          return;
+        Operation *&clone = clones[constant];
+        if (!clone) {
+          clone = constant->clone();
+          region.front().push_front(clone);
+        }
+        use->set(clone->getResult(cast<OpResult>(use->get()).getResultNumber()));
+      });
+    }
+  for (Operation &op : llvm::make_early_inc_range(llvm::reverse(body)))
+    if (isOpTriviallyDead(&op))
+      op.erase();
+}
+
+LogicalResult Fusion::check() {
+  for (Operation &op : body.without_terminator())
+    if (!isContext(&op) && !isRowsOp(&op) && !isa<LinearOp, AttentionOp>(op))
+      return op.emitOpError() << "cannot be part of a kernel of target '" << target.name << "'";
+  for (auto [number, value] : llvm::enumerate(body.getTerminator()->getOperands())) {
+    Operation *maker = value.getDefiningOp();
+    if (!maker || isContext(maker))
+      return function.emitOpError() << "expected result " << number << " to be computed, but found an argument, parameter or constant";
+  }
+  return success();
+}
+
+/// A reshape costs nothing in the kernels that read it, except where they cannot hold one: products, and results of the function.
+void Fusion::findFreeReshapes() {
+  for (Operation &op : llvm::reverse(body)) {
+    auto reshape = dyn_cast<ReshapeOp>(op);
+    if (!reshape)
+      continue;
+    // One that only follows an attention goes into its kernel.
+    auto attention = reshape.getInput().getDefiningOp<AttentionOp>();
+    if (attention && attention->hasOneUse())
+      continue;
+    if (llvm::none_of(reshape->getUsers(), llvm::IsaPred<LinearOp, func::ReturnOp>))
+      freeReshapes.insert(reshape);
+  }
+}
+
+void Fusion::makeNodes() {
+  for (Operation &op : body.without_terminator()) {
+    if (isContext(&op) || freeReshapes.contains(&op) || nodeOf.contains(&op))
+      continue;
+    Node node{isa<LinearOp>(op) ? Family::Contraction : isa<AttentionOp>(op) ? Family::Attention : Family::Rows, rows.of(&op), {&op}, {}, {}};
+    if (isa<LinearOp>(op))
+      growContraction(node);
+    if (isa<AttentionOp>(op) && op.hasOneUse() && isa<ReshapeOp>(*op.user_begin()) && !freeReshapes.contains(*op.user_begin()))
+      node.ops.push_back(*op.user_begin());
+    for (Operation *member : node.ops)
+      nodeOf[member] = nodes.size();
+    nodes.push_back(std::move(node));
+  }
+}
+
+/// Takes in the elementwise ops that follow a product, while no one else reads what lies between.
+void Fusion::growContraction(Node &node) {
+  auto first = cast<LinearOp>(node.ops[0]);
+  SmallVector<Operation *> epilogue;
+  int64_t products = 1;
+  for (Value value = first.getResult();;) {
+    Operation *next = *value.user_begin();
+    if (!llvm::all_of(value.getUsers(), [&](Operation *user) { return user == next; })) {
+      decisions.record(node.ops.back(), "keep", "the result has several readers, so what follows stays apart");
+      break;
+    }
+    if (!isa<ElementwiseOpInterface>(next) || nodeOf.contains(next))
+      break;
+    for (Value other : next->getOperands()) {
+      if (other == value || products == target.maxProducts)
+        continue;
+      SmallVector<Operation *> second = secondProduct(other, first);
+      if (second.empty())
+        continue;
+      ++products;
+      decisions.record(second[0], "fuse", "two products of one input meet in one op: one kernel reads the input once", traffic(other));
+      node.ops.push_back(second[0]);
+      epilogue.append(second.begin() + 1, second.end());
+    }
+    decisions.record(next, "fuse", "follows a product whose result has no other reader", traffic(value));
+    epilogue.push_back(next);
+    value = next->getResult(0);
+  }
+  llvm::sort(node.ops, [](Operation *a, Operation *b) { return a->isBeforeInBlock(b); });
+  llvm::append_range(node.ops, epilogue);
+}
+
+/// A product and the ops of one operand that lead from it to `value`, if it can stand beside `first` and nobody else reads it; else nothing.
+SmallVector<Operation *> Fusion::secondProduct(Value value, LinearOp first) {
+  SmallVector<Operation *> chain;
+  while (Operation *op = value.getDefiningOp()) {
+    if (!op->hasOneUse() || nodeOf.contains(op))
+      return {};
+    chain.push_back(op);
+    if (auto linear = dyn_cast<LinearOp>(op)) {
+      bool alike = linear.getInput() == first.getInput() && linear.getWeight().getType() == first.getWeight().getType();
+      if (!alike)
+        return {};
+      return {chain.rbegin(), chain.rend()};
+    }
+    if (!isa<ElementwiseOpInterface>(op) || op->getNumOperands() != 1)
+      return {};
+    value = op->getOperand(0);
+  }
+  return {};
+}
+
+void Fusion::linkNodes() {
+  auto link = [&](unsigned from, unsigned to, bool ownRow) {
+    nodes[to].needs.push_back({from, ownRow});
+    nodes[from].neededBy.push_back(to);
+  };
+  struct CacheUse {
+    std::optional<unsigned> writer;
+    SmallVector<unsigned> readers; // since
+  };
+  DenseMap<Attribute, CacheUse> caches; // by symbol
+  for (Operation &op : body.without_terminator()) {
+    auto found = nodeOf.find(&op);
+    if (found == nodeOf.end())
+      continue;
+    unsigned number = found->second;
+    auto need = [&](Value value, bool ownRow) {
+      Operation *maker = base(value).getDefiningOp();
+      if (maker && !isContext(maker) && nodeOf.lookup(maker) != number)
+        link(nodeOf.lookup(maker), number, ownRow);
+    };
+    for (OpOperand &operand : op.getOpOperands())
+      need(operand.get(), readsOwnRow(operand));
+    llvm::SetVector<Value> captured;
+    getUsedValuesDefinedAbove(op.getRegions(), captured);
+    for (Value value : captured)
+      need(value, /*ownRow=*/false);
+    for (Value operand : op.getOperands()) {
+      auto get = operand.getDefiningOp<GetCacheOp>();
+      if (!get)
+        continue;
+      CacheUse &use = caches[get.getCacheAttr()];
+      if (use.writer)
+        link(*use.writer, number, false);
+      if (hasEffect<MemoryEffects::Write>(&op)) {
+        for (unsigned reader : use.readers)
+          link(reader, number, false);
+        use.writer = number;
+        use.readers.clear();
+      } else {
+        use.readers.push_back(number);
+      }
+    }
+  }
+}
+
+/// Products and attention first, when they can: row-wise ops that became possible in the meantime then find each other, and
+/// independent products stand together. Ties in order of the source.
+std::vector<unsigned> Fusion::schedule() {
+  std::vector<unsigned> order, missing;
+  std::set<std::pair<bool, unsigned>> ready;
+  auto release = [&](unsigned number) { ready.insert({nodes[number].family == Family::Rows, number}); };
+  for (auto [number, node] : llvm::enumerate(nodes)) {
+    missing.push_back(node.needs.size());
+    if (node.needs.empty())
+      release(number);
+  }
+  while (!ready.empty()) {
+    unsigned number = ready.begin()->second;
+    ready.erase(ready.begin());
+    order.push_back(number);
+    for (unsigned user : nodes[number].neededBy)
+      if (--missing[user] == 0)
+        release(user);
+  }
+  assert(order.size() == nodes.size() && "dependencies of nodes are acyclic");
+  return order;
+}
+
+int64_t Fusion::newRowBytes(const Group &group, Operation *op, SmallVectorImpl<Value> &values) {
+  int64_t bytes = 0;
+  auto count = [&](Value value) {
+    value = base(value);
+    if (rows.of(value).empty() || rows.of(value) != group.rows || group.values.contains(value) || llvm::is_contained(values, value))
+      return;
+    values.push_back(value);
+    bytes += bytesOf(value.getType(), 1);
+  };
+  for (Value operand : op->getOperands())
+    count(operand);
+  for (Value result : op->getResults())
+    count(result);
+  return bytes;
+}
+
+/// The first group of row-wise ops that a node can join.
+Group *Fusion::findRowsGroup(const Node &node, unsigned earliest) {
+  auto &candidates = rowsGroups[node.rows];
+  auto candidate = llvm::lower_bound(candidates, earliest);
+  if (candidate == candidates.end())
+    return nullptr;
+  Group &group = groups[*candidate];
+  Operation *op = node.ops[0];
+  SmallVector<Value> values;
+  int64_t bytes = newRowBytes(group, op, values);
+  if (group.rowBytes + bytes > target.level1Bytes) {
+    decisions.record(op, "keep", "one row of the group would take " + Twine(group.rowBytes + bytes) + " bytes, more than the first-level cache (" +
+                                     Twine(target.level1Bytes) + ")");
+    return nullptr;
+  }
+  int64_t saved = 0;
+  for (Value operand : op->getOperands())
+    if (Value value = base(operand); group.values.contains(value))
+      saved += traffic(value) / 2;
+  decisions.record(op, "fuse", "works on the same rows as the ops before it", saved);
+  return &group;
+}
+
+void Fusion::join(unsigned number) {
+  Node &node = nodes[number];
+  unsigned earliest = 0;
+  for (Dependency need : node.needs) {
+    const Group &group = groups[nodes[need.node].group];
+    bool together = need.ownRow && node.family == Family::Rows && group.family == Family::Rows && group.rows == node.rows;
+    earliest = std::max(earliest, nodes[need.node].group + (together ? 0 : 1));
+  }
+  Group *group = node.family == Family::Rows ? findRowsGroup(node, earliest) : nullptr;
+  if (!group) {
+    if (node.family == Family::Rows)
+      rowsGroups[node.rows].push_back(groups.size());
+    groups.push_back({node.family, node.rows, {}, {}});
+    group = &groups.back();
+  }
+  node.group = group - groups.data();
+  llvm::append_range(group->ops, node.ops);
+  if (node.family != Family::Rows)
+    return;
+  SmallVector<Value> values;
+  group->rowBytes += newRowBytes(*group, node.ops[0], values);
+  group->values.insert(values.begin(), values.end());
+}
+
+bool Fusion::isReadOutside(Value value, unsigned group) {
+  return llvm::any_of(value.getUsers(), [&](Operation *user) {
+    // A region's op stands for the attention around it.
+    user = body.findAncestorOpInBlock(*user);
+    if (freeReshapes.contains(user))
+      return isReadOutside(user->getResult(0), group);
+    auto node = nodeOf.find(user);
+    return node == nodeOf.end() || nodes[node->second].group != group;
+  });
+}
+
+void Fusion::outline(const Group &group) {
+  unsigned number = &group - groups.data();
+  MLIRContext *context = function.getContext();
+  SmallVector<Location> locations;
+  for (Operation *op : group.ops)
+    if (!isa<ReshapeOp>(op) || group.ops.size() == 1)
+      locations.push_back(op->getLoc());
+  Location loc = FusedLoc::get(context, locations);
+
+  OpBuilder builder(context);
+  builder.setInsertionPointToEnd(function->getBlock());
+  std::string name = names.unique(describeKernel(group.family, group.ops));
+  auto kernel = builder.create<KernelOp>(loc, builder.getStringAttr(name), FamilyAttr::get(context, group.family), builder.getStringAttr(target.name),
+                                         builder.getDictionaryAttr({}));
+  Block *block = builder.createBlock(&kernel.getBody());
+  IRMapping inside;
+  SmallVector<Value> inputs;
+  std::function<void(Value)> bring = [&](Value value) {
+    if (inside.contains(value))
+      return;
+    Operation *maker = value.getDefiningOp();
+    if (maker && freeReshapes.contains(maker)) {
+      bring(maker->getOperand(0));
+      builder.clone(*maker, inside);
+      return;
+    }
+    inputs.push_back(value);
+    inside.map(value, block->addArgument(value.getType(), value.getLoc()));
+  };
+  for (Operation *op : group.ops) {
+    for (Value operand : op->getOperands())
+      bring(operand);
+    llvm::SetVector<Value> captured;
+    getUsedValuesDefinedAbove(op->getRegions(), captured);
+    for (Value value : captured)
+      bring(value);
+    builder.clone(*op, inside);
+  }
+  SmallVector<Value> outputs, yields;
+  for (Operation *op : group.ops)
+    for (Value result : op->getResults())
+      if (isReadOutside(result, number)) {
+        outputs.push_back(result);
+        yields.push_back(inside.lookup(result));
+      }
+  builder.create<YieldOp>(loc, yields);
+
+  builder.setInsertionPoint(body.getTerminator());
+  for (Value &input : inputs)
+    input = results.contains(input) ? results.lookup(input) : input;
+  auto launch = builder.create<LaunchOp>(loc, TypeRange(ValueRange(outputs)), FlatSymbolRefAttr::get(context, name), inputs,
+                                         builder.getStringAttr(group.rows), DenseI64ArrayAttr(), UnitAttr());
+  for (auto [output, result] : llvm::zip(outputs, launch.getResults()))
+    results[output] = result;
+}
+
+/// Points the function's results to launches and removes the ops that kernels now hold.
+void Fusion::finish() {
+  for (OpOperand &operand : body.getTerminator()->getOpOperands())
+    operand.set(results.lookup(operand.get()));
+  for (Operation &op : llvm::make_early_inc_range(llvm::reverse(body)))
+    if (nodeOf.contains(&op) || freeReshapes.contains(&op))
+      op.erase();
+}
+
+struct FuseForTarget : mlir::heddle::impl::FuseForTargetPassBase<FuseForTarget> {
+  using FuseForTargetPassBase::FuseForTargetPassBase;
+
+  void runOnOperation() override {
+    const TargetDescription *description = findTarget(target);
+    if (!description) {
+      getOperation().emitError() << "unknown target '" << target << "'; known targets: " << targetNames();
+      return signalPassFailure();
+    }
+    Decisions decisions(getOperation(), getArgument());
+    KernelNames names(getOperation());
+    for (auto function : getOperation().getOps<func::FuncOp>()) {
+      // Functions of launches are done already, as after resuming from printed IR.
+      if (function.isExternal() || !function.getBody().front().getOps<LaunchOp>().empty())
+        continue;
+      FailureOr<RowDims> rows = RowDims::compute(function);
+      if (failed(rows) || failed(Fusion(function, *description, *rows, names, decisions).run()))
+        return signalPassFailure();
+    }
+  }
+};
+} // namespace

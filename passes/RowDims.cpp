@@ -1,0 +1,168 @@
+#include "passes/RowDims.h"
+#include "ir/ActivationLayout.h"
+#include "passes/Decisions.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+using namespace mlir;
+using namespace mlir::heddle;
+
+/// The rows that pooling yields: one for each sequence.
+static constexpr llvm::StringLiteral kSequences = "s";
+
+static bool hasShape(Type type) { return isa<RankedTensorType, StoredType>(type) && !shapeOf(type).empty(); }
+
+SmallVector<Value> mlir::heddle::rowOperands(Operation *op) {
+  SmallVector<Value> rows;
+  llvm::TypeSwitch<Operation *>(op)
+      .Case<EmbeddingOp, GatherRowsOp>([&](auto gather) { rows = {gather.getIndices()}; })
+      .Case<LinearOp, RmsNormOp, LayerNormOp, L2NormalizeOp, ReshapeOp, QuantizeOp, DequantizeOp>(
+          [&](auto unary) { rows = {unary.getInput()}; })
+      .Case<RopeOp>([&](RopeOp rope) { rows = {rope.getInput(), rope.getPositions()}; })
+      .Case<CacheAppendOp>(
+          [&](CacheAppendOp append) { rows = {append.getKeys(), append.getValues(), append.getSlots(), append.getPositions()}; })
+      .Case<AttentionOp>([&](AttentionOp attention) {
+        rows = {attention.getQuery(), attention.getSlots(), attention.getPositions()};
+        if (attention.getKeys())
+          rows.append({attention.getKeys(), attention.getValues()});
+      })
+      .Case<PoolRowsOp>([&](PoolRowsOp pool) { rows = {pool.getInput(), pool.getSequences()}; })
+      .Case<ElementwiseOpInterface>([&](Operation *elementwise) { llvm::append_range(rows, elementwise->getOperands()); });
+  return rows;
+}
+
+static std::string describe(Value value) {
+  if (auto argument = dyn_cast<BlockArgument>(value))
+    return "argument " + std::to_string(argument.getArgNumber());
+  std::string source = sourceNames(value.getLoc());
+  return "'" + (source.empty() ? value.getDefiningOp()->getName().getStringRef().str() : source) + "'";
+}
+
+LogicalResult RowDims::declare(func::FuncOp function) {
+  llvm::StringMap<DimAttr> byName;
+  auto add = [&](DimAttr dim) -> LogicalResult {
+    auto [entry, isNew] = byName.try_emplace(dim.getName(), dim);
+    if (isNew)
+      declared.push_back(dim);
+    else if (entry->second != dim)
+      return function.emitOpError() << "expected one range for dimension '" << dim.getName() << "', but found " << entry->second.getMin()
+                                    << " to " << entry->second.getMax() << " and " << dim.getMin() << " to " << dim.getMax();
+    return success();
+  };
+  MLIRContext *context = function.getContext();
+  for (BlockArgument argument : function.getArguments()) {
+    if (!hasShape(argument.getType()))
+      continue;
+    unsigned number = argument.getArgNumber();
+    auto shape = shapeOf(argument.getType());
+    int64_t dynamic = llvm::count(shape, ShapedType::kDynamic);
+    auto dims = function.getArgAttrOfType<ArrayAttr>(number, kDimsAttr);
+    int64_t named = dims ? dims.size() : 0;
+    if (named != dynamic)
+      return function.emitOpError() << "expected '" << kDimsAttr << "' of argument " << number << " to name its " << dynamic
+                                    << " dynamic dimensions, but found " << named;
+    if (llvm::is_contained(shape.drop_front(), ShapedType::kDynamic))
+      return function.emitOpError() << "expected only the first dimension of argument " << number << " to be dynamic, but found "
+                                    << argument.getType();
+    if (dynamic == 0) {
+      names[argument] = StringAttr::get(context, Twine(shape[0]));
+      continue;
+    }
+    auto dim = dyn_cast<DimAttr>(dims[0]);
+    if (!dim)
+      return function.emitOpError() << "expected '" << kDimsAttr << "' of argument " << number << " to hold #heddle.dim, but found " << dims[0];
+    if (failed(add(dim)))
+      return failure();
+    names[argument] = StringAttr::get(context, dim.getName());
+  }
+  for (unsigned i = 0; i < function.getNumResults(); ++i)
+    if (auto dims = function.getResultAttrOfType<ArrayAttr>(i, kDimsAttr))
+      for (Attribute attr : dims)
+        if (auto dim = dyn_cast<DimAttr>(attr); dim && failed(add(dim)))
+          return failure();
+  return success();
+}
+
+LogicalResult RowDims::infer(Operation *op) {
+  MLIRContext *context = op->getContext();
+  StringAttr rows;
+  if (auto launch = dyn_cast<LaunchOp>(op)) {
+    rows = launch.getRowsAttr();
+  } else {
+    Value first;
+    for (Value operand : rowOperands(op)) {
+      StringAttr name = names.lookup(operand);
+      if (!name)
+        continue;
+      if (!rows) {
+        rows = name;
+        first = operand;
+      } else if (name != rows) {
+        InFlightDiagnostic error = op->emitOpError() << "expected operands with the same rows, but " << describe(first) << " has rows '"
+                                                     << rows.getValue() << "' and " << describe(operand) << " has rows '" << name.getValue() << "'";
+        error.attachNote(first.getLoc()) << "rows '" << rows.getValue() << "' come from here";
+        error.attachNote(operand.getLoc()) << "rows '" << name.getValue() << "' come from here";
+        return failure();
+      }
+    }
+    if (isa<PoolRowsOp>(op)) {
+      // Sequences are pieces of the rows: there are at most as many.
+      if (rows && llvm::none_of(declared, [](DimAttr dim) { return dim.getName() == kSequences; }))
+        declared.push_back(DimAttr::get(context, kSequences, 0, bounds(rows).max));
+      rows = StringAttr::get(context, kSequences);
+    }
+  }
+  if (!rows)
+    return success();
+  for (Value result : op->getResults())
+    if (hasShape(result.getType())) {
+      int64_t size = shapeOf(result.getType())[0];
+      names[result] = ShapedType::isDynamic(size) ? rows : StringAttr::get(context, Twine(size));
+    }
+  return success();
+}
+
+FailureOr<RowDims> RowDims::compute(func::FuncOp function) {
+  RowDims dims;
+  if (function.isExternal())
+    return dims;
+  if (failed(dims.declare(function)))
+    return failure();
+  for (Operation &op : function.getBody().front())
+    if (failed(dims.infer(&op)))
+      return failure();
+  return dims;
+}
+
+StringRef RowDims::of(Operation *op) const {
+  for (Value result : op->getResults())
+    if (StringRef name = of(result); !name.empty())
+      return name;
+  for (Value operand : rowOperands(op))
+    if (StringRef name = of(operand); !name.empty())
+      return name;
+  return {};
+}
+
+RowDims::Bounds RowDims::bounds(StringRef name) const {
+  for (DimAttr dim : declared)
+    if (dim.getName() == name)
+      return {dim.getMin(), dim.getMax()};
+  int64_t size = 0;
+  bool isNumber = !name.getAsInteger(10, size);
+  (void)isNumber;
+  assert(isNumber && "rows have a declared name or a number");
+  return {size, size};
+}
+
+int64_t mlir::heddle::bytesOf(Type type, int64_t rows) {
+  auto shape = shapeOf(type);
+  int64_t inner = 1;
+  for (int64_t size : shape.drop_front())
+    inner *= size;
+  if (auto stored = dyn_cast<StoredType>(type)) {
+    assert(stored.getEncoding().isActivation() && "weights are parameters, not values with rows");
+    ::heddle::ActivationLayout layout{shape.back(), stored.getEncoding().getFormat() == Format::ACT_I16 ? 2 : 1};
+    return rows * layout.stride();
+  }
+  return rows * inner * (cast<RankedTensorType>(type).getElementTypeBitWidth() / 8);
+}

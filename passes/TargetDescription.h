@@ -1,0 +1,21 @@
+// What target-independent passes know about a target. The numbers are in passes/targets/NAME.def.
+#pragma once
+#include "llvm/ADT/StringRef.h"
+#include <cstdint>
+#include <string>
+
+namespace mlir::heddle {
+
+struct TargetDescription {
+  llvm::StringRef name;
+  int64_t level1Bytes = 0;
+  int64_t maxProducts = 1;
+};
+
+/// The description of `name`, or null.
+const TargetDescription *findTarget(llvm::StringRef name);
+
+/// All names, for messages: "cpu, cuda".
+std::string targetNames();
+
+} // namespace mlir::heddle
