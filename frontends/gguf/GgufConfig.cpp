@@ -75,6 +75,12 @@ public:
   /// The value of an option that is off when missing or false.
   bool flag(StringRef name) { return take(file.boolValue(key(name))).value_or(false); }
 
+  /// A relation between values that were read; says nothing when some of them were already wrong.
+  void require(bool holds, std::string message) {
+    if (!holds && problems.empty())
+      problem(std::move(message));
+  }
+
   void problem(std::string message) { problems.push_back(file.name().str() + ": " + message); }
   void unsupported(std::string feature) { unsupportedFeatures.push_back(std::move(feature)); }
 
@@ -203,20 +209,20 @@ DecoderConfig readDecoder(Settings &settings, StringRef architecture) {
   config.heads = settings.count("attention.head_count", 1, kMostHeads);
   config.kvHeads = settings.count("attention.head_count_kv", 1, kMostHeads, config.heads);
   config.contextLength = settings.count("context_length", 1, kMostContext);
-  if (config.heads % config.kvHeads != 0)
-    settings.problem("metadata '" + settings.key("attention.head_count") + "' is " + std::to_string(config.heads) +
+  settings.require(config.heads % config.kvHeads == 0,
+                   "metadata '" + settings.key("attention.head_count") + "' is " + std::to_string(config.heads) +
                      ", expected a multiple of '" + settings.key("attention.head_count_kv") + "' (" +
                      std::to_string(config.kvHeads) + ")");
-  if (!settings.has("attention.key_length") && config.hidden % config.heads != 0)
-    settings.problem("metadata '" + settings.key("embedding_length") + "' is " + std::to_string(config.hidden) +
+  settings.require(settings.has("attention.key_length") || config.hidden % config.heads == 0,
+                   "metadata '" + settings.key("embedding_length") + "' is " + std::to_string(config.hidden) +
                      ", expected a multiple of '" + settings.key("attention.head_count") + "' (" +
                      std::to_string(config.heads) + ")");
   int64_t headDim = std::max<int64_t>(config.hidden / config.heads, 1);
   config.keyDim = settings.count("attention.key_length", 1, kMostHeadWidth, headDim);
   config.valueDim = settings.count("attention.value_length", 1, kMostHeadWidth, headDim);
   config.ropeDim = settings.count("rope.dimension_count", 2, kMostHeadWidth, config.keyDim);
-  if (config.ropeDim % 2 != 0 || config.ropeDim > config.keyDim)
-    settings.problem("metadata '" + settings.key("rope.dimension_count") + "' is " + std::to_string(config.ropeDim) +
+  settings.require(config.ropeDim % 2 == 0 && config.ropeDim <= config.keyDim,
+                   "metadata '" + settings.key("rope.dimension_count") + "' is " + std::to_string(config.ropeDim) +
                      ", expected an even number up to the width of a head (" + std::to_string(config.keyDim) + ")");
   config.epsilon = static_cast<float>(settings.real("attention.layer_norm_rms_epsilon", 1e-12, 0.1));
   config.ropeBase = settings.real("rope.freq_base", 1, 1e12, 10000.0);
@@ -242,8 +248,8 @@ EncoderConfig readBert(Settings &settings) {
   config.heads = settings.count("attention.head_count", 1, kMostHeads);
   config.contextLength = settings.count("context_length", 1, kMostContext);
   config.epsilon = static_cast<float>(settings.real("attention.layer_norm_epsilon", 1e-15, 0.1));
-  if (config.hidden % config.heads != 0)
-    settings.problem("metadata '" + settings.key("embedding_length") + "' is " + std::to_string(config.hidden) +
+  settings.require(config.hidden % config.heads == 0,
+                   "metadata '" + settings.key("embedding_length") + "' is " + std::to_string(config.hidden) +
                      ", expected a multiple of '" + settings.key("attention.head_count") + "' (" +
                      std::to_string(config.heads) + ")");
   const Tensor *types = settings.file.findTensor("token_types.weight");

@@ -2,7 +2,7 @@
 
 #include "frontends/common/InputError.h"
 #include "frontends/gguf/GgufConfig.h"
-#include "frontends/gguf/GgufText.h"
+#include "frontends/gguf/GgufTokenizer.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringSet.h"
 #include "llvm/Support/Path.h"

@@ -12,7 +12,16 @@ class TokenizerReader {
 public:
   explicit TokenizerReader(const File &file) : file(file) {}
 
-  void read(StringRef key, std::optional<uint64_t> &out) { take(file.unsignedValue(key), out); }
+  /// A token id. Some writers say -1, in 32 bits, for a token that does not exist.
+  void read(StringRef key, std::optional<uint64_t> &out) {
+    const Value *value = file.find(key);
+    bool isSigned32 = value && !value->isArray && value->type == ValueType::I32;
+    if (isSigned32 && elementAsInteger(*value, 0) == -1)
+      return;
+    take(file.unsignedValue(key), out);
+    if (out == UINT32_MAX)
+      out.reset();
+  }
   void read(StringRef key, std::optional<bool> &out) { take(file.boolValue(key), out); }
   void read(StringRef key, StringRef &out) {
     std::optional<StringRef> value;
