@@ -1,0 +1,173 @@
+// Ops on one element at a time, and the rounding of activations to integers.
+#include "ir/ActivationLayout.h"
+#include "ir/interpreter/Context.h"
+
+using namespace mlir;
+using namespace mlir::heddle;
+using namespace mlir::heddle::interpreter;
+
+static double silu(double x) { return x / (1 + std::exp(-x)); }
+static double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
+static double geluTanh(double x) { return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x))); }
+static double geluErf(double x) { return 0.5 * x * (1 + std::erf(x / M_SQRT2)); }
+
+static Real unary(UnaryKind kind, Real x, const Arithmetics &arithmetic) {
+  switch (kind) {
+  case UnaryKind::Silu:
+    return arithmetic.apply(silu, x);
+  case UnaryKind::GeluTanh: // 0.5 x + 0.5 x tanh(...): the terms cancel for negative x
+    return arithmetic.apply(geluTanh, x, std::abs(x.value));
+  case UnaryKind::GeluErf:
+    return arithmetic.apply(geluErf, x, std::abs(x.value));
+  case UnaryKind::Tanh:
+    return arithmetic.apply([](double v) { return std::tanh(v); }, x);
+  case UnaryKind::Sigmoid:
+    return arithmetic.apply(sigmoid, x);
+  case UnaryKind::Relu:
+    return arithmetic.maximum(x, Real{0, 0});
+  case UnaryKind::Exp:
+    return arithmetic.apply([](double v) { return std::exp(v); }, x);
+  }
+  llvm_unreachable("unknown unary kind");
+}
+
+static Real binary(BinaryKind kind, Real a, Real b, const Arithmetics &arithmetic) {
+  switch (kind) {
+  case BinaryKind::Add:
+    return arithmetic.add(a, b);
+  case BinaryKind::Sub:
+    return arithmetic.subtract(a, b);
+  case BinaryKind::Mul:
+    return arithmetic.multiply(a, b);
+  case BinaryKind::Div:
+    return arithmetic.divide(a, b);
+  case BinaryKind::Max:
+    return arithmetic.maximum(a, b);
+  case BinaryKind::Min:
+    return arithmetic.minimum(a, b);
+  }
+  llvm_unreachable("unknown binary kind");
+}
+
+/// result[i] = function(i), of the shape of `like`.
+template <typename Function>
+static Result mapElements(Operation *op, const Numbers &like, Context &context, Function function) {
+  auto result = context.numbers(op, like.shape);
+  if (!result)
+    return result.takeError();
+  if (llvm::Error error = context.spend(op, {like.data.size()}))
+    return std::move(error);
+  for (size_t i = 0; i < like.data.size(); ++i) {
+    Real y = function(i);
+    result->data[i] = y.value;
+    if (context.tracks())
+      result->tolerance[i] = y.tolerance;
+  }
+  return std::move(*result);
+}
+
+Result interpreter::evaluateUnary(UnaryOp op, const Numbers &input, Context &context) {
+  return mapElements(op, input, context, [&](size_t i) {
+    return unary(op.getKind(), {input.data[i], input.toleranceAt(i)}, context.arithmetic);
+  });
+}
+
+Result interpreter::evaluateBinary(BinaryOp op, const Numbers &lhs, const Numbers &rhs, Context &context) {
+  if (lhs.shape != rhs.shape)
+    return fail(op, "expected 'lhs' and 'rhs' to have one shape, but found " + Datum(lhs).describe() + " and " + Datum(rhs).describe());
+  return mapElements(op, lhs, context, [&](size_t i) {
+    return binary(op.getKind(), {lhs.data[i], lhs.toleranceAt(i)}, {rhs.data[i], rhs.toleranceAt(i)}, context.arithmetic);
+  });
+}
+
+Result interpreter::evaluateScale(ScaleOp op, const Numbers &input, Context &context) {
+  double factor = op.getFactor().convertToFloat();
+  return mapElements(op, input, context, [&](size_t i) {
+    return context.arithmetic.multiply({input.data[i], input.toleranceAt(i)}, {factor, 0});
+  });
+}
+
+Result interpreter::evaluateReshape(ReshapeOp op, const Numbers &input, Context &context) {
+  Shape shape(shapeOf(op.getType()));
+  shape[0] = input.shape[0];
+  auto result = context.numbers(op, shape);
+  if (!result)
+    return result.takeError();
+  if (result->data.size() != input.data.size())
+    return fail(op, "expected the number of elements to stay, but found " + Datum(input).describe());
+  result->data = input.data;
+  result->tolerance = input.tolerance;
+  return std::move(*result);
+}
+
+Result interpreter::evaluateQuantize(QuantizeOp op, const Numbers &input, Context &context) {
+  constexpr int64_t block = 32;
+  int planes = cast<StoredType>(op.getType()).getEncoding().getFormat() == Format::ACT_I8 ? 1 : 2;
+  float limit = ::heddle::ActivationLayout{input.shape[1], planes}.limit();
+  auto charge = context.charge(op, input.data.size(), context.tracks() ? 16 : 8);
+  if (!charge)
+    return charge.takeError();
+  if (llvm::Error error = context.spend(op, {input.data.size()}))
+    return std::move(error);
+  Activations result{input.shape, planes, std::vector<int32_t>(input.data.size()), {}, {}, std::move(*charge)};
+  result.scales.resize(input.data.size() / block);
+  if (context.tracks())
+    result.tolerance.resize(input.data.size());
+
+  for (size_t b = 0; b < result.scales.size(); ++b) {
+    // Exactly the f32 operations of docs/kernel-abi.md, in both arithmetics: these decide which integers come out.
+    float amax = 0, x[block];
+    double widest = 0; // tolerance in the block
+    bool finite = true;
+    for (int64_t j = 0; j < block; ++j) {
+      x[j] = static_cast<float>(input.data[b * block + j]);
+      finite &= std::isfinite(x[j]);
+      amax = std::max(amax, std::abs(x[j]));
+      widest = std::max(widest, input.toleranceAt(b * block + j));
+    }
+    float scale = finite ? amax / limit : 0, inverse = 1 / scale;
+    if (scale == 0 || !std::isfinite(inverse))
+      continue; // codes and scale stay zero
+    result.scales[b] = scale;
+    for (int64_t j = 0; j < block; ++j) {
+      float scaled = x[j] * inverse;
+      int32_t code = static_cast<int32_t>(std::nearbyint(scaled));
+      result.codes[b * block + j] = code;
+      if (!context.tracks())
+        continue;
+      // The scale moves with the block's largest element; a code moves when its number may lie on the other side of a tie.
+      double tolerance = widest > 0 ? std::abs(code) * widest / limit : 0;
+      double reach = (input.toleranceAt(b * block + j) + std::abs(x[j]) * widest / amax) / scale;
+      if (reach > 0 && std::abs(scaled - code) + reach + std::abs(scaled) * ::heddle::kF32Epsilon >= 0.5)
+        tolerance += scale * std::ceil(reach);
+      if (context.options.quantizationBound)
+        tolerance += scale / 2;
+      result.tolerance[b * block + j] = tolerance;
+    }
+  }
+  return std::move(result);
+}
+
+Result interpreter::evaluateDequantize(DequantizeOp op, const Datum &input, Context &context) {
+  auto result = context.numbers(op, input.shape());
+  if (!result)
+    return result.takeError();
+  if (llvm::Error error = context.spend(op, {result->data.size()}))
+    return std::move(error);
+  if (const Weights *weights = input.weights()) {
+    std::vector<float> row(weights->columns());
+    for (int64_t r = 0; r < weights->rows(); ++r) {
+      ::heddle::decode(weights->format, weights->row(r), row);
+      llvm::copy(row, result->data.begin() + r * weights->columns());
+    }
+    return std::move(*result);
+  }
+  const Activations &activations = *input.activations();
+  for (size_t i = 0; i < result->data.size(); ++i) {
+    Real y = context.arithmetic.multiply({activations.scales[i / 32], 0}, {double(activations.codes[i]), 0});
+    result->data[i] = y.value;
+    if (context.tracks())
+      result->tolerance[i] = y.tolerance + activations.tolerance[i];
+  }
+  return std::move(*result);
+}

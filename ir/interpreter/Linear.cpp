@@ -1,0 +1,192 @@
+// Matrix products: dense ones, and those of quantized activations with block-quantized weights, in exact integers.
+#include "ir/interpreter/Context.h"
+
+using namespace mlir;
+using namespace mlir::heddle;
+using namespace mlir::heddle::interpreter;
+
+namespace {
+
+/// Output columns that are computed together, so that the compiler vectorizes over them; each sums in ascending k.
+constexpr int kTile = 8;
+
+/// sums[j] += sum over k of x[k] * w[k][j], each step rounded to f32 when `Single`.
+template <bool Single>
+void accumulate(const double *x, const double *w, int64_t columns, double *sums) {
+  double acc[kTile];
+  std::copy(sums, sums + kTile, acc);
+  for (int64_t k = 0; k < columns; ++k)
+    for (int j = 0; j < kTile; ++j) {
+      double sum = x[k] * w[k * kTile + j] + acc[j];
+      acc[j] = Single ? static_cast<double>(static_cast<float>(sum)) : sum;
+    }
+  std::copy(acc, acc + kTile, sums);
+}
+
+/// A row of block-quantized weights, taken apart.
+struct CodedRow {
+  std::vector<int32_t> code;    // q - z, or q where there is a minimum
+  std::vector<double> scale;    // S by sub-block
+  std::vector<double> minimum;  // M by sub-block
+
+  CodedRow(const ::heddle::FormatInfo &info, ArrayRef<uint8_t> bytes, int64_t columns) {
+    const ::heddle::BlockScheme &scheme = *info.scheme;
+    ::heddle::BlockParts parts;
+    for (int64_t done = 0; done < columns; done += info.blockElements, bytes = bytes.drop_front(info.blockBytes)) {
+      ::heddle::splitBlock(info.format, {bytes.data(), size_t(info.blockBytes)}, parts);
+      for (int e = 0; e < info.blockElements; ++e)
+        code.push_back(parts.code[e] - (scheme.hasMin ? 0 : scheme.zero));
+      for (int s = 0; s < info.blockElements / scheme.sub; ++s) {
+        scale.push_back(parts.scale * static_cast<float>(parts.subScale[s]));
+        minimum.push_back(parts.minimum * static_cast<float>(parts.subMinimum[s]));
+      }
+    }
+  }
+};
+
+class Linear {
+public:
+  Linear(LinearOp op, const Weights &weight, const Numbers *bias, Context &context)
+      : op(op), weight(weight), bias(bias), context(context), info(::heddle::formatInfo(weight.format)), in(weight.columns()),
+        out(weight.rows()) {}
+
+  Result dense(const Numbers &input) {
+    auto result = prepare(input.shape[0]);
+    if (!result)
+      return result.takeError();
+    std::vector<double> tile(in * kTile), sums(kTile);
+    for (int64_t first = 0; first < out; first += kTile) {
+      decodeTile(first, tile);
+      for (int64_t m = 0; m < input.shape[0]; ++m) {
+        std::fill(sums.begin(), sums.end(), 0.0);
+        if (context.arithmetic.single)
+          accumulate<true>(&input.data[m * in], tile.data(), in, sums.data());
+        else
+          accumulate<false>(&input.data[m * in], tile.data(), in, sums.data());
+        for (int64_t r = first; r < std::min(first + kTile, out); ++r)
+          store(*result, m, r, sums[r - first]);
+      }
+    }
+    addTolerance(*result, [&](size_t i) { return std::abs(input.data[i]); }, [&](size_t i) { return input.toleranceAt(i); });
+    return std::move(*result);
+  }
+
+  Result quantized(const Activations &input) {
+    if (!info.scheme)
+      return dense(decoded(input));
+    auto result = prepare(input.rows());
+    if (!result)
+      return result.takeError();
+    for (int64_t r = 0; r < out; ++r) {
+      CodedRow row(info, weight.row(r), in);
+      for (int64_t m = 0; m < input.rows(); ++m)
+        store(*result, m, r, contract(row, input, m));
+    }
+    auto size = [&](size_t i) { return std::abs(double(input.codes[i])) * input.scales[i / 32]; };
+    addTolerance(*result, size, [&](size_t i) { return input.tolerance[i]; });
+    return std::move(*result);
+  }
+
+private:
+  /// docs/kernel-abi.md, "What a contraction computes".
+  double contract(const CodedRow &row, const Activations &input, int64_t m) {
+    auto round = [&](double x) { return context.arithmetic.round(x); };
+    int sub = info.scheme->sub;
+    double acc = 0;
+    for (int64_t s = 0; s < in / sub; ++s) {
+      const int32_t *w = &row.code[s * sub], *x = &input.codes[m * in + s * sub];
+      int64_t dot = 0, sum = 0;
+      for (int j = 0; j < sub; ++j) {
+        dot += int64_t(w[j]) * x[j];
+        sum += x[j];
+      }
+      double scale = input.scales[(m * in + s * sub) / 32];
+      acc = round(round(dot) * round(row.scale[s] * scale) + acc);
+      if (info.scheme->hasMin)
+        acc = round(acc - row.minimum[s] * round(scale * sum));
+    }
+    return acc;
+  }
+
+  llvm::Expected<Numbers> prepare(int64_t rows) {
+    if (llvm::Error error = context.spend(op, {uint64_t(rows), uint64_t(in), uint64_t(out)}))
+      return std::move(error);
+    if (llvm::Error error = context.spend(op, {uint64_t(in), uint64_t(out)})) // decoding
+      return std::move(error);
+    return context.numbers(op, {rows, out});
+  }
+
+  void store(Numbers &result, int64_t m, int64_t r, double sum) {
+    result.data[m * out + r] = bias ? context.arithmetic.round(sum + bias->data[r]) : sum;
+  }
+
+  /// Rows first .. first + kTile of the weight as [k][row]; zeros past the last.
+  void decodeTile(int64_t first, std::vector<double> &tile) {
+    std::vector<float> row(in);
+    for (int j = 0; j < kTile; ++j) {
+      if (first + j < out)
+        ::heddle::decode(weight.format, weight.row(first + j), row);
+      else
+        std::fill(row.begin(), row.end(), 0.0f);
+      for (int64_t k = 0; k < in; ++k)
+        tile[k * kTile + j] = row[k];
+    }
+  }
+
+  /// |a| of each weight as a contraction adds them up: S * q and M apart where there is a minimum.
+  std::vector<double> weightSizes(int64_t r) {
+    std::vector<double> sizes(in);
+    if (info.scheme) {
+      CodedRow row(info, weight.row(r), in);
+      for (int64_t k = 0; k < in; ++k) {
+        int64_t s = k / info.scheme->sub;
+        sizes[k] = std::abs(row.scale[s] * row.code[k]) + (info.scheme->hasMin ? std::abs(row.minimum[s]) : 0);
+      }
+      return sizes;
+    }
+    std::vector<float> row(in);
+    ::heddle::decode(weight.format, weight.row(r), row);
+    for (int64_t k = 0; k < in; ++k)
+      sizes[k] = std::abs(row[k]);
+    return sizes;
+  }
+
+  template <typename Size, typename Tolerance>
+  void addTolerance(Numbers &result, Size size, Tolerance tolerance) {
+    if (!context.tracks())
+      return;
+    std::vector<double> moved(result.shape[0] * in);
+    for (size_t i = 0; i < moved.size(); ++i)
+      moved[i] = context.arithmetic.unit * size(i) + tolerance(i);
+    for (int64_t r = 0; r < out; ++r) {
+      std::vector<double> sizes = weightSizes(r);
+      for (int64_t m = 0; m < result.shape[0]; ++m) {
+        double sum = bias ? context.arithmetic.unit * std::abs(bias->data[r]) + bias->toleranceAt(r) : 0;
+        for (int64_t k = 0; k < in; ++k)
+          sum += sizes[k] * moved[m * in + k];
+        result.tolerance[m * out + r] = sum;
+      }
+    }
+  }
+
+  Numbers decoded(const Activations &input) {
+    Numbers numbers{input.shape, std::vector<double>(input.codes.size()), input.tolerance, {}};
+    for (size_t i = 0; i < input.codes.size(); ++i)
+      numbers.data[i] = context.arithmetic.round(double(input.scales[i / 32]) * input.codes[i]);
+    return numbers;
+  }
+
+  LinearOp op;
+  const Weights &weight;
+  const Numbers *bias;
+  Context &context;
+  const ::heddle::FormatInfo &info;
+  int64_t in, out;
+};
+
+} // namespace
+
+Result interpreter::evaluateLinear(LinearOp op, const Datum &input, const Weights &weight, const Numbers *bias, Context &context) {
+  Linear linear(op, weight, bias, context);
+  return input.activations() ? linear.quantized(*input.activations()) : linear.dense(*input.numbers());
+}

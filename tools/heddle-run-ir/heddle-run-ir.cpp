@@ -1,0 +1,147 @@
+// heddle-run-ir: runs the executable examples of an IR file and checks their results. For tests; docs/interpreter.md.
+#include "passes/Passes.h"
+#include "tools/heddle-run-ir/Backend.h"
+#include "mlir/IR/AsmState.h"
+#include "mlir/InitAllDialects.h"
+#include "mlir/Parser/Parser.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Pass/PassRegistry.h"
+#include "mlir/Transforms/Passes.h"
+#include "llvm/Support/CommandLine.h"
+#include "llvm/Support/Format.h"
+#include "llvm/Support/InitLLVM.h"
+
+using namespace heddle;
+using namespace heddle::run_ir;
+using namespace mlir::heddle::interpreter;
+
+static llvm::cl::opt<std::string> inputFile(llvm::cl::Positional, llvm::cl::desc("FILE.mlir"), llvm::cl::Required);
+static llvm::cl::opt<std::string> target("target", llvm::cl::desc("What runs the examples: interpreter, cpu, cpu:LEVEL"),
+                                         llvm::cl::init("interpreter"));
+static llvm::cl::opt<std::string> only("function", llvm::cl::desc("Run the example of this function alone"));
+static llvm::cl::opt<std::string> pipeline("pass-pipeline",
+                                           llvm::cl::desc("Run these passes on a copy and compare it with the original"));
+
+namespace {
+
+double toleranceOf(const Datum &datum, size_t element) { return datum.numbers() ? datum.numbers()->toleranceAt(element) : 0; }
+
+/// Runs examples against the reference: f64 arithmetic of the module as it was read.
+class Checker {
+public:
+  Checker(mlir::ModuleOp module, mlir::ModuleOp transformed, Backend &backend, const ParameterSource &parameters)
+      : exact(interpreterBackend(module, {Arithmetic::F64, kF64Epsilon}, parameters)),
+        reference(interpreterBackend(module, {Arithmetic::F64, kF32Epsilon}, parameters)), backend(backend) {
+    if (!transformed)
+      return;
+    Options options{Arithmetic::F64, kF32Epsilon};
+    // What the passes may have made less precise shows in the tolerance of their own program.
+    options.quantizationBound = true;
+    transformedReference = interpreterBackend(transformed, options, parameters);
+  }
+
+  /// Prints a line; false when something disagrees or cannot run.
+  bool check(const Example &example) {
+    size_t compared = 0;
+    double worst = 0;
+    for (auto *each : {exact.get(), reference.get(), &backend, transformedReference.get()})
+      if (each)
+        each->reset();
+    for (auto [number, call] : llvm::enumerate(example.calls)) {
+      auto complain = [&](llvm::StringRef what, llvm::StringRef message) {
+        llvm::outs() << "@" << example.function << ": call " << number << ": " << what << ": " << message << "\n";
+        return false;
+      };
+      auto exactly = exact->run(example.function, call.inputs);
+      if (!exactly)
+        return complain("reference", llvm::toString(exactly.takeError()));
+      Agreement agreement = compare(call.expected, *exactly, [&](size_t r, size_t i) {
+        return toleranceOf((*exactly)[r], i) + roundingToF32((*exactly)[r].numbers()->data[i]);
+      });
+      if (!agreement.disagreement.empty())
+        return complain("constants against f64 arithmetic", agreement.disagreement);
+
+      auto expected = reference->run(example.function, call.inputs);
+      if (!expected)
+        return complain("reference", llvm::toString(expected.takeError()));
+      llvm::SmallVector<Datum> bounds;
+      if (transformedReference) {
+        auto bound = transformedReference->run(example.function, call.inputs);
+        if (!bound)
+          return complain("reference after the passes", llvm::toString(bound.takeError()));
+        bounds = *bound;
+      }
+      auto found = backend.run(example.function, call.inputs);
+      if (!found)
+        return complain(target, llvm::toString(found.takeError()));
+      agreement = compare(*found, *expected, [&](size_t r, size_t i) {
+        return toleranceOf((*expected)[r], i) + (r < bounds.size() ? toleranceOf(bounds[r], i) : 0);
+      });
+      if (!agreement.disagreement.empty())
+        return complain(target, agreement.disagreement);
+      compared += agreement.compared;
+      worst = std::max(worst, agreement.worst);
+    }
+    llvm::outs() << "@" << example.function << ": " << compared << " numbers agree, at most " << llvm::format("%.3f", worst)
+                 << " of the tolerance\n";
+    return true;
+  }
+
+private:
+  std::unique_ptr<Backend> exact, reference, transformedReference;
+  Backend &backend;
+};
+
+int reportError(llvm::Error error, int status) {
+  llvm::errs() << "heddle-run-ir: " << llvm::toString(std::move(error)) << "\n";
+  return status;
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+  llvm::InitLLVM init(argc, argv);
+  mlir::registerTransformsPasses();
+  mlir::heddle::registerPasses();
+  llvm::cl::ParseCommandLineOptions(argc, argv, "Runs the executable examples of an IR file and checks their results\n");
+
+  mlir::DialectRegistry registry;
+  mlir::registerAllDialects(registry);
+  registry.insert<mlir::heddle::HeddleDialect>();
+  mlir::MLIRContext context(registry, mlir::MLIRContext::Threading::DISABLED);
+  auto module = mlir::parseSourceFile<mlir::ModuleOp>(inputFile, &context);
+  if (!module)
+    return 3;
+  auto files = ExampleFiles::read(*module);
+  if (!files)
+    return reportError(files.takeError(), 3);
+  auto examples = readExamples(*module);
+  if (!examples)
+    return reportError(examples.takeError(), 3);
+
+  mlir::OwningOpRef<mlir::ModuleOp> transformed;
+  if (!pipeline.empty()) {
+    transformed = mlir::cast<mlir::ModuleOp>((*module)->clone());
+    mlir::PassManager passes(&context);
+    if (mlir::failed(mlir::parsePassPipeline(pipeline, passes)))
+      return 2;
+    if (mlir::failed(passes.run(*transformed)))
+      return 1;
+  }
+  auto backend = targetBackend(target, transformed ? *transformed : *module, *files);
+  if (!backend)
+    return reportError(backend.takeError(), 4);
+
+  Checker checker(*module, transformed ? *transformed : mlir::ModuleOp(), **backend, *files);
+  size_t ran = 0;
+  bool good = true;
+  for (const Example &example : *examples) {
+    if (!only.empty() && example.function != only)
+      continue;
+    ++ran;
+    good &= checker.check(example);
+  }
+  if (ran == 0)
+    return reportError(llvm::createStringError("expected functions with 'heddle.example' in " + inputFile + ", but found none to run"), 3);
+  return good ? 0 : 1;
+}
