@@ -35,6 +35,8 @@ cpu::CpuKernelContext kernelContext(ModuleOp module) {
   auto facts = module->getAttrOfType<DictionaryAttr>(kModelAttr);
   if (auto value = facts ? facts.getAs<IntegerAttr>("max_context") : IntegerAttr())
     context.maxContext = (value.getInt() + HEDDLE_PAGE_TOKENS - 1) / HEDDLE_PAGE_TOKENS * HEDDLE_PAGE_TOKENS;
+  if (auto value = facts ? facts.getAs<IntegerAttr>("max_slots") : IntegerAttr())
+    context.maxSlots = value.getInt();
   for (auto function : module.getOps<func::FuncOp>())
     for (unsigned i = 0; i < function.getNumArguments(); ++i)
       if (auto dims = function.getArgAttrOfType<ArrayAttr>(i, kDimsAttr))

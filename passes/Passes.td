@@ -91,7 +91,7 @@ def FuseForTargetPass : Pass<"heddle-fuse-for-target", "mlir::ModuleOp"> {
       shapes that meet in one elementwise op (gate and up) become one kernel with two products.
     - *attention*: with the reshapes around it. What its regions capture becomes an operand, constants move inside.
     - *rows*: ops that work row by row join the first group of the same rows that comes after everything they need, as long as one row of the group
-      fits the target's first-level cache. An op never joins the group that makes a tensor of which it reads other rows (`gather_rows`, `pool_rows`).
+      fits the target's private cache. An op never joins the group that makes a tensor of which it reads other rows (`gather_rows`, `pool_rows`).
 
     Products come as early as their operands allow, so that independent ones stand together and need no barrier between them. Reads and writes of
     one cache keep their order. Kernel names say what they hold: `rms_norm_quantize_act_i16_576`, `linear_q4_1_i8_1536x576_silu_mul`.
@@ -152,7 +152,7 @@ def ExpandMathPass : Pass<"heddle-expand-math"> {
   let summary = "Replace transcendental functions by arithmetic";
   let description = [{
     `math.exp`, `math.tanh` and `math.erf` of f32, scalar or vectors of any length, become `arith` and `math.fma`: no call remains, and every
-    target and vector width computes the same bits. Largest errors over all f32, denormal results included: `exp` 1 ulp, `tanh` 2 ulp, `erf` 2 ulp.
+    target and vector width computes the same bits. Largest errors over all f32, denormal results included: `exp` 1 ulp, `tanh` 2.5 ulp, `erf` 1.5 ulp.
     NaN stays NaN; infinities have their limits; `exp(0)` is 1.
   }];
   let dependentDialects = ["mlir::arith::ArithDialect", "mlir::math::MathDialect"];
