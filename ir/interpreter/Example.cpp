@@ -119,7 +119,7 @@ Agreement interpreter::compare(ArrayRef<Datum> found, ArrayRef<Datum> expected, 
         return agreement;
       }
       double deviation = std::abs(f->data[i] - e->data[i]);
-      if (deviation > 0 && allowed > 0)
+      if (std::isfinite(deviation) && allowed > 0)
         agreement.worst = std::max(agreement.worst, deviation / allowed);
     }
   }

@@ -1,0 +1,674 @@
+#!/usr/bin/env python3
+"""Writes the executable examples of all ops, one file per op, next to this script.
+
+    generate.py [--check]
+
+Expected constants are computed here in f64 by formulas written from the ops' descriptions (ir/HeddleOps.td) and
+docs/kernel-abi.md, never by Heddle. With --check nothing is written; it fails when a file would change.
+"""
+
+import math
+import pathlib
+import sys
+
+import numpy as np
+
+import weights
+
+HERE = pathlib.Path(__file__).resolve().parent
+f32, f64 = np.float32, np.float64
+
+
+# --- writing ---------------------------------------------------------------------------------------------------------
+
+def number(x):
+    x = f32(x)
+    if not np.isfinite(x):
+        return f"0x{x.view(np.uint32):08X}"
+    if x != 0 and not 1e-3 <= abs(x) < 1e6:
+        return np.format_float_scientific(x, unique=True, trim="0")
+    return np.format_float_positional(x, unique=True, trim="0")
+
+
+def shape_of(array):
+    return "".join(f"{size}x" for size in array.shape)
+
+
+def dense(array):
+    """A dense attribute: f32 for floats, i32 for integers, i8 for bytes."""
+    array = np.asarray(array)
+    if array.dtype == np.uint8:
+        return f'dense<"0x{array.tobytes().hex().upper()}"> : tensor<{len(array)}xi8>'
+    element, write = ("i32", str) if array.dtype.kind in "iu" else ("f32", number)
+
+    def nested(part):
+        return write(part) if part.ndim == 0 else "[" + ", ".join(map(nested, part)) + "]"
+
+    if array.size == 0:
+        return f"dense<> : tensor<{shape_of(array)}{element}>"
+    return f"dense<{nested(array)}> : tensor<{shape_of(array)}{element}>"
+
+
+class File:
+    def __init__(self, op, comment):
+        self.op, self.comment = op, comment
+        self.data = b""
+        self.symbols, self.functions = [], []
+
+    def symbol(self, text):
+        self.symbols.append("  " + text)
+
+    def stored(self, name, fmt, data, rows, columns):
+        """A weight whose bytes the file carries; returns its type."""
+        kind = f"!heddle.stored<{rows}x{columns}xf32, #heddle.enc<{fmt}>>"
+        self.symbol(f"heddle.param @{name} : {kind} file 0 at {len(self.data)}")
+        self.data += data
+        return kind
+
+    def function(self, name, arguments, results, body, *calls):
+        """`arguments` are (name, type); `calls` are ([inputs], [expected])."""
+        written = []
+        for label, kind in arguments:
+            dims = ' {heddle.dims = [#heddle.dim<"n", 1 to 32>]}' if "?" in kind else ""
+            written.append(f"%{label}: {kind}{dims}")
+        examples = []
+        for inputs, expected in calls:
+            lists = [",\n                  ".join(map(dense, arrays)) for arrays in (inputs, expected)]
+            examples.append("{inputs = [" + lists[0] + "],\n       expected = [" + lists[1] + "]}")
+        lines = "\n".join("    " + line for line in body.strip().splitlines())
+        self.functions.append(
+            f"  func.func @{name}({', '.join(written)}) -> ({', '.join(results)}) attributes {{heddle.example = [\n      "
+            + ",\n      ".join(examples) + f"]}} {{\n{lines}\n  }}")
+
+    def text(self):
+        files = f" attributes {{heddle.files = [{dense(np.frombuffer(self.data, np.uint8))}]}}" if self.data else ""
+        return (f"// Written by generate.py: {self.comment}\n// RUN: heddle-run-ir %s\n\nmodule{files} {{\n"
+                + "\n".join(self.symbols) + ("\n\n" if self.symbols else "") + "\n\n".join(self.functions) + "\n}\n")
+
+
+FILES = []
+
+
+def file(op, comment):
+    FILES.append(File(op, comment))
+    return FILES[-1]
+
+
+def generator(op):
+    """Random numbers of one file: adding an op changes no other file."""
+    return np.random.default_rng(list(op.encode()))
+
+
+def grid(rng, *shape, step=64, limit=2):
+    """Random multiples of 1/step, which print short and are exact in f32."""
+    return (rng.integers(-limit * step, limit * step + 1, shape) / step).astype(f32)
+
+
+# --- formulas --------------------------------------------------------------------------------------------------------
+
+def quantize(x, limit):
+    """(codes, scales): docs/kernel-abi.md, "Quantized activations", in f32 as it states."""
+    blocks = x.astype(f32).reshape(len(x), -1, 32)
+    amax = np.abs(blocks).max(axis=2)
+    scale = np.where(np.isfinite(amax), amax / f32(limit), f32(0)).astype(f32)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        codes = np.rint(blocks * (f32(1) / scale)[..., None])
+    codes = np.where(scale[..., None] > 0, codes, 0)
+    return codes.astype(f64).reshape(x.shape), np.repeat(scale, 32, axis=1).astype(f64)
+
+
+LIMITS = {"act_i8": 127, "act_i16": 32512}
+
+
+def erf(x):
+    return np.vectorize(math.erf)(x)
+
+
+UNARY = {
+    "silu": lambda x: x / (1 + np.exp(-x)),
+    "gelu_tanh": lambda x: 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
+    "gelu_erf": lambda x: 0.5 * x * (1 + erf(x / math.sqrt(2))),
+    "tanh": np.tanh,
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "relu": lambda x: np.maximum(x, 0),
+    "exp": np.exp,
+}
+BINARY = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "max": np.maximum, "min": np.minimum}
+
+
+def rms_norm(x, w, epsilon):
+    x = x.astype(f64)
+    return x * w / np.sqrt((x * x).mean(axis=-1, keepdims=True) + f64(f32(epsilon)))
+
+
+def layer_norm(x, w, b, epsilon):
+    x = x.astype(f64)
+    centred = x - x.mean(axis=-1, keepdims=True)
+    return centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + f64(f32(epsilon))) * w + b
+
+
+def rope_table(rows, columns, base, scale=1.0, factors=1.0):
+    frequencies = scale * base ** (-2.0 * np.arange(columns // 2) / columns) / factors
+    angles = np.arange(rows)[:, None] * frequencies
+    return np.concatenate([np.cos(angles), np.sin(angles)], axis=1).astype(f32)
+
+
+def rope(x, table, positions, interleaved):
+    half = table.shape[1] // 2
+    rows = table[np.clip(positions, 0, len(table) - 1)].astype(f64)
+    cos, sin = rows[:, None, :half], rows[:, None, half:]
+    first = np.arange(half) * 2 if interleaved else np.arange(half)
+    second = first + (1 if interleaved else half)
+    y = x.astype(f64)
+    a, b = y[..., first].copy(), y[..., second].copy()
+    y[..., first], y[..., second] = a * cos - b * sin, a * sin + b * cos
+    return y
+
+
+class Slots:
+    """Keys and values by slot and position; `half` rounds them to f16, as the cache's type says."""
+
+    def __init__(self, half=True):
+        self.half, self.tokens = half, {}
+
+    def append(self, keys, values, slots, positions):
+        stored = (lambda a: a.astype(np.float16).astype(f64)) if self.half else (lambda a: a.astype(f64))
+        for k, v, s, p in zip(keys, values, slots, positions):
+            self.tokens[s, p] = (stored(k), stored(v))
+
+    def visible(self, slot, position):
+        return [(p, *self.tokens[slot, p]) for p in range(position + 1)]
+
+
+def attention(q, visible, slots, positions, scale, kv_heads, value_dim, score=lambda s, **_: s, mask=lambda **_: True):
+    """`visible(slot, position)` lists (position, keys, values) of the tokens that a row may see."""
+    out = np.zeros((len(q), q.shape[1], value_dim))
+    for i, (slot, position) in enumerate(zip(slots, positions)):
+        for h in range(q.shape[1]):
+            g = h // (q.shape[1] // kv_heads)
+            scores, values = [], []
+            for kv_position, keys, vals in visible(slot, position):
+                index = dict(q_head=h, kv_head=g, q_pos=int(position), kv_pos=int(kv_position), slot=int(slot))
+                if mask(**index):
+                    scores.append(score(f64(f32(scale)) * (q[i, h].astype(f64) @ keys[g]), **index))
+                    values.append(vals[g])
+            if scores:
+                p = np.exp(np.array(scores) - max(scores))
+                out[i, h] = (p / p.sum()) @ np.array(values)
+    return out
+
+
+# --- ops -------------------------------------------------------------------------------------------------------------
+
+def make_param():
+    rng = generator("param")
+    f = file("param", "parameters from a file, written out, and derived from others")
+    plain, vector = grid(rng, 2, 3), grid(rng, 3)
+    f.symbol("heddle.param @file : tensor<2x3xf32> file 0 at 0")
+    f.symbol("heddle.param @half : tensor<3xf16> file 0 at 24")
+    f.data += plain.tobytes() + vector.astype(np.float16).tobytes()
+    f.symbol(f"heddle.param @value : tensor<3xf32> value {dense(vector)}")
+    f.symbol("""heddle.param @derived : tensor<3xf32> derived [@value, @doubled] {
+  ^bb0(%a: tensor<3xf32>, %b: tensor<3xf32>):
+    %0 = heddle.binary <add> %a, %b : tensor<3xf32>
+    heddle.yield %0 : tensor<3xf32>
+  }""")
+    f.symbol("""heddle.param @doubled : tensor<3xf32> derived [@value] {
+  ^bb0(%a: tensor<3xf32>):
+    %0 = heddle.scale %a by 2.0 : tensor<3xf32>
+    heddle.yield %0 : tensor<3xf32>
+  }""")
+    f.function("from_file", [("x", "tensor<2x3xf32>")], ["tensor<2x3xf32>"], """
+%p = heddle.get_param @file : tensor<2x3xf32>
+%y = heddle.binary <add> %x, %p : tensor<2x3xf32>
+return %y : tensor<2x3xf32>""", ([ones := np.ones((2, 3), f32)], [ones + plain]))
+    f.function("written_out_and_derived", [("x", "tensor<3xf32>")], ["tensor<3xf32>", "tensor<3xf32>"], """
+%v = heddle.get_param @value : tensor<3xf32>
+%d = heddle.get_param @derived : tensor<3xf32>
+%y = heddle.binary <mul> %x, %v : tensor<3xf32>
+%z = heddle.binary <mul> %x, %d : tensor<3xf32>
+return %y, %z : tensor<3xf32>, tensor<3xf32>""", ([x := grid(rng, 3)], [x * vector, x * (3 * vector)]))
+
+
+def make_embedding():
+    rng = generator("embedding")
+    f = file("embedding", "rows of a table; indices outside of it are clamped")
+    tokens = np.array([3, 0, 7, 3, -1, 8, 2000000000], np.int32)
+    for fmt, columns, scale in (("q8_0", 64, 1.0), ("f16", 32, 1.0), ("bf16", 32, 0.3), ("q6_k", 256, 16.0), ("q4_1", 32, 1.0)):
+        data = weights.random_blocks(rng, fmt, 8, columns)
+        kind = f.stored(f"table_{fmt}", fmt, data, 8, columns)
+        rows = weights.decoded(fmt, data, 8, columns).astype(f64)[np.clip(tokens, 0, 7)]
+        attribute = f" {{scale = {number(scale)} : f32}}" if scale != 1 else ""
+        f.function(fmt, [("tokens", "tensor<?xi32>")], [f"tensor<?x{columns}xf32>"], f"""
+%t = heddle.get_param @table_{fmt} : {kind}
+%y = heddle.embedding %t, %tokens{attribute} : {kind}, tensor<?xi32> -> tensor<?x{columns}xf32>
+return %y : tensor<?x{columns}xf32>""", ([tokens], [rows * f64(f32(scale))]))
+    table = grid(rng, 3, 4)
+    f.symbol(f"heddle.param @table : tensor<3x4xf32> value {dense(table)}")
+    f.function("tensor_table", [("tokens", "tensor<?xi32>")], ["tensor<?x4xf32>"], """
+%t = heddle.get_param @table : tensor<3x4xf32>
+%y = heddle.embedding %t, %tokens : tensor<3x4xf32>, tensor<?xi32> -> tensor<?x4xf32>
+return %y : tensor<?x4xf32>""", ([np.array([2, 0, 9], np.int32)], [table[[2, 0, 2]]]))
+
+
+def make_gather_rows():
+    rng = generator("gather_rows")
+    f = file("gather_rows", "rows by index, repeated, and clamped where outside")
+    x = grid(rng, 5, 8)
+    x[1, 2] = np.nan
+    indices = np.array([4, 1, 1, -3, 5], np.int32)
+    f.function("rows", [("x", "tensor<5x8xf32>"), ("indices", "tensor<?xi32>")], ["tensor<?x8xf32>"], """
+%y = heddle.gather_rows %x, %indices : tensor<5x8xf32>, tensor<?xi32> -> tensor<?x8xf32>
+return %y : tensor<?x8xf32>""", ([x, indices], [x[np.clip(indices, 0, 4)]]))
+
+
+def make_linear():
+    rng = generator("linear")
+    f = file("linear", "dense weights and all block formats, with f32 and with quantized activations")
+    for fmt in weights.TYPES:
+        columns = 256 if fmt.endswith("_k") or fmt == "iq4_xs" else 64
+        out = 17 if fmt in ("f32", "q4_1") else 3  # 17: one more than a row group of the packed layout
+        data = weights.random_blocks(rng, fmt, out, columns)
+        kind = f.stored(f"w_{fmt}", fmt, data, out, columns)
+        get = f"%w = heddle.get_param @w_{fmt} : {kind}\n"
+        x = grid(rng, 2, columns, step=8, limit=2)
+        xt, yt = f"tensor<?x{columns}xf32>", f"tensor<?x{out}xf32>"
+        dense_product = x.astype(f64) @ weights.decoded(fmt, data, out, columns).astype(f64).T
+        f.function(f"{fmt}_f32", [("x", xt)], [yt], get + f"%y = heddle.linear %x, %w : {xt}, {kind} -> {yt}\nreturn %y : {yt}",
+                   ([x], [dense_product]))
+        if fmt in ("f32", "f16", "bf16"):
+            continue
+        codes, scales, minima = weights.parts(fmt, data, out, columns)
+        exact = scales.astype(f64) * codes - minima.astype(f64)
+        for act, limit in LIMITS.items():
+            qx, dx = quantize(x, limit)
+            at = f"!heddle.stored<?x{columns}xf32, #heddle.enc<{act}>>"
+            f.function(f"{fmt}_{act}", [("x", xt)], [yt], get + f"""%q = heddle.quantize %x : {xt} -> {at}
+%y = heddle.linear %q, %w : {at}, {kind} -> {yt}
+return %y : {yt}""", ([x], [(qx * dx) @ exact.T]))
+    bias = grid(rng, 17)
+    f.symbol(f"heddle.param @b : tensor<17xf32> value {dense(bias)}")
+    kind = "!heddle.stored<17x64xf32, #heddle.enc<f32>>"
+    rows = np.frombuffer(f.data[:17 * 64 * 4], f32).reshape(17, 64)
+    x = grid(rng, 5, 64, step=8)
+    f.function("bias", [("x", "tensor<?x64xf32>")], ["tensor<?x17xf32>"], f"""
+%w = heddle.get_param @w_f32 : {kind}
+%b = heddle.get_param @b : tensor<17xf32>
+%y = heddle.linear %x, %w bias %b : tensor<?x64xf32>, {kind}, tensor<17xf32> -> tensor<?x17xf32>
+return %y : tensor<?x17xf32>""", ([x], [x.astype(f64) @ rows.T.astype(f64) + bias]),
+               ([x[:1]], [x[:1].astype(f64) @ rows.T.astype(f64) + bias]))
+
+
+def make_norms():
+    for op, formula in (("rms_norm", rms_norm), ("layer_norm", layer_norm)):
+        rng = generator(op)
+        f = file(op, "usual rows, a row of zeros, one of equal numbers, and a large epsilon")
+        x = grid(rng, 4, 48)
+        x[1], x[2] = 0, 0.75
+        w, b = grid(rng, 48), grid(rng, 48)
+        parameters = [w] if op == "rms_norm" else [w, b]
+        names = ["w", "b"][:len(parameters)]
+        for name, value in zip(names, parameters):
+            f.symbol(f"heddle.param @{name} : tensor<48xf32> value {dense(value)}")
+        get = "\n".join(f"%{name} = heddle.get_param @{name} : tensor<48xf32>" for name in names)
+        operands, types = ", ".join("%" + name for name in names), ", ".join(["tensor<48xf32>"] * len(names))
+        for name, epsilon in (("small_epsilon", 1e-6), ("large_epsilon", 0.5)):
+            f.function(name, [("x", "tensor<?x48xf32>")], ["tensor<?x48xf32>"], f"""
+{get}
+%y = heddle.{op} %x, {operands} {{epsilon = {number(epsilon)} : f32}} : tensor<?x48xf32>, {types}
+return %y : tensor<?x48xf32>""", ([x], [formula(x, *(p.astype(f64) for p in parameters), epsilon)]))
+        heads = grid(rng, 2, 3, 16)
+        short = [p[:16] for p in parameters]
+        for name, value in zip(names, short):
+            f.symbol(f"heddle.param @{name}16 : tensor<16xf32> value {dense(value)}")
+        get = "\n".join(f"%{name} = heddle.get_param @{name}16 : tensor<16xf32>" for name in names)
+        types = types.replace("48", "16")
+        f.function("heads", [("x", "tensor<?x3x16xf32>")], ["tensor<?x3x16xf32>"], f"""
+{get}
+%y = heddle.{op} %x, {operands} {{epsilon = {number(1e-5)} : f32}} : tensor<?x3x16xf32>, {types}
+return %y : tensor<?x3x16xf32>""", ([heads], [formula(heads, *(p.astype(f64) for p in short), 1e-5)]))
+
+
+def make_l2_normalize():
+    rng = generator("l2_normalize")
+    f = file("l2_normalize", "rows of length 1; zeros stay zeros; a row shorter than epsilon")
+    x = grid(rng, 3, 24)
+    x[1] = 0
+    lengths = np.sqrt((x.astype(f64)**2).sum(axis=1, keepdims=True))
+    for name, epsilon in (("small_epsilon", 1e-12), ("large_epsilon", 16.0)):
+        f.function(name, [("x", "tensor<?x24xf32>")], ["tensor<?x24xf32>"], f"""
+%y = heddle.l2_normalize %x {{epsilon = {number(epsilon)} : f32}} : tensor<?x24xf32>
+return %y : tensor<?x24xf32>""", ([x], [x / np.maximum(lengths, f64(f32(epsilon)))]))
+
+
+def make_rope():
+    rng = generator("rope")
+    f = file("rope", "both pairings, part of a head rotated, positions clamped")
+    positions = np.array([0, 5, 11, 12, -2], np.int32)
+    for name, columns, interleaved in (("interleaved", 16, True), ("half", 16, False), ("half_partial", 8, False),
+                                       ("interleaved_partial", 8, True)):
+        table = rope_table(12, columns, 100.0)
+        f.symbol(f"heddle.param @table_{name} : tensor<12x{columns}xf32> value {dense(table)}")
+        x = grid(rng, 5, 2, 16)
+        pairing = "interleaved" if interleaved else "half"
+        f.function(name, [("x", "tensor<?x2x16xf32>"), ("positions", "tensor<?xi32>")], ["tensor<?x2x16xf32>"], f"""
+%t = heddle.get_param @table_{name} : tensor<12x{columns}xf32>
+%y = heddle.rope <{pairing}> %x, %t, %positions : tensor<?x2x16xf32>, tensor<12x{columns}xf32>, tensor<?xi32>
+return %y : tensor<?x2x16xf32>""", ([x, positions], [rope(x, table, positions, interleaved)]))
+
+
+def make_rope_table():
+    rng = generator("rope_table")
+    f = file("rope_table", "a recipe's table: base, scale, and factors for each frequency")
+    factors = np.array([1.0, 2.0, 4.0, 32.0], f32)
+    f.symbol(f"heddle.param @factors : tensor<4xf32> value {dense(factors)}")
+    for name, attributes, table in (
+            ("plain", "{base = 1.0e4 : f64}", rope_table(6, 8, 1e4)),
+            ("scaled", "{base = 5.0e5 : f64, scale = 2.5e-01 : f64}", rope_table(6, 8, 5e5, 0.25)),
+            ("with_factors", "{base = 1.0e4 : f64}", rope_table(6, 8, 1e4, 1.0, factors.astype(f64)))):
+        source = ("%f : tensor<4xf32> ", "[@factors]", "\n  ^bb0(%f: tensor<4xf32>):") if "factors" in name else ("", "[]", "")
+        f.symbol(f"""heddle.param @{name} : tensor<6x8xf32> derived {source[1]} {{{source[2]}
+    %0 = heddle.rope_table {source[0]}{attributes} -> tensor<6x8xf32>
+    heddle.yield %0 : tensor<6x8xf32>
+  }}""")
+        rows = np.array([0, 1, 5], np.int32)
+        f.function(f"read_{name}", [("rows", "tensor<?xi32>")], ["tensor<?x8xf32>"], f"""
+%t = heddle.get_param @{name} : tensor<6x8xf32>
+%y = heddle.embedding %t, %rows : tensor<6x8xf32>, tensor<?xi32> -> tensor<?x8xf32>
+return %y : tensor<?x8xf32>""", ([rows], [table[rows]]))
+
+
+REGION = """score {{
+^bb0(%s: f32, %qh: i32, %kh: i32, %qp: i32, %kp: i32, %slot: i32):
+{score}
+}} mask {{{mask}
+}}"""
+ARGUMENTS = "\n^bb0(%s: f32, %qh: i32, %kh: i32, %qp: i32, %kp: i32, %slot: i32):\n"
+PLAIN = "  heddle.yield %s : f32"
+CAUSAL = ARGUMENTS + "  %see = arith.cmpi sle, %kp, %qp : i32\n  heddle.yield %see : i1"
+WINDOW = ARGUMENTS + """  %see = arith.cmpi sle, %kp, %qp : i32
+  %w = arith.constant 2 : i32
+  %distance = arith.subi %qp, %kp : i32
+  %near = arith.cmpi slt, %distance, %w : i32
+  %both = arith.andi %see, %near : i1
+  heddle.yield %both : i1"""
+SOFT_CAP = """  %cap = arith.constant 1.5 : f32
+  %scaled = arith.divf %s, %cap : f32
+  %bent = math.tanh %scaled : f32
+  %capped = arith.mulf %bent, %cap : f32
+  heddle.yield %capped : f32"""
+SLOPE = """  %distance = arith.subi %kp, %qp : i32
+  %real = arith.sitofp %distance : i32 to f32
+  %bias = arith.mulf %real, %slope : f32
+  %sum = arith.addf %s, %bias : f32
+  heddle.yield %sum : f32"""
+
+
+def causal(q_pos, kv_pos, **_):
+    return kv_pos <= q_pos
+
+
+def make_attention():
+    rng = generator("attention")
+    f = file("attention", "cached and not, grouped heads, window, soft-cap, several slots, captured values, nothing visible")
+
+    def rows(n, heads, width):
+        return grid(rng, n, heads, width, step=16, limit=1)
+
+    def cached(name, calls, heads, kv_heads, width, value_width, score, mask, formula, half=True, before="", scale=0.25):
+        element = "f16" if half else "f32"
+        cache = f"!heddle.kv_cache<{kv_heads}x{width}x{value_width}x{element}>"
+        f.symbol(f"heddle.cache @kv_{name} : {cache}")
+        q, k, v = (f"tensor<?x{h}x{w}xf32>" for h, w in ((heads, width), (kv_heads, width), (kv_heads, value_width)))
+        o = f"tensor<?x{heads}x{value_width}xf32>"
+        state, examples = Slots(half), []
+        for slots, positions in calls:
+            data = rows(len(slots), heads, width), rows(len(slots), kv_heads, width), rows(len(slots), kv_heads, value_width)
+            slots, positions = np.array(slots, np.int32), np.array(positions, np.int32)
+            state.append(data[1], data[2], slots, positions)
+            result = attention(data[0], state.visible, slots, positions, scale, kv_heads, value_width, **formula)
+            examples.append(([*data, slots, positions], [result]))
+        f.function(name, [("q", q), ("k", k), ("v", v), ("slots", "tensor<?xi32>"), ("positions", "tensor<?xi32>")], [o], f"""
+%c = heddle.get_cache @kv_{name} : {cache}{before}
+%o = heddle.attention %q keys %k values %v cache %c at %slots, %positions {{scale = {number(scale)} : f32}} {REGION.format(score=score, mask=mask)} : {q}, {k}, {v} cache {cache}, tensor<?xi32>, tensor<?xi32> -> {o}
+return %o : {o}""", *examples)
+
+    prefill_then_decode = [([0] * 5, range(5)), ([0], [5]), ([0], [6])]
+    two_slots = [([0, 0, 0, 1, 1], [0, 1, 2, 0, 1]), ([0, 1], [3, 2]), ([1, 0, 0], [3, 4, 5])]
+    cached("causal", prefill_then_decode, 2, 2, 16, 16, PLAIN, CAUSAL, dict(mask=causal))
+    cached("grouped_heads_two_slots", two_slots, 6, 2, 16, 16, PLAIN, CAUSAL, dict(mask=causal))
+    cached("window", [([0] * 6, range(6)), ([0], [6])], 4, 1, 16, 16, PLAIN, WINDOW,
+           dict(mask=lambda q_pos, kv_pos, **_: kv_pos <= q_pos and q_pos - kv_pos < 2))
+    cached("soft_cap", two_slots, 2, 1, 16, 16, SOFT_CAP, CAUSAL, dict(mask=causal, score=lambda s, **_: 1.5 * math.tanh(s / 1.5)))
+    cached("no_mask_sees_the_past", prefill_then_decode, 2, 1, 16, 16, PLAIN, "", {})
+    cached("wide_values_f32_cache", two_slots, 2, 1, 16, 32, PLAIN, CAUSAL, dict(mask=causal), half=False, scale=0.3)
+    cached("captured_slope", prefill_then_decode, 2, 1, 16, 16, SLOPE, CAUSAL,
+           dict(mask=causal, score=lambda s, q_pos, kv_pos, **_: s + 0.5 * (kv_pos - q_pos)), before="\n%slope = arith.constant 0.5 : f32")
+    cached("slot_used_again", [([0] * 4, range(4)), ([0] * 2, range(2)), ([0], [2])], 2, 1, 16, 16, PLAIN, CAUSAL, dict(mask=causal))
+
+    # Without a cache: rows see the rows of their own sequence, both ways.
+    q, k, v = rows(6, 4, 16), rows(6, 2, 16), rows(6, 2, 16)
+    slots, positions = np.array([0, 0, 0, 1, 1, 2], np.int32), np.array([0, 1, 2, 0, 1, 0], np.int32)
+
+    def same_sequence(slot, _):
+        return [(positions[j], k[j].astype(f64), v[j].astype(f64)) for j in range(6) if slots[j] == slot]
+
+    types = "tensor<?x4x16xf32>, tensor<?x2x16xf32>, tensor<?x2x16xf32>, tensor<?xi32>, tensor<?xi32> -> tensor<?x4x16xf32>"
+    arguments = [("q", "tensor<?x4x16xf32>"), ("k", "tensor<?x2x16xf32>"), ("v", "tensor<?x2x16xf32>"), ("slots", "tensor<?xi32>"),
+                 ("positions", "tensor<?xi32>")]
+    hidden = ARGUMENTS + """  %zero = arith.constant 0 : i32
+  %two = arith.constant 2 : i32
+  %odd = arith.remsi %qp, %two : i32
+  %see = arith.cmpi eq, %odd, %zero : i32
+  heddle.yield %see : i1"""
+    for name, mask, formula in (("no_cache_both_ways", "", {}), ("no_cache_causal", CAUSAL, dict(mask=causal)),
+                                ("nothing_visible_is_zero", hidden, dict(mask=lambda q_pos, **_: q_pos % 2 == 0))):
+        f.function(name, arguments, ["tensor<?x4x16xf32>"], f"""
+%o = heddle.attention %q keys %k values %v at %slots, %positions {{scale = 0.25 : f32}} {REGION.format(score=PLAIN, mask=mask)} : {types}
+return %o : tensor<?x4x16xf32>""", ([q, k, v, slots, positions], [attention(q, same_sequence, slots, positions, 0.25, 2, 16, **formula)]))
+
+
+def make_cache_append():
+    rng = generator("cache_append")
+    f = file("cache_append", "keys and values stored apart from attention, rounded to the cache's type")
+    cache = "!heddle.kv_cache<1x16x16xf16>"
+    f.symbol(f"heddle.cache @kv : {cache}")
+    state, examples = Slots(), []
+    for slots, positions in (([0, 0, 1], [0, 1, 0]), ([1, 0], [1, 2])):
+        # 1/3 is not an f16: the rounding shows.
+        q, k, v = (grid(rng, len(slots), 1, 16, step=16, limit=1) / f32(3) for _ in range(3))
+        slots, positions = np.array(slots, np.int32), np.array(positions, np.int32)
+        state.append(k, v, slots, positions)
+        examples.append(([q, k, v, slots, positions], [attention(q, state.visible, slots, positions, 0.25, 1, 16, mask=causal)]))
+    t = "tensor<?x1x16xf32>"
+    f.function("append_then_attend", [("q", t), ("k", t), ("v", t), ("slots", "tensor<?xi32>"), ("positions", "tensor<?xi32>")], [t], f"""
+%c = heddle.get_cache @kv : {cache}
+heddle.cache_append %c, %k, %v at %slots, %positions : {cache}, {t}, {t}, tensor<?xi32>, tensor<?xi32>
+%o = heddle.attention %q cache %c at %slots, %positions {{scale = 0.25 : f32}} {REGION.format(score=PLAIN, mask=CAUSAL)} : {t} cache {cache}, tensor<?xi32>, tensor<?xi32> -> {t}
+return %o : {t}""", *examples)
+
+
+def make_cache():
+    rng = generator("cache")
+    f = file("cache", "two caches keep their own tokens; calls see what earlier ones stored")
+    cache = "!heddle.kv_cache<1x16x16xf32>"
+    f.symbol(f"heddle.cache @kv.0 : {cache}")
+    f.symbol(f"heddle.cache @kv.1 : {cache}")
+    states, examples = [Slots(False), Slots(False)], []
+    t = "tensor<?x1x16xf32>"
+    for position in range(3):
+        x = grid(rng, 1, 1, 16, step=16, limit=1)
+        slots, positions = np.zeros(1, np.int32), np.array([position], np.int32)
+        states[0].append(x, x, slots, positions)
+        states[1].append(2 * x, x, slots, positions)
+        examples.append(([x, slots, positions],
+                         [attention(x, state.visible, slots, positions, 0.25, 1, 16, mask=causal) for state in states]))
+    body = [f"%two = heddle.scale %x by 2.0 : {t}"]
+    for i, keys in enumerate(("%x", "%two")):
+        body += [f"%c{i} = heddle.get_cache @kv.{i} : {cache}",
+                 f"%o{i} = heddle.attention %x keys {keys} values %x cache %c{i} at %slots, %positions {{scale = 0.25 : f32}} "
+                 f"{REGION.format(score=PLAIN, mask=CAUSAL)} : {t}, {t}, {t} cache {cache}, tensor<?xi32>, tensor<?xi32> -> {t}"]
+    body.append(f"return %o0, %o1 : {t}, {t}")
+    f.function("two_caches", [("x", t), ("slots", "tensor<?xi32>"), ("positions", "tensor<?xi32>")], [t, t], "\n".join(body), *examples)
+
+
+def make_elementwise():
+    special = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1e-30, 88.0, -88.0], f32)
+    rng = generator("unary")
+    f = file("unary", "each function, on usual numbers and at the ends of its range")
+    for kind, formula in UNARY.items():
+        x = np.stack([np.linspace(-6, 6, 16).astype(f32), grid(rng, 16, limit=8),
+                      np.concatenate([np.full(8, 0.5, f32), special[[0, 1, 4, 5, 6, 7, 5, 0]]])])
+        with np.errstate(over="ignore"):
+            y = formula(x.astype(f64))
+        f.function(kind, [("x", "tensor<?x16xf32>")], ["tensor<?x16xf32>"],
+                   f"%y = heddle.unary <{kind}> %x : tensor<?x16xf32>\nreturn %y : tensor<?x16xf32>", ([x], [y]))
+    f.function("ends", [("x", "tensor<?x4xf32>")], ["tensor<?x4xf32>"] * 4,
+               "\n".join(f"%{kind} = heddle.unary <{kind}> %x : tensor<?x4xf32>" for kind in ("tanh", "sigmoid", "relu", "exp"))
+               + "\nreturn %tanh, %sigmoid, %relu, %exp : " + ", ".join(["tensor<?x4xf32>"] * 4),
+               ([np.array([[np.inf, -np.inf, np.nan, 100]], f32)],
+                [np.array([y], f32) for y in ([1, -1, np.nan, 1], [1, 0, np.nan, 1], [np.inf, 0, np.nan, 100], [np.inf, 0, np.nan, np.inf])]))
+    rng = generator("binary")
+    f = file("binary", "each function, signed zeros, infinities and NaN included")
+    for kind, formula in BINARY.items():
+        a, b = grid(rng, 2, 12), grid(rng, 2, 12)
+        b[b == 0] = 1
+        a[1, :6] = [np.nan, 1, np.inf, -np.inf, 0, 3e38]
+        b[1, :6] = [1, np.nan, 2, 1, 2, 2]
+        with np.errstate(over="ignore", invalid="ignore"):
+            y = formula(a.astype(f64), b.astype(f64))
+            y = np.where(np.abs(y) > np.finfo(f32).max, np.sign(y) * np.inf, y)
+        t = "tensor<?x12xf32>"
+        f.function(kind, [("a", t), ("b", t)], [t], f"%y = heddle.binary <{kind}> %a, %b : {t}\nreturn %y : {t}", ([a, b], [y]))
+    rng = generator("scale")
+    f = file("scale", "by a constant that is not a power of two, by one, by zero")
+    x = grid(rng, 2, 8)
+    for name, factor in (("third", 1 / 3), ("one", 1.0), ("zero", 0.0)):
+        t = "tensor<?x8xf32>"
+        f.function(name, [("x", t)], [t], f"%y = heddle.scale %x by {number(factor)} : {t}\nreturn %y : {t}",
+                   ([x], [x.astype(f64) * f64(f32(factor))]))
+
+
+def make_reshape():
+    rng = generator("reshape")
+    f = file("reshape", "heads apart and together again")
+    x = grid(rng, 3, 12)
+    f.function("split_heads", [("x", "tensor<?x12xf32>")], ["tensor<?x3x4xf32>"], """
+%y = heddle.reshape %x : tensor<?x12xf32> -> tensor<?x3x4xf32>
+return %y : tensor<?x3x4xf32>""", ([x], [x.reshape(3, 3, 4)]))
+    f.function("join_heads", [("x", "tensor<?x3x4xf32>")], ["tensor<?x12xf32>"], """
+%y = heddle.reshape %x : tensor<?x3x4xf32> -> tensor<?x12xf32>
+return %y : tensor<?x12xf32>""", ([x.reshape(3, 3, 4)], [x]))
+
+
+def make_pool_rows():
+    rng = generator("pool_rows")
+    f = file("pool_rows", "mean, first and last row of sequences, one of them without rows")
+    x, sequences = grid(rng, 7, 8), np.array([0, 0, 0, 2, 2, 3, 3], np.int32)
+    groups = [x[sequences == s].astype(f64) for s in range(4)]
+    pick = {"mean": lambda g: g.mean(axis=0), "first": lambda g: g[0], "last": lambda g: g[-1]}
+    for kind, formula in pick.items():
+        y = np.array([formula(g) if len(g) else np.zeros(8) for g in groups])
+        f.function(kind, [("x", "tensor<?x8xf32>"), ("sequences", "tensor<?xi32>")], ["tensor<?x8xf32>"], f"""
+%y = heddle.pool_rows <{kind}> %x, %sequences : tensor<?x8xf32>, tensor<?xi32> -> tensor<?x8xf32>
+return %y : tensor<?x8xf32>""", ([x, sequences], [y]))
+
+
+def make_quantize():
+    rng = generator("quantize")
+    f = file("quantize", "codes and scales, seen through dequantize: ties to even, zeros, infinities and NaN in a block")
+    x = grid(rng, 4, 64)
+    x[1, :32] = 0
+    x[2, 5], x[2, 40] = np.inf, np.nan
+    x[3, :32] = np.arange(32) / 2 - 7.5  # with amax 127: every half is a tie
+    x[3, 0] = 127
+    for act, limit in LIMITS.items():
+        codes, scales = quantize(x, limit)
+        f.function(act, [("x", "tensor<?x64xf32>")], ["tensor<?x64xf32>"], f"""
+%q = heddle.quantize %x : tensor<?x64xf32> -> !heddle.stored<?x64xf32, #heddle.enc<{act}>>
+%y = heddle.dequantize %q : !heddle.stored<?x64xf32, #heddle.enc<{act}>> -> tensor<?x64xf32>
+return %y : tensor<?x64xf32>""", ([x], [codes * scales]))
+
+
+def make_dequantize():
+    rng = generator("dequantize")
+    f = file("dequantize", "numbers of weights in every format")
+    for fmt in weights.TYPES:
+        columns = 256 if fmt.endswith("_k") or fmt == "iq4_xs" else 32
+        data = weights.random_blocks(rng, fmt, 2, columns)
+        kind = f.stored(fmt, fmt, data, 2, columns)
+        f.function(f"read_{fmt}", [], [f"tensor<2x{columns}xf32>"], f"""
+%w = heddle.get_param @{fmt} : {kind}
+%y = heddle.dequantize %w : {kind} -> tensor<2x{columns}xf32>
+return %y : tensor<2x{columns}xf32>""", ([], [weights.decoded(fmt, data, 2, columns)]))
+
+
+def make_pack():
+    rng = generator("pack")
+    f = file("pack", "a packed weight holds the same numbers")
+    for fmt, out, columns in (("q4_1", 20, 64), ("q6_k", 3, 256), ("f16", 5, 32)):
+        data = weights.random_blocks(rng, fmt, out, columns)
+        rows = f.stored(f"rows_{fmt}", fmt, data, out, columns)
+        packed = rows.replace(f"<{fmt}>", f"<{fmt}, w16>")
+        f.symbol(f"""heddle.param @packed_{fmt} : {packed} derived [@rows_{fmt}] {{
+  ^bb0(%w: {rows}):
+    %0 = heddle.pack %w : {rows} -> {packed}
+    heddle.yield %0 : {packed}
+  }}""")
+        x = grid(rng, 2, columns, step=8)
+        xt, yt = f"tensor<?x{columns}xf32>", f"tensor<?x{out}xf32>"
+        if fmt == "f16":
+            body, product = f"%y = heddle.linear %x, %w : {xt}, {packed} -> {yt}", x.astype(f64) @ weights.decoded(fmt, data, out, columns).T.astype(f64)
+        else:
+            act = f"!heddle.stored<?x{columns}xf32, #heddle.enc<act_i8>>"
+            codes, scales, minima = weights.parts(fmt, data, out, columns)
+            qx, dx = quantize(x, 127)
+            product = (qx * dx) @ (scales.astype(f64) * codes - minima.astype(f64)).T
+            body = f"%q = heddle.quantize %x : {xt} -> {act}\n%y = heddle.linear %q, %w : {act}, {packed} -> {yt}"
+        f.function(f"linear_{fmt}", [("x", xt)], [yt], f"%w = heddle.get_param @packed_{fmt} : {packed}\n{body}\nreturn %y : {yt}",
+                   ([x], [product]))
+
+
+def make_kernel():
+    rng = generator("kernel")
+    f = file("kernel", "heddle.launch runs heddle.kernel; a launch may overwrite a place in the arena that nobody reads again")
+    t = "tensor<?x32xf32>"
+    f.symbol(f"""heddle.kernel @square_add family <rows> target "cpu" {{
+  ^bb0(%a: {t}, %b: {t}):
+    %0 = heddle.binary <mul> %a, %a : {t}
+    %1 = heddle.binary <add> %0, %b : {t}
+    heddle.yield %1 : {t}
+  }}""")
+    x = grid(rng, 3, 32, step=8)
+    y = x.astype(f64)**2 + x
+    z = y**2 + y
+    f.function("shared_kernel", [("x", t)], [t], f"""
+%y = heddle.launch @square_add(%x, %x) over "n" : ({t}, {t}) -> {t}
+%z = heddle.launch @square_add(%y, %y) over "n" : ({t}, {t}) -> {t}
+return %z : {t}""", ([x], [z]))
+    f.function("arena", [("x", t)], [t], f"""
+%y = heddle.launch @square_add(%x, %x) over "n" arena [0] : ({t}, {t}) -> {t}
+%z = heddle.launch @square_add(%y, %y) over "n" arena [4096] barrier : ({t}, {t}) -> {t}
+%w = heddle.launch @square_add(%z, %x) over "n" arena [0] barrier : ({t}, {t}) -> {t}
+%v = heddle.launch @square_add(%x, %w) over "n" arena [-1] barrier : ({t}, {t}) -> {t}
+return %v : {t}""", ([x], [x.astype(f64)**2 + z**2 + x]))
+
+
+def main():
+    for name, make in sorted(globals().items()):
+        if name.startswith("make_"):
+            make()
+    changed = []
+    for f in FILES:
+        path = HERE / f"{f.op}.mlir"
+        text = f.text()
+        if not path.exists() or path.read_text() != text:
+            changed.append(path.name)
+            if "--check" not in sys.argv:
+                path.write_text(text)
+    if "--check" in sys.argv and changed:
+        sys.exit(f"not what generate.py writes: {', '.join(changed)}; run test/e2e/ops/generate.py")
+
+
+if __name__ == "__main__":
+    main()
