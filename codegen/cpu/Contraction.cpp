@@ -7,6 +7,10 @@ namespace heddle::cpu {
 
 static constexpr int64_t kGroup = PackedLayout::kRows;
 
+/// How far ahead packed weights are prefetched. Hardware prefetchers stop at pages of 4 KiB, huge pages or not: on
+/// Sapphire Rapids a matrix-vector product of Q4_1 goes from 62 % of a pure read's bandwidth to 96 % with 8 KiB.
+static constexpr int64_t kPrefetchBytes = 8192;
+
 Value EpilogueContext::loadF32(Value base, int64_t rowStride) {
   Value element = rowStride == 0 ? column : e.add(e.mul(row, rowStride), column);
   Value address = e.at(base, e.mul(element, 4));
@@ -44,8 +48,8 @@ struct Tiling {
 };
 
 Tiling tilingFor(const CpuLevel &level, const ContractionSpec &spec) {
-  if (level.lanes == 16)
-    return {3, 4, 16, {4, 2, 1}, {6, 4, 2, 1}};
+  if (level.lanes == 16) // two planes need two integer sums a cell
+    return {spec.planes == 2 ? 2 : 3, 4, 16, {4, 2, 1}, {6, 4, 2, 1}};
   return {level.vnni ? 3 : 2, 2, 8, {2, 1}, {6, 4, 2, 1}};
 }
 
@@ -151,6 +155,7 @@ private:
 
   void emitQuantized();
   void emitDense();
+  void prefetchChunk(const PackedLayout &layout, Value block, Value chunk);
   void prepareCorrections();
   void prepareCorrection(const Product &product);
   void panelUnit(Value unit);
@@ -353,6 +358,16 @@ void Generator::accumulate(const Product &product, llvm::ArrayRef<Row> rows, Val
   }
 }
 
+/// The share of one chunk in reading ahead.
+void Generator::prefetchChunk(const PackedLayout &layout, Value block, Value chunk) {
+  const int64_t bytes = layout.bytes() * layout.chunk() / layout.scheme.super;
+  Value ahead = e.at(block, kPrefetchBytes);
+  if (chunk)
+    ahead = e.at(ahead, e.mul(chunk, bytes));
+  for (int64_t line = 0; line < bytes; line += 64)
+    e.prefetch(e.at(ahead, line));
+}
+
 void Generator::expandPanel(size_t index, Value unit) {
   const Product &product = plan.products[index];
   const PackedLayout &layout = product.layout;
@@ -367,6 +382,7 @@ void Generator::expandPanel(size_t index, Value unit) {
       Value superScale = superFactor(e, block, layout.scale(), place.half);
       Value superMinimum = scheme.hasMin ? superFactor(e, block, layout.minimum(), place.half) : Value();
       auto expandChunk = [&](Value number) {
+        prefetchChunk(layout, block, number);
         PackedChunk packed(e, layout, block, number, place.half);
         Value k = e.mul(super, scheme.super);
         if (number)
@@ -449,6 +465,7 @@ Values Generator::unpackProduct(size_t index, llvm::ArrayRef<Row> rows, llvm::Ar
             superMinimums.push_back(superFactor(e, block, layout.minimum(), place.half));
         }
         auto addChunk = [&](Value number, ValueRange carried) {
+          prefetchChunk(layout, block, number);
           llvm::SmallVector<PackedChunk> packed;
           for (const Place &place : places)
             packed.emplace_back(e, layout, block, number, place.half);
@@ -519,10 +536,19 @@ void Generator::denseTile(llvm::ArrayRef<Place> places, Value firstRow, int rowC
     }
   const int unroll = spec.columns % 4 == 0 ? 4 : 1;
   const size_t vectors = bases.size();
+  // The short tile that ends a unit's rows has loads to spare for fetching the next unit; a lone row is bound by
+  // memory either way, and in the tall tiles of many rows it costs a tenth.
+  const bool readAhead = rowCount >= 2 && rowCount <= 4;
+  const int64_t groups = std::max<int64_t>(1, places.size() * e.lanes / kGroup);
   Values zero(rows.size() * vectors, e.vecConst(0));
   Values all = e.forRange(e.cI64(0), e.cI64(spec.columns), e.cI64(unroll), zero, [&](Value k, ValueRange carried) {
     Values sums(carried);
     for (int step = 0; step < unroll; ++step) {
+      if (readAhead)
+        for (size_t v = 0; v < vectors; ++v) {
+          const int64_t stride = elementBytes[v] * kGroup;
+          e.prefetch(e.at(bases[v], e.mul(k, stride), (step + spec.columns * groups) * stride), 2);
+        }
       llvm::SmallVector<Value> w;
       for (size_t v = 0; v < vectors; ++v) {
         const int64_t stride = elementBytes[v] * kGroup;

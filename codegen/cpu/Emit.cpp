@@ -53,6 +53,10 @@ void Emitter::store(Value value, Value address, int align) {
   create<LLVM::StoreOp>(value, address, unsigned(align));
 }
 
+void Emitter::prefetch(Value address, int cacheLevel) {
+  create<LLVM::Prefetch>(address, /*rw=*/0, /*hint=*/cacheLevel == 1 ? 3 : 2, /*cache=*/1);
+}
+
 Value Emitter::loadSplat(VectorType type, Value address) {
   return splat(load(type.getElementType(), address), type);
 }

@@ -65,6 +65,8 @@ public:
   // Memory. `align` is what the address is known to have; 1 is always right and costs nothing on aligned data.
   Value load(Type type, Value address, int align = 1);
   void store(Value value, Value address, int align = 1);
+  /// Asks for the cache line at `address`, which may lie outside of any memory, in level 1 or 2.
+  void prefetch(Value address, int cacheLevel = 1);
   /// One element at `address` on every lane of `type`.
   Value loadSplat(mlir::VectorType type, Value address);
   /// Lanes where `mask` is set; `otherwise` elsewhere, whose memory is not touched.
