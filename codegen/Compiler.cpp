@@ -80,8 +80,6 @@ llvm::Expected<LevelCode> compileLevel(ModuleOp module, const cpu::CpuLevel &lev
   return code;
 }
 
-llvm::ArrayRef<uint8_t> bytesOf(llvm::StringRef text) { return {reinterpret_cast<const uint8_t *>(text.data()), text.size()}; }
-
 std::vector<const cpu::CpuLevel *> chosenLevels(const CompileOptions &options) {
   if (!options.levels.empty())
     return options.levels;
@@ -92,14 +90,14 @@ std::vector<const cpu::CpuLevel *> chosenLevels(const CompileOptions &options) {
 }
 } // namespace
 
-llvm::Error compileToArtifact(ModuleOp module, const ParameterSource &parameters, CompileOptions options, llvm::StringRef path) {
+llvm::Expected<std::array<uint8_t, 32>> compileToArtifact(ModuleOp module, const ParameterSource &parameters, CompileOptions options, llvm::StringRef path) {
   auto progress = [&](const llvm::Twine &stage, double done) {
     if (options.progress)
       options.progress(stage.str(), done);
   };
   progress("passes", 0);
   if (auto error = runPasses(module, options))
-    return error;
+    return std::move(error);
 
   // Levels are independent of each other: each gets a thread.
   auto levels = chosenLevels(options);
@@ -119,7 +117,7 @@ llvm::Error compileToArtifact(ModuleOp module, const ParameterSource &parameters
       errors = llvm::joinErrors(std::move(errors), code->takeError());
   }
   if (errors)
-    return errors;
+    return std::move(errors);
   progress("code", 1);
 
   std::vector<KernelInfo> kernels;
@@ -151,19 +149,19 @@ llvm::Error compileToArtifact(ModuleOp module, const ParameterSource &parameters
   auto writer = ArtifactWriter::create(path, options.inputPaths);
   if (!writer)
     return writer.takeError();
-  if (auto error = (*writer)->addMember("program.bin", bytesOf(*program)))
-    return error;
+  if (auto error = (*writer)->addMember("program.bin", llvm::ArrayRef<char>(program->data(), program->size())))
+    return std::move(error);
   for (size_t i = 0; i < levels.size(); ++i)
-    if (auto error = (*writer)->addMember(members[i].member, bytesOf({codes[i].image.bytes.data(), codes[i].image.bytes.size()})))
-      return error;
+    if (auto error = (*writer)->addMember(members[i].member, codes[i].image.bytes))
+      return std::move(error);
   if (!options.text.empty())
-    if (auto error = (*writer)->addMember("text.bin", bytesOf(options.text)))
-      return error;
+    if (auto error = (*writer)->addMember("text.bin", llvm::ArrayRef<char>(options.text.data(), options.text.size())))
+      return std::move(error);
   auto produce = [&](ByteSink sink) {
     return packer.write(sink, [&](uint64_t written) { progress("weights", double(written) / std::max<uint64_t>(layout->size, 1)); });
   };
   if (auto error = (*writer)->addMember("weights.bin", layout->size, produce))
-    return error;
+    return std::move(error);
 
   llvm::json::Object manifest;
   manifest["model"] = std::move(options.model);

@@ -5,6 +5,7 @@
 #include "ir/ParameterSource.h"
 #include "llvm/Support/Error.h"
 #include "llvm/Support/JSON.h"
+#include <array>
 #include <functional>
 #include <string>
 #include <vector>
@@ -25,8 +26,8 @@ struct CompileOptions {
 };
 
 /// Runs the passes on `module`, makes code for every level and writes the artifact to `path` (atomically).
-/// Errors are diagnostics of passes (on the context's handler) or carry their message.
-llvm::Error compileToArtifact(mlir::ModuleOp module, const ParameterSource &parameters, CompileOptions options, llvm::StringRef path);
+/// Returns the SHA-256 of the manifest, on which trust decides. Errors are diagnostics of passes (on the context's handler) or carry their message.
+llvm::Expected<std::array<uint8_t, 32>> compileToArtifact(mlir::ModuleOp module, const ParameterSource &parameters, CompileOptions options, llvm::StringRef path);
 
 /// What `--emit mlir|llvm|asm` prints, for one level.
 llvm::Expected<std::string> compileToText(mlir::ModuleOp module, const CompileOptions &options, llvm::StringRef form);

@@ -1,13 +1,10 @@
 // weights.bin: the parameters that launches use, in order of first use, packed as kernels read them.
 #pragma once
+#include "codegen/package/ArtifactWriter.h"
 #include "codegen/package/Program.h"
 #include "ir/ParameterSource.h"
-#include "llvm/ADT/STLFunctionalExtras.h"
 
 namespace heddle {
-
-/// Takes the next bytes of a stream; an error ends it.
-using ByteSink = llvm::function_ref<llvm::Error(llvm::ArrayRef<uint8_t>)>;
 
 class WeightPacker {
 public:
