@@ -144,6 +144,8 @@ LogicalResult Fusion::check() {
   for (Operation &op : body.without_terminator())
     if (!isContext(&op) && !isRowsOp(&op) && !isa<LinearOp, AttentionOp>(op))
       return op.emitOpError() << "cannot be part of a kernel of target '" << target.name << "'";
+    else if (!isContext(&op) && rows.of(&op).empty())
+      return op.emitOpError() << "expected rows that follow from the arguments, but it reads parameters alone; make it a derived parameter";
   for (auto [number, value] : llvm::enumerate(body.getTerminator()->getOperands())) {
     Operation *maker = value.getDefiningOp();
     if (!maker || isContext(maker))
@@ -328,9 +330,9 @@ Group *Fusion::findRowsGroup(const Node &node, unsigned earliest) {
   Operation *op = node.ops[0];
   SmallVector<Value> values;
   int64_t bytes = newRowBytes(group, op, values);
-  if (group.rowBytes + bytes > target.level1Bytes) {
-    decisions.record(op, "keep", "one row of the group would take " + Twine(group.rowBytes + bytes) + " bytes, more than the first-level cache (" +
-                                     Twine(target.level1Bytes) + ")");
+  if (group.rowBytes + bytes > target.level2Bytes) {
+    decisions.record(op, "keep", "one row of the group would take " + Twine(group.rowBytes + bytes) + " bytes, more than the private cache (" +
+                                     Twine(target.level2Bytes) + ")");
     return nullptr;
   }
   int64_t saved = 0;

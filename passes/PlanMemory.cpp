@@ -97,6 +97,9 @@ struct PlanMemory : mlir::heddle::impl::PlanMemoryPassBase<PlanMemory> {
     FailureOr<RowDims> rows = RowDims::compute(function);
     if (failed(rows))
       return failure();
+    for (LaunchOp launch : launches)
+      if (!rows->knows(launch.getRows()))
+        return launch.emitOpError() << "expected to run over a dimension of the function's arguments, but found '" << launch.getRows() << "'";
     DenseMap<Operation *, int64_t> epochs;
     int64_t barriers = placeBarriers(launches, symbols, epochs);
 

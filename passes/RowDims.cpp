@@ -143,6 +143,11 @@ StringRef RowDims::of(Operation *op) const {
   return {};
 }
 
+bool RowDims::knows(StringRef name) const {
+  int64_t size;
+  return llvm::any_of(declared, [&](DimAttr dim) { return dim.getName() == name; }) || !name.getAsInteger(10, size);
+}
+
 RowDims::Bounds RowDims::bounds(StringRef name) const {
   for (DimAttr dim : declared)
     if (dim.getName() == name)

@@ -26,7 +26,10 @@ public:
   /// Name of the rows that `op` works on, one result row from each (of its operands for an op without results).
   StringRef of(Operation *op) const;
 
-  /// Bounds of a name that `of` returned.
+  /// Whether `name` is a declared dimension or a number.
+  bool knows(StringRef name) const;
+
+  /// Bounds of a name that `of` returned and that `knows` confirms.
   Bounds bounds(StringRef name) const;
 
   /// The declared and inferred dimensions, in order of appearance.

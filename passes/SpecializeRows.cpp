@@ -14,8 +14,8 @@ using namespace mlir::heddle;
 static DimAttr findDim(func::FuncOp function, StringRef name) {
   for (unsigned i = 0; i < function.getNumArguments(); ++i)
     if (auto dims = function.getArgAttrOfType<ArrayAttr>(i, kDimsAttr))
-      for (auto dim : dims.getAsRange<DimAttr>())
-        if (dim.getName() == name)
+      for (Attribute attr : dims)
+        if (auto dim = dyn_cast<DimAttr>(attr); dim && dim.getName() == name)
           return dim;
   return {};
 }
@@ -23,8 +23,10 @@ static DimAttr findDim(func::FuncOp function, StringRef name) {
 /// `dims` with the range of dimension `range` wherever its name stands.
 static ArrayAttr narrow(ArrayAttr dims, DimAttr range) {
   SmallVector<Attribute> narrowed;
-  for (auto dim : dims.getAsRange<DimAttr>())
-    narrowed.push_back(dim.getName() == range.getName() ? range : dim);
+  for (Attribute attr : dims) {
+    auto dim = dyn_cast<DimAttr>(attr);
+    narrowed.push_back(dim && dim.getName() == range.getName() ? range : attr);
+  }
   return ArrayAttr::get(dims.getContext(), narrowed);
 }
 

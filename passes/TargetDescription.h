@@ -8,7 +8,7 @@ namespace mlir::heddle {
 
 struct TargetDescription {
   llvm::StringRef name;
-  int64_t level1Bytes = 0;
+  int64_t level2Bytes = 0;
   int64_t maxProducts = 1;
 };
 
