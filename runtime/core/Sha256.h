@@ -10,6 +10,7 @@ public:
   Sha256();
   void update(const void *data, size_t size);
   void finish(uint8_t digest[32]);
+  void usePortableCode() { useInstructions = false; } // for tests
 
 private:
   uint32_t state[8];

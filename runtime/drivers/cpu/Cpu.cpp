@@ -166,7 +166,7 @@ void unloadCpu(heddle_module *module) {
 }
 
 heddle_status loadCpu(heddle_device *device, const heddle_program *program, heddle_module **out, heddle_error *error) {
-  uint32_t code;
+  uint32_t code = 0;
   HEDDLE_TRY(chooseCode(*device, *program, code, error));
   uint64_t bytes = moduleBytes(*program);
   heddle_module *module = static_cast<heddle_module *>(device->host->allocate(device->host->context, bytes, 64));

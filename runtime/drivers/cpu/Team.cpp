@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/futex.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -14,6 +13,9 @@
 using namespace heddle::runtime;
 
 namespace {
+
+// From linux/futex.h, which is not among every C library's headers.
+constexpr int futexWait = 0, futexWake = 1, futexPrivate = 128;
 
 constexpr uint32_t maxThreads = 256;
 // Ticks of the time stamp counter in a microsecond. Real ones differ by a factor of 2 at most, which a busy wait of
@@ -47,7 +49,7 @@ struct heddle_team {
 namespace {
 
 long futex(uint32_t *word, int operation, uint32_t value) {
-  return syscall(SYS_futex, word, operation | FUTEX_PRIVATE_FLAG, value, nullptr, nullptr, 0);
+  return syscall(SYS_futex, word, operation | futexPrivate, value, nullptr, nullptr, 0);
 }
 
 /// Whether `round` has come to `wanted`; counters wrap around.
@@ -57,7 +59,7 @@ void announce(Flag &flag, uint32_t round) {
   // Sequentially consistent, as is the load after it: either the sleeper sees the new round or we see the sleeper.
   __atomic_store_n(&flag.round, round, __ATOMIC_SEQ_CST);
   if (__atomic_load_n(&flag.sleepers, __ATOMIC_SEQ_CST))
-    futex(&flag.round, FUTEX_WAKE, INT_MAX);
+    futex(&flag.round, futexWake, INT_MAX);
 }
 
 void await(Flag &flag, uint32_t wanted, uint64_t spinTicks) {
@@ -76,7 +78,7 @@ void await(Flag &flag, uint32_t wanted, uint64_t spinTicks) {
       __atomic_fetch_add(&flag.sleepers, 1, __ATOMIC_SEQ_CST);
       round = __atomic_load_n(&flag.round, __ATOMIC_SEQ_CST);
       if (!reached(round, wanted))
-        futex(&flag.round, FUTEX_WAIT, round);
+        futex(&flag.round, futexWait, round);
       __atomic_fetch_sub(&flag.sleepers, 1, __ATOMIC_SEQ_CST);
     }
   }
@@ -260,7 +262,7 @@ heddle_status heddle_team_work(heddle_team *team, uint32_t worker, heddle_error 
     return fail(error, HEDDLE_INVALID_ARGUMENT, "worker %u is already taken", worker);
   serve(*team, worker);
   __atomic_fetch_add(&team->left, 1, __ATOMIC_SEQ_CST);
-  futex(&team->left, FUTEX_WAKE, 1); // the address may be reused by now; a stray wake-up is harmless
+  futex(&team->left, futexWake, 1); // the address may be reused by now; a stray wake-up is harmless
   return HEDDLE_OK;
 }
 
@@ -277,7 +279,7 @@ heddle_status heddle_team_destroy(heddle_team *team, heddle_error *error) {
     if (team->flags & HEDDLE_TEAM_CALLER_THREADS) {
       uint32_t left;
       while ((left = __atomic_load_n(&team->left, __ATOMIC_SEQ_CST)) != team->threads - 1)
-        futex(&team->left, FUTEX_WAIT, left);
+        futex(&team->left, futexWait, left);
     }
   }
   freeTeam(team);

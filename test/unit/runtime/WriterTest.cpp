@@ -1,0 +1,139 @@
+// The compiler's artifact writer against the runtime's reader.
+#include "codegen/package/ArtifactWriter.h"
+#include "Fixture.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/MemoryBuffer.h"
+#include <fstream>
+#include <heddle/artifact.h>
+#include <sys/resource.h>
+#include <signal.h>
+
+using namespace heddle;
+using namespace heddle::test;
+
+namespace {
+/// A folder that goes away with everything in it.
+struct Folder {
+  llvm::SmallString<128> path;
+  Folder() { REQUIRE(!llvm::sys::fs::createUniqueDirectory("heddle-writer-test", path)); }
+  ~Folder() { llvm::sys::fs::remove_directories(path); }
+  std::string file(const std::string &name) const { return std::string(path) + "/" + name; }
+  size_t count() const {
+    std::error_code error;
+    size_t files = 0;
+    for (llvm::sys::fs::directory_iterator i(path, error), end; i != end && !error; i.increment(error))
+      ++files;
+    return files;
+  }
+};
+
+std::string messageOf(llvm::Error error) { return llvm::toString(std::move(error)); }
+
+Bytes readAll(const std::string &path) {
+  std::ifstream file(path, std::ios::binary);
+  return Bytes(std::istreambuf_iterator<char>(file), {});
+}
+
+llvm::ArrayRef<char> chars(const Bytes &bytes) { return {reinterpret_cast<const char *>(bytes.data()), bytes.size()}; }
+
+/// Writes the toy model; weights come in pieces of `piece` bytes.
+ArtifactWriter::Digest writeToy(const std::string &path, size_t piece) {
+  ToyModel toy;
+  auto writer = llvm::cantFail(ArtifactWriter::create(path, {}));
+  llvm::cantFail(writer->addMember("program.bin", chars(toy.program.build())));
+  llvm::cantFail(writer->addMember("code/test.elf", chars(kernelImage())));
+  auto *weights = reinterpret_cast<const uint8_t *>(toy.weights.data());
+  size_t size = toy.weights.size() * sizeof(float);
+  llvm::cantFail(writer->addMember("weights.bin", size, [&](ByteSink sink) -> llvm::Error {
+    for (size_t at = 0; at < size; at += piece)
+      if (llvm::Error error = sink({weights + at, std::min(piece, size - at)}))
+        return error;
+    return llvm::Error::success();
+  }));
+  return llvm::cantFail(writer->finish(llvm::json::Object{
+      {"producer", "test"}, {"entries", llvm::json::Array{"step"}}, {"text", "\xc3\xa9\n\x1b</script>"}}));
+}
+} // namespace
+
+TEST_CASE("what the writer writes, the runtime runs") {
+  Folder folder;
+  std::string path = folder.file("toy.heddle");
+  ArtifactWriter::Digest digest = writeToy(path, 7);
+  CHECK(folder.count() == 1);
+  heddle_model_options options = vouched();
+  options.trust = HEDDLE_TRUST_DIGEST;
+  options.trust_digest = digest.data();
+  OpenModel open(readAll(path), options);
+  Session session(open.model);
+  REQUIRE(session.append(0, someTokens(130)) == HEDDLE_OK);
+  CHECK(session.output()[0] == expectedLogit(someTokens(130)));
+}
+
+TEST_CASE("the same input gives the same bytes") {
+  Folder one, two;
+  ArtifactWriter::Digest first = writeToy(one.file("a.heddle"), 7), second = writeToy(two.file("b.heddle"), 400);
+  CHECK(first == second);
+  CHECK(readAll(one.file("a.heddle")) == readAll(two.file("b.heddle")));
+  // The test's own writer makes the same container.
+  ArtifactBuilder builder = ToyModel().artifact();
+  Bytes bytes = readAll(one.file("a.heddle"));
+  Bytes other = builder.build();
+  std::string name = "manifest.json";
+  size_t manifest = std::search(other.begin(), other.end(), name.begin(), name.end()) - other.begin() - 30;
+  CHECK(manifest > 3 * HEDDLE_ZIP_ALIGNMENT);
+  CHECK(std::equal(bytes.begin(), bytes.begin() + manifest, other.begin()));
+}
+
+TEST_CASE("members that break a rule are refused, and nothing is left behind") {
+  Folder folder;
+  {
+    auto writer = llvm::cantFail(ArtifactWriter::create(folder.file("x.heddle"), {}));
+    CHECK_THAT(messageOf(writer->addMember("../x", chars(Bytes(10)))), Catch::Contains("not a valid member name"));
+    CHECK_THAT(messageOf(writer->addMember("", chars(Bytes(10)))), Catch::Contains("not a valid member name"));
+    llvm::cantFail(writer->addMember("a", chars(Bytes(10))));
+    CHECK_THAT(messageOf(writer->addMember("a", chars(Bytes(10)))), Catch::Contains("two members"));
+    CHECK_THAT(messageOf(writer->addMember("b", chars({}))), Catch::Contains("cannot have 0 bytes"));
+    auto produce = [](size_t bytes) {
+      return [bytes](ByteSink sink) { return sink(std::vector<uint8_t>(bytes)); };
+    };
+    CHECK_THAT(messageOf(writer->addMember("c", 100, produce(99))), Catch::Contains("expected 100 bytes"));
+    CHECK(folder.count() == 1); // the temporary file
+  }
+  CHECK(folder.count() == 0);
+  auto writer = llvm::cantFail(ArtifactWriter::create(folder.file("x.heddle"), {}));
+  llvm::json::Value deep(llvm::json::Array{});
+  for (int i = 0; i < 16; ++i)
+    deep = llvm::json::Array{std::move(deep)};
+  CHECK_THAT(messageOf(writer->finish(llvm::json::Object{{"x", std::move(deep)}}).takeError()),
+             Catch::Contains("deeper than 16"));
+}
+
+TEST_CASE("inputs and things that are no files are not overwritten") {
+  Folder folder;
+  std::string input = folder.file("input"), link = folder.file("link");
+  std::ofstream(input) << "keep me";
+  REQUIRE(!llvm::sys::fs::create_link(input, link));
+  CHECK_THAT(messageOf(ArtifactWriter::create(link, {input}).takeError()), Catch::Contains("is an input"));
+  CHECK_THAT(messageOf(ArtifactWriter::create(folder.path, {}).takeError()), Catch::Contains("not a regular file"));
+  CHECK_THAT(messageOf(ArtifactWriter::create("/dev/null", {}).takeError()), Catch::Contains("not a regular file"));
+  llvm::Error missing = ArtifactWriter::create(folder.file("no/such/folder"), {}).takeError();
+  CHECK(llvm::errorToErrorCode(std::move(missing)) == std::errc::no_such_file_or_directory);
+  CHECK(readAll(input).size() == 7);
+}
+
+TEST_CASE("a full disk is an error with the system's code, and leaves no file") {
+  Folder folder;
+  signal(SIGXFSZ, SIG_IGN);
+  rlimit before, limit;
+  REQUIRE(getrlimit(RLIMIT_FSIZE, &before) == 0);
+  limit = before;
+  limit.rlim_cur = 200000;
+  REQUIRE(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+  {
+    auto writer = llvm::cantFail(ArtifactWriter::create(folder.file("x.heddle"), {}));
+    llvm::Error error = writer->addMember("a", chars(Bytes(300000)));
+    CHECK(llvm::errorToErrorCode(std::move(error)) == std::errc::file_too_large);
+  }
+  REQUIRE(setrlimit(RLIMIT_FSIZE, &before) == 0);
+  CHECK(folder.count() == 0);
+}
