@@ -145,11 +145,12 @@ LogicalResult Fusion::check() {
     if (!isContext(&op) && !isRowsOp(&op) && !isa<LinearOp, AttentionOp>(op))
       return op.emitOpError() << "cannot be part of a kernel of target '" << target.name << "'";
     else if (!isContext(&op) && rows.of(&op).empty())
-      return op.emitOpError() << "expected rows that follow from the arguments, but it reads parameters alone; make it a derived parameter";
+      return op.emitOpError() << "expected rows that follow from its operands, but they have none";
   for (auto [number, value] : llvm::enumerate(body.getTerminator()->getOperands())) {
     Operation *maker = value.getDefiningOp();
     if (!maker || isContext(maker))
-      return function.emitOpError() << "expected result " << number << " to be computed, but found an argument, parameter or constant";
+      return function.emitOpError() << "expected result " << number << " to be computed or an f32 tensor, but found an argument, parameter or constant of type "
+                                    << value.getType();
   }
   return success();
 }
@@ -443,6 +444,21 @@ void Fusion::finish() {
       op.erase();
 }
 
+/// A kernel writes each result, so one that is an argument or another result too is copied: a reshape to its own type.
+void copyReturned(func::FuncOp function) {
+  Operation *end = function.getBody().front().getTerminator();
+  OpBuilder builder(end);
+  DenseSet<Value> seen;
+  for (OpOperand &operand : end->getOpOperands()) {
+    Value value = operand.get();
+    auto tensor = dyn_cast<RankedTensorType>(value.getType());
+    bool copies = tensor && tensor.getRank() > 0 && tensor.getElementType().isF32();
+    bool isComputed = value.getDefiningOp() && !isContext(value.getDefiningOp());
+    if (copies && (!isComputed || !seen.insert(value).second))
+      operand.set(builder.create<ReshapeOp>(isComputed ? value.getLoc() : end->getLoc(), tensor, value));
+  }
+}
+
 struct FuseForTarget : mlir::heddle::impl::FuseForTargetPassBase<FuseForTarget> {
   using FuseForTargetPassBase::FuseForTargetPassBase;
 
@@ -458,6 +474,7 @@ struct FuseForTarget : mlir::heddle::impl::FuseForTargetPassBase<FuseForTarget> 
       // Functions of launches are done already, as after resuming from printed IR.
       if (function.isExternal() || !function.getBody().front().getOps<LaunchOp>().empty())
         continue;
+      copyReturned(function);
       FailureOr<RowDims> rows = RowDims::compute(function);
       if (failed(rows) || failed(Fusion(function, *description, *rows, names, decisions).run()))
         return signalPassFailure();

@@ -82,14 +82,26 @@ LogicalResult RowDims::declare(func::FuncOp function) {
   return success();
 }
 
+/// Sequences are pieces of the rows: there are at most as many.
+void RowDims::declareSequences(MLIRContext *context, int64_t atMost) {
+  if (!knows(kSequences))
+    declared.push_back(DimAttr::get(context, kSequences, 0, atMost));
+}
+
 LogicalResult RowDims::infer(Operation *op) {
   MLIRContext *context = op->getContext();
   StringAttr rows;
   if (auto launch = dyn_cast<LaunchOp>(op)) {
     rows = launch.getRowsAttr();
+    int64_t most = 0;
+    for (DimAttr dim : declared)
+      most = std::max(most, dim.getMax());
+    if (rows == kSequences)
+      declareSequences(context, most);
   } else {
+    SmallVector<Value> operands = rowOperands(op);
     Value first;
-    for (Value operand : rowOperands(op)) {
+    for (Value operand : operands) {
       StringAttr name = names.lookup(operand);
       if (!name)
         continue;
@@ -105,11 +117,14 @@ LogicalResult RowDims::infer(Operation *op) {
       }
     }
     if (isa<PoolRowsOp>(op)) {
-      // Sequences are pieces of the rows: there are at most as many.
-      if (rows && llvm::none_of(declared, [](DimAttr dim) { return dim.getName() == kSequences; }))
-        declared.push_back(DimAttr::get(context, kSequences, 0, bounds(rows).max));
+      if (rows)
+        declareSequences(context, bounds(rows).max);
       rows = StringAttr::get(context, kSequences);
     }
+    // What reads parameters alone has their rows, which are static.
+    if (!rows && !operands.empty() && op->getNumResults() == 1 && hasShape(op->getResult(0).getType()))
+      if (int64_t size = shapeOf(op->getResult(0).getType())[0]; !ShapedType::isDynamic(size))
+        rows = StringAttr::get(context, Twine(size));
   }
   if (!rows)
     return success();

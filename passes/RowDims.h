@@ -38,6 +38,7 @@ public:
 private:
   LogicalResult declare(func::FuncOp function);
   LogicalResult infer(Operation *op);
+  void declareSequences(MLIRContext *context, int64_t atMost);
 
   llvm::DenseMap<Value, StringAttr> names;
   SmallVector<DimAttr> declared;

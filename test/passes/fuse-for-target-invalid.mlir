@@ -13,17 +13,15 @@ func.func @foreign(%a: tensor<?x8xf32> {heddle.dims = [#n]}) -> tensor<?x8xf32> 
 // -----
 
 #n = #heddle.dim<"n", 1 to 512>
-// expected-error @below {{expected result 0 to be computed, but found an argument, parameter or constant}}
-func.func @nothing_to_do(%a: tensor<?x8xf32> {heddle.dims = [#n]}) -> tensor<?x8xf32> {
-  return %a : tensor<?x8xf32>
+// expected-error @below {{expected result 0 to be computed or an f32 tensor, but found an argument, parameter or constant of type 'tensor<?xi32>'}}
+func.func @indices(%a: tensor<?xi32> {heddle.dims = [#n]}) -> tensor<?xi32> {
+  return %a : tensor<?xi32>
 }
 
 // -----
 
-heddle.param @w : !heddle.stored<64x64xf32, #heddle.enc<q8_0>> file 0 at 0
-func.func @parameters_alone() -> tensor<64x64xf32> {
-  %w = heddle.get_param @w : !heddle.stored<64x64xf32, #heddle.enc<q8_0>>
-  // expected-error @below {{expected rows that follow from the arguments, but it reads parameters alone; make it a derived parameter}}
-  %0 = heddle.dequantize %w : !heddle.stored<64x64xf32, #heddle.enc<q8_0>> -> tensor<64x64xf32>
-  return %0 : tensor<64x64xf32>
+func.func @scalar(%a: tensor<f32>) -> tensor<f32> {
+  // expected-error @below {{expected rows that follow from its operands, but they have none}}
+  %0 = heddle.unary <silu> %a : tensor<f32>
+  return %0 : tensor<f32>
 }

@@ -240,3 +240,34 @@ func.func @static(%a: tensor<4x8xf32>) -> tensor<4x8xf32> {
   %0 = heddle.unary <silu> %a : tensor<4x8xf32>
   return %0 : tensor<4x8xf32>
 }
+
+// -----
+
+#n = #heddle.dim<"n", 1 to 512>
+
+// Every result is written by a kernel: an argument, and a value that is returned twice, are copied.
+// CHECK-LABEL: func.func @copies(
+// CHECK-SAME:    %[[A:.*]]: tensor<?x8xf32>
+// CHECK:         %[[R:.*]]:3 = heddle.launch @silu_8(%[[A]]) over "n"
+// CHECK-NEXT:    return %[[R]]#0, %[[R]]#1, %[[R]]#2
+// CHECK:       heddle.kernel @silu_8 family <rows>
+// CHECK-NEXT:  ^bb0(%[[X:.*]]: tensor<?x8xf32>):
+// CHECK-DAG:     %[[S:.*]] = heddle.unary <silu> %[[X]]
+// CHECK-DAG:     heddle.reshape %[[S]] : tensor<?x8xf32> -> tensor<?x8xf32>
+// CHECK-DAG:     heddle.reshape %[[X]] : tensor<?x8xf32> -> tensor<?x8xf32>
+func.func @copies(%a: tensor<?x8xf32> {heddle.dims = [#n]}) -> (tensor<?x8xf32>, tensor<?x8xf32>, tensor<?x8xf32>) {
+  %0 = heddle.unary <silu> %a : tensor<?x8xf32>
+  return %0, %0, %a : tensor<?x8xf32>, tensor<?x8xf32>, tensor<?x8xf32>
+}
+
+// -----
+
+// What reads parameters alone has their rows.
+// CHECK-LABEL: func.func @parameters_alone(
+// CHECK:         heddle.launch @dequantize_64(%{{.*}}) over "32"
+heddle.param @w : !heddle.stored<32x64xf32, #heddle.enc<q8_0>> file 0 at 0
+func.func @parameters_alone() -> tensor<32x64xf32> {
+  %w = heddle.get_param @w : !heddle.stored<32x64xf32, #heddle.enc<q8_0>>
+  %0 = heddle.dequantize %w : !heddle.stored<32x64xf32, #heddle.enc<q8_0>> -> tensor<32x64xf32>
+  return %0 : tensor<32x64xf32>
+}
