@@ -1,4 +1,5 @@
 #include "codegen/KernelOperands.h"
+#include "mlir/IR/BuiltinOps.h"
 
 using namespace mlir;
 using namespace mlir::heddle;

@@ -64,6 +64,16 @@ template <typename Body> void forLevels(Body body) {
   }
 }
 
+/// The first level of each vector width: the others have the same code but for integer and bf16 dot products.
+template <typename Body> void forWidths(Body body) {
+  int lanes = 0;
+  forLevels([&](const CpuLevel &level) {
+    if (level.lanes != lanes)
+      body(level);
+    lanes = level.lanes;
+  });
+}
+
 inline void fillRandom(GuardedBuffer<float> &buffer, uint32_t seed, float scale = 1) {
   std::mt19937 random(seed);
   std::normal_distribution<float> normal(0, scale);

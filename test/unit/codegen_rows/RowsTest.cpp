@@ -162,7 +162,7 @@ heddle.kernel @k family <rows> target "cpu" {
   heddle.yield %0, %4, %5, %0 : tensor<?x$Cxf32>, tensor<?x$Cxf32>, tensor<?x$Cxf32>, tensor<?x$Cxf32>
 })";
   for (int64_t columns : {3, 16, 20, 72, 384}) {
-    forLevels([&](const CpuLevel &level) {
+    forWidths([&](const CpuLevel &level) {
       TestKernel kernel(substitute(text, {{"C", std::to_string(columns)}}), level);
       REQUIRE(kernel.error == "");
       const int64_t rows = 5, size = rows * columns;
@@ -220,7 +220,7 @@ TEST_CASE("all unary and binary kinds") {
   GuardedBuffer<float> x(columns), z(columns);
   fillRandom(x, 5, 3);
   fillRandom(z, 6);
-  forLevels([&](const CpuLevel &level) {
+  forWidths([&](const CpuLevel &level) {
     GuardedBuffer<float> y(columns);
     for (const Unary &unary : unaries) {
       INFO(unary.name);
@@ -258,7 +258,7 @@ heddle.kernel @k family <rows> target "cpu" {
 })";
   for (bool interleaved : {false, true}) {
     for (auto [width, rotated] : {std::pair(64, 64), std::pair(256, 256), std::pair(32, 32), std::pair(80, 20), std::pair(6, 2)}) {
-      forLevels([&](const CpuLevel &level) {
+      forWidths([&](const CpuLevel &level) {
         TestKernel kernel(substitute(text, {{"F", std::to_string(3 * width)}, {"D", std::to_string(width)}, {"R", std::to_string(rotated)},
                                             {"PAIRING", interleaved ? "interleaved" : "half"}}), level);
         REQUIRE(kernel.error == "");
@@ -301,7 +301,7 @@ heddle.kernel @k family <rows> target "cpu" {
 })";
   const int slots = 3, pagesPerSlot = 2, pages = 7;
   for (auto [keyDim, valueDim] : {std::pair(64, 64), std::pair(20, 37)}) {
-    forLevels([&](const CpuLevel &level) {
+    forWidths([&](const CpuLevel &level) {
       TestKernel kernel(substitute(text, {{"KD", std::to_string(keyDim)}, {"VD", std::to_string(valueDim)}}), level,
                         {.maxContext = pagesPerSlot * 128, .maxRows = 8, .maxSlots = slots});
       REQUIRE(kernel.error == "");
@@ -379,7 +379,7 @@ heddle.kernel @k family <rows> target "cpu" {
         }
         char number[32];
         snprintf(number, sizeof number, "%.9e", scale);
-        forLevels([&](const CpuLevel &level) {
+        forWidths([&](const CpuLevel &level) {
           TestKernel kernel(substitute(text, {{"V", "19"}, {"C", std::to_string(columns)}, {"F", std::string(info.name)},
                                               {"L", packed ? ", w16" : ""}, {"S", number}}), level);
           REQUIRE(kernel.error == "");
@@ -409,7 +409,7 @@ heddle.kernel @k family <rows> target "cpu" {
   %3 = heddle.rms_norm %2, %w : tensor<?x48xf32>, tensor<48xf32>
   heddle.yield %3 : tensor<?x48xf32>
 })";
-  forLevels([&](const CpuLevel &level) {
+  forWidths([&](const CpuLevel &level) {
     TestKernel kernel(text, level);
     REQUIRE(kernel.error == "");
     GuardedBuffer<float> h(5 * 48), w(48), y(3 * 48);
@@ -441,7 +441,7 @@ heddle.kernel @k family <rows> target "cpu" {
   heddle.yield %0 : tensor<?x40xf32>
 })";
   for (std::string kind : {"mean", "first", "last"}) {
-    forLevels([&](const CpuLevel &level) {
+    forWidths([&](const CpuLevel &level) {
       TestKernel kernel(substitute(text, {{"KIND", kind}}), level);
       REQUIRE(kernel.error == "");
       GuardedBuffer<float> h(6 * 40), y(4 * 40);
