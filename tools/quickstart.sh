@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 prompt=${1:-"Explain in two sentences what a loom does."}
 tools/setup.sh run
-tools/build.sh heddle
+tools/build.sh heddle_tool
 model=${HEDDLE_CACHE:-$HOME/.cache/heddle}/models/SmolLM2-135M-Instruct.Q4_1.gguf
 artifact=build/SmolLM2-135M-Instruct.Q4_1.heddle
 # A new compiler makes a new artifact.

@@ -67,7 +67,8 @@ install_python() {
   [ ${#missing[@]} -eq 0 ] && return
   say "installing ${#missing[@]} Python packages: ${missing[*]}"
   case " ${missing[*]} " in *llama-cpp-python*) say "llama-cpp-python builds llama.cpp: about ten minutes on two cores" ;; esac
-  "$venv/bin/python" -m pip install -q --disable-pip-version-check --no-deps "${missing[@]}" >&2
+  # clang builds llama.cpp: GCC 12 drops the stores to the tile configuration, so that its AMX code traps.
+  CC=clang-19 CXX=clang++-19 "$venv/bin/python" -m pip install -q --disable-pip-version-check --no-deps "${missing[@]}" >&2
 }
 
 dist_pattern() {

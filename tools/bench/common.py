@@ -1,0 +1,76 @@
+"""What the measurements share: models, compiled models, texts, interleaved timing, tables."""
+
+import argparse
+import json
+import os
+import pathlib
+import statistics
+import sys
+import time
+
+SOURCE = pathlib.Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(SOURCE / "test"), str(SOURCE / "test" / "e2e"), str(SOURCE / "tools" / "bench")]
+
+from e2e import support  # noqa: E402
+
+TEXTS = ("english", "code", "russian")
+
+
+def text(name):
+    return (SOURCE / "tools" / "bench" / "texts" / f"{name}.txt").read_text()
+
+
+def arguments(description, **extra):
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", default="smollm2,gemma3", help="comma-separated: smollm2, gemma3")
+    parser.add_argument("--cpu", default="", help="code level to use at most, as heddle run --cpu")
+    parser.add_argument("--json", type=pathlib.Path, help="also write the figures there")
+    for name, options in extra.items():
+        parser.add_argument("--" + name.replace("_", "-"), **options)
+    return parser.parse_args()
+
+
+def processor():
+    with open("/proc/cpuinfo") as file:
+        facts = dict(line.split(":", 1) for line in file if ":" in line)
+    facts = {key.strip(): value.strip() for key, value in facts.items()}
+    flags = [flag for flag in ("avx512f", "avx512_vnni", "avx512_bf16", "avx_vnni", "amx_int8") if flag in facts["flags"].split()]
+    return f"{facts['model name']} (family {facts.get('cpu family')}, model {facts.get('model')}; {', '.join(flags)})"
+
+
+def timed(work):
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def interleaved(contestants, rounds):
+    """Times each contestant's work once per round, in turn; {name: [seconds]}. The first round warms up."""
+    times = {name: [] for name in contestants}
+    for number in range(rounds + 1):
+        for name, work in contestants.items():
+            seconds = work()
+            if number:
+                times[name].append(seconds)
+    return times
+
+
+def spread(values):
+    return 100 * (max(values) - min(values)) / statistics.median(values)
+
+
+def table(header, rows):
+    widths = [max(len(str(row[column])) for row in [header, *rows]) for column in range(len(header))]
+    lines = ["| " + " | ".join(str(cell).ljust(width) for cell, width in zip(row, widths)) + " |" for row in [header, *rows]]
+    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    print("\n".join(lines), flush=True)
+
+
+def save(path, figures):
+    if path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+def load_average():
+    return os.getloadavg()[0]

@@ -1,0 +1,83 @@
+#include "codegen/Pipelines.h"
+#include "mlir/Pass/PassManager.h"
+#include "passes/Decisions.h"
+#include "tools/heddle/ImportVerb.h"
+#include "llvm/Support/FormatVariadic.h"
+#include "llvm/Support/JSON.h"
+#include "llvm/Support/raw_ostream.h"
+#include <cstdio>
+#include <set>
+
+namespace heddle::cli {
+
+namespace {
+struct ExplainVerb {
+  ImportVerb import;
+  std::string second, pass;
+  Format format = Format::Text;
+};
+
+struct Row {
+  std::string pass, kind, source, reason;
+  int64_t cost;
+
+  std::string text() const { return llvm::formatv("{0,-28} {1,-12} {2}: {3}", pass, kind, source, reason).str(); }
+};
+
+// Runs the passes, no code generation, and returns what they decided.
+std::vector<Row> decide(const ExplainVerb &verb, const ImportVerb &request) {
+  Importer importer(request);
+  mlir::PassManager passes(importer.module().getContext());
+  addCpuPipeline(passes, importer.compileOptions());
+  if (mlir::failed(passes.run(importer.module())))
+    importer.raise(llvm::createStringError("the passes for target 'cpu' failed"));
+  std::vector<Row> rows;
+  for (const mlir::heddle::Decision &decision : mlir::heddle::decisionsOf(importer.module()))
+    if (verb.pass.empty() || decision.pass == verb.pass)
+      rows.push_back({decision.pass.str(), decision.kind.str(), mlir::heddle::sourceNames(decision.at), decision.reason.str(), decision.cost});
+  return rows;
+}
+
+int explain(const ExplainVerb &verb) {
+  std::vector<Row> rows = decide(verb, verb.import);
+  if (!verb.second.empty()) {
+    ImportVerb other = verb.import;
+    other.model = verb.second;
+    std::multiset<std::string> sides[2];
+    for (const Row &row : rows)
+      sides[0].insert(row.text());
+    for (const Row &row : decide(verb, other))
+      sides[1].insert(row.text());
+    bool same = true;
+    for (int side = 0; side < 2; ++side)
+      for (const std::string &line : sides[side])
+        if (sides[side].count(line) != sides[1 - side].count(line)) {
+          std::printf("%c %s\n", side ? '+' : '-', printable(line).c_str());
+          same = false;
+        }
+    return same ? ExitOk : ExitMismatch;
+  }
+  llvm::json::Array array;
+  for (const Row &row : rows) {
+    if (verb.format == Format::Text)
+      std::printf("%s\n", printable(row.text()).c_str());
+    array.push_back(llvm::json::Object{
+        {"pass", row.pass}, {"kind", row.kind}, {"source", row.source}, {"reason", row.reason}, {"cost", row.cost}});
+  }
+  if (verb.format == Format::Json)
+    llvm::outs() << llvm::formatv("{0:2}\n", llvm::json::Value(std::move(array)));
+  return ExitOk;
+}
+} // namespace
+
+void addExplain(CLI::App &app, Action &action) {
+  auto *verb = app.add_subcommand("explain", "Show what the passes decide for a model and why; two models: what differs");
+  auto options = std::make_shared<ExplainVerb>();
+  addImportOptions(*verb, options->import);
+  verb->add_option("second", options->second, "Another model to compare with")->option_text("MODEL");
+  verb->add_option("--pass", options->pass, "Only decisions of this pass")->option_text("NAME");
+  addFormatOption(*verb, options->format);
+  verb->callback([&action, options] { action = [options] { return explain(*options); }; });
+}
+
+} // namespace heddle::cli

@@ -1,0 +1,150 @@
+#include "tools/heddle/ImportVerb.h"
+#include "frontends/common/InputError.h"
+#include "mlir/IR/Diagnostics.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/raw_ostream.h"
+#include <cstdlib>
+#include <unistd.h>
+
+namespace heddle::cli {
+
+void addImportOptions(CLI::App &app, ImportVerb &verb) {
+  app.add_option("model", verb.model, "Model file (.gguf)")->required()->option_text("MODEL");
+  app.add_option("--target", verb.targets, "cpu (all levels), cpu:LEVEL, cpu:native; see heddle targets")->option_text("TARGET,...");
+  app.add_option("--max-context", verb.maxContext, "Most tokens of a sequence; 0: the model's own, at most 4096")
+      ->check(CLI::Range(0, 1 << 24))
+      ->option_text("N");
+  app.add_option("--max-sequences", verb.maxSequences, "Most sequences of a session (4)")->check(CLI::Range(1, 4096))->option_text("N");
+  app.add_option("--max-chunk", verb.maxChunk, "Most tokens of one step (512)")->check(CLI::Range(1, 1 << 16))->option_text("N");
+  app.add_option("--activations", verb.activations, "Dynamic precision of activations: i8, i16, or i16 where memory or QKV and head decide")
+      ->check(CLI::IsMember({"mixed", "i8", "i16"}))
+      ->option_text("mixed|i8|i16");
+  app.add_flag("--precise", verb.precise, "i16 everywhere: results do not depend on how tokens are cut into steps");
+  app.add_option("--max-memory", verb.maxMemory, "Most memory for the reader's tables (1G)")->option_text("SIZE");
+  app.add_option("--allow-external-dir", verb.externalFolders, "Links in the model's folder may lead there")
+      ->allow_extra_args(false)
+      ->option_text("DIR");
+}
+
+std::vector<const cpu::CpuLevel *> parseTargets(const std::string &targets) {
+  std::vector<const cpu::CpuLevel *> levels;
+  bool all = false;
+  for (llvm::StringRef target : llvm::split(targets, ',')) {
+    auto [device, name] = target.split(':');
+    if (device == "cuda" || device == "npu")
+      fail(ExitUnsupported, "target '" + device.str() + "' is not available in this build; available targets: cpu");
+    if (device != "cpu")
+      fail(ExitUsage, "unknown target '" + printable(target.str()) + "'; known targets: cpu, cuda, npu");
+    if (name.empty()) {
+      all = true;
+      continue;
+    }
+    const cpu::CpuLevel *level = nullptr;
+    if (name == "native") {
+      uint32_t host = hostCpuFeatures();
+      for (const cpu::CpuLevel &candidate : cpu::cpuLevels())
+        if ((candidate.features & ~host) == 0)
+          level = &candidate;
+      if (!level)
+        fail(ExitUnsupported, "target 'cpu:native': this processor has none of the levels; it offers " + cpuFeatureNames(host));
+    } else if (!(level = cpu::cpuLevelByName(name))) {
+      std::string known = "native";
+      for (const cpu::CpuLevel &candidate : cpu::cpuLevels())
+        known += ", " + std::string(candidate.name);
+      fail(ExitUsage, "unknown level '" + printable(name.str()) + "' of target cpu; known levels: " + known);
+    }
+    levels.push_back(level);
+  }
+  if (all)
+    return {};
+  std::sort(levels.begin(), levels.end()); // the table is in ascending preference
+  levels.erase(std::unique(levels.begin(), levels.end()), levels.end());
+  return levels;
+}
+
+Importer::Importer(const ImportVerb &verb) : verb(verb) {
+  context.getDiagEngine().registerHandler([this](mlir::Diagnostic &diagnostic) {
+    std::string text;
+    llvm::raw_string_ostream out(text);
+    std::string where = mlir::isa<mlir::UnknownLoc>(diagnostic.getLocation()) ? "" : [&] {
+      std::string location;
+      llvm::raw_string_ostream(location) << diagnostic.getLocation();
+      return location + ": ";
+    }();
+    out << where << diagnostic;
+    for (mlir::Diagnostic &note : diagnostic.getNotes())
+      out << "\nnote: " << note;
+    if (diagnostic.getSeverity() == mlir::DiagnosticSeverity::Error)
+      diagnostics += (diagnostics.empty() ? "" : "\n") + text;
+    else if (diagnostic.getSeverity() == mlir::DiagnosticSeverity::Warning)
+      llvm::errs() << "heddle: warning: " << printableText(text) << "\n";
+    return mlir::success();
+  });
+  ImportOptions options;
+  options.maxContext = verb.maxContext;
+  options.maxSlots = verb.maxSequences;
+  options.maxRows = verb.maxChunk;
+  options.allowedFolders = verb.externalFolders;
+  if (!verb.maxMemory.empty())
+    options.memoryLimit = parseBytes(verb.maxMemory, "--max-memory");
+  auto model = importModel(context, verb.model, options);
+  if (!model)
+    raise(model.takeError());
+  imported = std::move(*model);
+  llvm::raw_string_ostream(original) << *imported.module;
+}
+
+CompileOptions Importer::compileOptions() const {
+  CompileOptions options;
+  options.levels = parseTargets(verb.targets);
+  options.activations = verb.precise ? "i16" : verb.activations;
+  options.inputPaths = {verb.model};
+  return options;
+}
+
+// A file of this user alone in the folder for temporary files; empty when none can be made.
+static std::string writeReproducer(const std::string &module) {
+  const char *folder = std::getenv("TMPDIR");
+  std::string path = std::string(folder && folder[0] == '/' ? folder : "/tmp") + "/heddle-reproducer-XXXXXX.mlir";
+  int descriptor = mkstemps(path.data(), 5);
+  if (descriptor < 0)
+    return "";
+  llvm::raw_fd_ostream out(descriptor, /*shouldClose=*/true);
+  out << module;
+  out.close();
+  bool failed = out.has_error();
+  out.clear_error();
+  return failed ? "" : path;
+}
+
+// takeFailure() with one addition: the artifact's writer reports the system's errors by their code.
+static heddle::Failure failureOf(llvm::Error error) {
+  if (!error.isA<llvm::StringError>())
+    return takeFailure(std::move(error));
+  int exitCode = ExitInternal;
+  error = llvm::handleErrors(std::move(error), [&](std::unique_ptr<llvm::StringError> string) {
+    std::error_code code = string->convertToErrorCode();
+    if (code == std::errc::invalid_argument)
+      exitCode = ExitUsage;
+    else if (code.category() == std::generic_category())
+      exitCode = ExitInputOutput;
+    return llvm::Error(std::move(string));
+  });
+  return {exitCode, llvm::toString(std::move(error))};
+}
+
+void Importer::raise(llvm::Error error) {
+  heddle::Failure failure = failureOf(std::move(error));
+  std::string message = failure.message;
+  if (!diagnostics.empty())
+    message += "\n" + diagnostics;
+  if (failure.exitCode == ExitInternal && !original.empty()) {
+    std::string path = writeReproducer(original);
+    message = "internal error: " + message;
+    if (!path.empty())
+      message += "\nthe model's graph, without weights, was written to " + path + "; please attach it to a report";
+  }
+  fail(static_cast<Exit>(failure.exitCode), message);
+}
+
+} // namespace heddle::cli

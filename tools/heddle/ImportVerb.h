@@ -1,0 +1,46 @@
+// What `compile` and `explain` share: options of importing, messages of the compiler, targets.
+#ifndef HEDDLE_TOOLS_IMPORT_VERB_H
+#define HEDDLE_TOOLS_IMPORT_VERB_H
+
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/MLIRContext.h"
+#include "codegen/Compiler.h"
+#include "frontends/Import.h"
+#include "tools/heddle/Common.h"
+
+namespace heddle::cli {
+
+struct ImportVerb {
+  std::string model, targets = "cpu", activations = "mixed", maxMemory;
+  int64_t maxContext = 0, maxSequences = 4, maxChunk = 512;
+  std::vector<std::string> externalFolders;
+  bool precise = false;
+};
+void addImportOptions(CLI::App &app, ImportVerb &verb);
+
+// A context that collects the compiler's diagnostics; a model imported into it.
+class Importer {
+public:
+  explicit Importer(const ImportVerb &verb);
+
+  mlir::ModuleOp module() { return *imported.module; }
+  const ImportedModel &model() const { return imported; }
+  // Levels and precision as asked for.
+  CompileOptions compileOptions() const;
+  // Throws what `error` says together with the diagnostics so far; an internal error writes a reproducer first.
+  [[noreturn]] void raise(llvm::Error error);
+
+private:
+  const ImportVerb &verb;
+  mlir::MLIRContext context;
+  std::string diagnostics;
+  ImportedModel imported;
+  std::string original; // the module as imported, for a reproducer: no weights, no prompt
+};
+
+// CPU levels that `--target` names; none means all.
+std::vector<const cpu::CpuLevel *> parseTargets(const std::string &targets);
+
+} // namespace heddle::cli
+
+#endif

@@ -1,0 +1,33 @@
+#include "codegen/cpu/Level.h"
+#include "tools/heddle/Common.h"
+#include "llvm/Support/Format.h"
+#include "llvm/Support/JSON.h"
+#include "llvm/Support/raw_ostream.h"
+
+namespace heddle::cli {
+
+void addTargets(CLI::App &app, Action &action) {
+  auto *verb = app.add_subcommand("targets", "What models can be compiled for, and what of it this machine runs");
+  auto format = std::make_shared<Format>(Format::Text);
+  addFormatOption(*verb, *format);
+  verb->callback([&action, format] {
+    action = [format] {
+      uint32_t host = hostCpuFeatures();
+      llvm::json::Array rows;
+      for (const cpu::CpuLevel &level : cpu::cpuLevels()) {
+        bool runs = (level.features & ~host) == 0;
+        std::string name = "cpu:" + std::string(level.name);
+        if (*format == Format::Text)
+          llvm::outs() << llvm::format("%-20s %-14s needs %s\n", name.c_str(), runs ? "runs here" : "not on this host",
+                                       cpuFeatureNames(level.features).c_str());
+        rows.push_back(llvm::json::Object{
+            {"target", name}, {"runs_here", runs}, {"needs", cpuFeatureNames(level.features)}, {"f32_lanes", level.lanes}});
+      }
+      if (*format == Format::Json)
+        llvm::outs() << llvm::formatv("{0:2}\n", llvm::json::Value(std::move(rows)));
+      return ExitOk;
+    };
+  });
+}
+
+} // namespace heddle::cli
