@@ -3,6 +3,7 @@
 #include "codegen/cpu/Level.h"
 #include "ir/Heddle.h"
 #include "ir/ParameterSource.h"
+#include "mlir/IR/BuiltinOps.h"
 #include "llvm/Support/Error.h"
 #include "llvm/Support/JSON.h"
 #include <array>
