@@ -433,10 +433,10 @@ private:
       if (std::isnan(meta.scores[id]))
         return invalid("tokenizer.ggml.scores has no number for token " + Twine(id));
     for (unsigned byte = 0; byte < 256; ++byte) {
-      std::string name = "<0x" + utohexstr(byte, /*LowerCase=*/false, /*Width=*/2) + ">";
+      std::string name = {'<', '0', 'x', hexdigit(byte / 16), hexdigit(byte % 16), '>'};
       auto found = ids.find(name);
       if (found == ids.end())
-        found = ids.find(StringRef(reinterpret_cast<const char *>(&byte), 1));
+        found = ids.find(std::string(1, static_cast<char>(byte)));
       header.byte_tokens[byte] = found == ids.end() ? -1 : int32_t(found->second);
     }
     for (StringRef text : texts)

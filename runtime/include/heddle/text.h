@@ -38,9 +38,35 @@ typedef enum heddle_text_status { // values are never reused
 
 typedef struct heddle_text heddle_text;
 
+typedef enum { // values are never reused
+  HEDDLE_TEXT_BYTE_PAIR = 1,     // byte-level BPE: GPT-2, Llama 3, Qwen, DeepSeek
+  HEDDLE_TEXT_SENTENCE_PIECE = 2, // BPE by scores over characters: Llama 2, Gemma
+  HEDDLE_TEXT_WORD_PIECE = 3     // BERT
+} heddle_text_kind;
+
+typedef enum {
+  HEDDLE_TEXT_CHAT_NONE = 0,
+  HEDDLE_TEXT_CHAT_CHATML = 1,
+  HEDDLE_TEXT_CHAT_GEMMA = 2,
+  HEDDLE_TEXT_CHAT_LLAMA3 = 3,
+  HEDDLE_TEXT_CHAT_DEEPSEEK = 4,    // V2.5, V3
+  HEDDLE_TEXT_CHAT_DEEPSEEK_V31 = 5, // V3.1 and V3.2: "</think>" after the assistant's mark
+  HEDDLE_TEXT_CHAT_COUNT = 6
+} heddle_text_chat_template;
+
+typedef enum { // GGUF's numbers
+  HEDDLE_TEXT_TOKEN_UNDEFINED = 0,
+  HEDDLE_TEXT_TOKEN_NORMAL = 1,
+  HEDDLE_TEXT_TOKEN_UNKNOWN = 2,
+  HEDDLE_TEXT_TOKEN_CONTROL = 3,
+  HEDDLE_TEXT_TOKEN_USER_DEFINED = 4,
+  HEDDLE_TEXT_TOKEN_UNUSED = 5,
+  HEDDLE_TEXT_TOKEN_BYTE = 6
+} heddle_text_token_type;
+
 typedef struct heddle_text_info {
   size_t struct_size; // set by the caller to sizeof(heddle_text_info)
-  uint32_t kind;      // heddle_text_kind of heddle/text_format.h
+  uint32_t kind;      // heddle_text_kind
   uint32_t token_count;
   int32_t bos, eos, eot, unk, sep, cls, pad, mask; // -1: none
   uint32_t adds_bos, adds_eos; // what HEDDLE_TEXT_ENCODE_SPECIAL does
@@ -59,7 +85,7 @@ HEDDLE_TEXT_API void heddle_text_close(heddle_text *text);
 HEDDLE_TEXT_API heddle_text_status heddle_text_get_info(const heddle_text *text, heddle_text_info *info);
 
 // The text of a token as the vocabulary has it, without NUL, valid as long as the data; NULL for an id out of range.
-// `out_type` (NULL allowed) receives a HEDDLE_TEXT_TOKEN_* type of heddle/text_format.h.
+// `out_type` (NULL allowed) receives its heddle_text_token_type.
 HEDDLE_TEXT_API const char *heddle_text_token(const heddle_text *text, int32_t id, size_t *out_size,
                                               uint32_t *out_type);
 

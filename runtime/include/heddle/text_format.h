@@ -6,6 +6,7 @@
 // classes, decoded token texts) is done by the compiler; the reader only validates.
 #ifndef HEDDLE_TEXT_FORMAT_H
 #define HEDDLE_TEXT_FORMAT_H
+#include <heddle/text.h>
 #include <stdint.h>
 
 #ifdef __cplusplus
@@ -14,12 +15,6 @@ extern "C" {
 
 #define HEDDLE_TEXT_MAGIC "HDLTEXT1" // 8 bytes, no terminator
 #define HEDDLE_TEXT_VERSION 1u
-
-typedef enum { // values are never reused
-  HEDDLE_TEXT_BYTE_PAIR = 1,     // byte-level BPE: GPT-2, Llama 3, Qwen, DeepSeek
-  HEDDLE_TEXT_SENTENCE_PIECE = 2, // BPE by scores over characters: Llama 2, Gemma
-  HEDDLE_TEXT_WORD_PIECE = 3     // BERT
-} heddle_text_kind;
 
 typedef enum { // how byte-level BPE cuts text into pieces; docs/text.md has the patterns
   HEDDLE_TEXT_SPLIT_NONE = 0, // the other kinds
@@ -32,16 +27,6 @@ typedef enum { // how byte-level BPE cuts text into pieces; docs/text.md has the
   HEDDLE_TEXT_SPLIT_COUNT = 7
 } heddle_text_split;
 
-typedef enum {
-  HEDDLE_TEXT_CHAT_NONE = 0,
-  HEDDLE_TEXT_CHAT_CHATML = 1,
-  HEDDLE_TEXT_CHAT_GEMMA = 2,
-  HEDDLE_TEXT_CHAT_LLAMA3 = 3,
-  HEDDLE_TEXT_CHAT_DEEPSEEK = 4,    // V2.5, V3
-  HEDDLE_TEXT_CHAT_DEEPSEEK_V31 = 5, // V3.1 and V3.2: "</think>" after the assistant's mark
-  HEDDLE_TEXT_CHAT_COUNT = 6
-} heddle_text_chat_template;
-
 enum { // heddle_text_header.flags
   HEDDLE_TEXT_ADD_BOS = 1,
   HEDDLE_TEXT_ADD_EOS = 2,
@@ -51,14 +36,7 @@ enum { // heddle_text_header.flags
   HEDDLE_TEXT_KNOWN_FLAGS = 31
 };
 
-enum { // a byte of the types table: a type of GGUF in the low bits
-  HEDDLE_TEXT_TOKEN_UNDEFINED = 0,
-  HEDDLE_TEXT_TOKEN_NORMAL = 1,
-  HEDDLE_TEXT_TOKEN_UNKNOWN = 2,
-  HEDDLE_TEXT_TOKEN_CONTROL = 3,
-  HEDDLE_TEXT_TOKEN_USER_DEFINED = 4,
-  HEDDLE_TEXT_TOKEN_UNUSED = 5,
-  HEDDLE_TEXT_TOKEN_BYTE = 6,
+enum { // a byte of the types table: a HEDDLE_TEXT_TOKEN_* type in the low bits
   HEDDLE_TEXT_TOKEN_TYPE_MASK = 7,
   HEDDLE_TEXT_TOKEN_PARSED_ONLY = 8 // found in text only where special tokens are parsed
 };
