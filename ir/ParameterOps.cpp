@@ -15,9 +15,9 @@ LogicalResult ParamOp::verify() {
                          << origins;
   if (getFrom() && getRecipe().empty())
     return emitOpError() << "expected parameter '" << getSymName() << "' with 'derived' to have a recipe";
-  if (getFile() && (*getFile() < 0 || *getOffset() < 0))
+  if (getFile() && (getFileAttr().getInt() < 0 || getOffsetAttr().getInt() < 0))
     return emitOpError() << "expected parameter '" << getSymName() << "' to name a file and an offset of at least 0, but found file "
-                         << *getFile() << " at " << *getOffset();
+                         << getFileAttr().getInt() << " at " << getOffsetAttr().getInt();
   if (getValue() && cast<ElementsAttr>(*getValue()).getShapedType() != getType())
     return emitOpError() << "expected the value of parameter '" << getSymName() << "' to have type " << getType() << ", but found "
                          << cast<ElementsAttr>(*getValue()).getShapedType();
