@@ -33,8 +33,11 @@ llvm::Error interpreter::evaluateCacheAppend(Operation *op, Cache &cache, const 
       double x = from.data[row * size + i], moved = from.toleranceAt(row * size + i);
       double stored = half ? roundToHalf(x) : context.arithmetic.round(x);
       to[position * size + i] = stored;
-      if (context.tracks()) // a number that is not exact may round to the neighbour
-        tolerance[position * size + i] = moved + (half && moved > 0 ? halfStep(stored) : 0);
+      if (context.tracks()) {
+        // What lies as near to a tie as it is uncertain may round to the neighbour.
+        bool flips = half && moved > 0 && std::abs(x - stored) + moved >= halfStep(stored) / 2;
+        tolerance[position * size + i] = flips ? moved + ::heddle::kStepFactor * halfStep(stored) : half ? 0 : moved;
+      }
     }
   };
   for (int64_t row = 0; row < rows; ++row) {
@@ -109,9 +112,9 @@ private:
           continue;
         double xt = query.toleranceAt(q + i), yt = candidate.key.tolerance ? candidate.key.tolerance[k + i] : 0;
         magnitude += std::abs(x * y);
-        moved += std::abs(x) * yt + std::abs(y) * xt + xt * yt;
+        moved += square(std::abs(x) * yt + std::abs(y) * xt + xt * yt);
       }
-      Scalar arguments[6] = {{a.multiply({dot, a.unit * magnitude + moved}, {scale, 0}), 0}};
+      Scalar arguments[6] = {{a.multiply({dot, a.unit * magnitude + std::sqrt(moved)}, {scale, 0}), 0}};
       int64_t indices[5] = {head, head / group, position, candidate.position, slot};
       for (int i = 0; i < 5; ++i)
         arguments[i + 1].integer = indices[i];
@@ -152,15 +155,17 @@ private:
       if (!context.tracks())
         continue;
       // d y / d score_j = p_j (v_j - y); a weight is uncertain by its exponent's rounding too, which grows with it.
-      double moved = 0;
+      double magnitude = 0, ofValues = 0, ofWeights = 0, farthest = 0;
       for (const Weighted &key : visible) {
-        double v = key.value.numbers[index], p = key.weight / sum;
+        double v = key.value.numbers[index], p = key.weight / sum, moves = key.value.tolerance ? key.value.tolerance[index] : 0;
         double relative = key.score.tolerance + a.unit * (1 + std::abs(key.score.value - largest));
-        if (p > 0)
-          moved += p * ((std::abs(v) + std::abs(y)) * std::expm1(std::min(2 * relative, 700.0)) / 2 + a.unit * std::abs(v) +
-                        (key.value.tolerance ? key.value.tolerance[index] : 0));
+        ofWeights += square(p * std::abs(v - y) * std::expm1(std::min(2 * relative, 300.0)) / 2);
+        farthest = std::max(farthest, std::abs(v - y));
+        magnitude += p * std::abs(v);
+        ofValues += square(p * moves);
       }
-      result.tolerance[target + d] = moved + a.unit * std::abs(y);
+      // Whatever the weights become, the result stays between the values.
+      result.tolerance[target + d] = a.unit * (magnitude + std::abs(y)) + std::sqrt(ofValues) + std::min(std::sqrt(ofWeights), farthest);
     }
   }
 

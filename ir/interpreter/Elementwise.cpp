@@ -139,9 +139,9 @@ Result interpreter::evaluateQuantize(QuantizeOp op, const Numbers &input, Contex
       double tolerance = widest > 0 ? std::abs(code) * widest / limit : 0;
       double reach = (input.toleranceAt(b * block + j) + std::abs(x[j]) * widest / amax) / scale;
       if (reach > 0 && std::abs(scaled - code) + reach + std::abs(scaled) * ::heddle::kF32Epsilon >= 0.5)
-        tolerance += scale * std::ceil(reach);
+        tolerance += ::heddle::kStepFactor * scale * std::ceil(reach);
       if (context.options.quantizationBound)
-        tolerance += scale / 2;
+        tolerance += ::heddle::kStepFactor * scale / 2;
       result.tolerance[b * block + j] = tolerance;
     }
   }

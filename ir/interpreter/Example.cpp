@@ -113,7 +113,8 @@ Agreement interpreter::compare(ArrayRef<Datum> found, ArrayRef<Datum> expected, 
         return agreement;
       }
       double allowed = tolerance(r, i);
-      if (!::heddle::agrees(f->data[i], e->data[i], allowed)) {
+      // A tolerance that is not finite says that nothing is known: no agreement but equality.
+      if (!::heddle::agrees(f->data[i], e->data[i], std::isfinite(allowed) ? allowed : 0)) {
         os << "result " << r << " " << place(f->shape, i) << ": expected " << llvm::format("%.9g", e->data[i]) << ", but found "
            << llvm::format("%.9g", f->data[i]) << " (tolerance " << llvm::format("%.3g", allowed) << ")";
         return agreement;

@@ -133,38 +133,46 @@ private:
     }
   }
 
-  /// |a| of each weight as a contraction adds them up: S * q and M apart where there is a minimum.
-  std::vector<double> weightSizes(int64_t r) {
-    std::vector<double> sizes(in);
+  /// |w| of each weight, and in `sizes` what a contraction adds up: S * q and M apart where there is a minimum.
+  std::vector<double> weightSizes(int64_t r, std::vector<double> &sizes) {
+    std::vector<double> weights(in);
+    sizes.resize(in);
     if (info.scheme) {
       CodedRow row(info, weight.row(r), in);
       for (int64_t k = 0; k < in; ++k) {
         int64_t s = k / info.scheme->sub;
-        sizes[k] = std::abs(row.scale[s] * row.code[k]) + (info.scheme->hasMin ? std::abs(row.minimum[s]) : 0);
+        double product = row.scale[s] * row.code[k], minimum = info.scheme->hasMin ? row.minimum[s] : 0;
+        weights[k] = std::abs(product - minimum);
+        sizes[k] = std::abs(product) + std::abs(minimum);
       }
-      return sizes;
+      return weights;
     }
     std::vector<float> row(in);
     ::heddle::decode(weight.format, weight.row(r), row);
     for (int64_t k = 0; k < in; ++k)
-      sizes[k] = std::abs(row[k]);
-    return sizes;
+      weights[k] = sizes[k] = std::abs(row[k]);
+    return weights;
   }
 
   template <typename Size, typename Tolerance>
   void addTolerance(Numbers &result, Size size, Tolerance tolerance) {
     if (!context.tracks())
       return;
-    std::vector<double> moved(result.shape[0] * in);
-    for (size_t i = 0; i < moved.size(); ++i)
-      moved[i] = context.arithmetic.unit * size(i) + tolerance(i);
+    std::vector<double> magnitudes(result.shape[0] * in), moves(magnitudes.size());
+    for (size_t i = 0; i < moves.size(); ++i) {
+      magnitudes[i] = size(i);
+      moves[i] = tolerance(i);
+    }
     for (int64_t r = 0; r < out; ++r) {
-      std::vector<double> sizes = weightSizes(r);
+      std::vector<double> sizes, weights = weightSizes(r, sizes);
       for (int64_t m = 0; m < result.shape[0]; ++m) {
-        double sum = bias ? context.arithmetic.unit * std::abs(bias->data[r]) + bias->toleranceAt(r) : 0;
-        for (int64_t k = 0; k < in; ++k)
-          sum += sizes[k] * moved[m * in + k];
-        result.tolerance[m * out + r] = sum;
+        double magnitude = bias ? std::abs(bias->data[r]) : 0, squares = 0;
+        for (int64_t k = 0; k < in; ++k) {
+          magnitude += sizes[k] * magnitudes[m * in + k];
+          squares += square(weights[k] * moves[m * in + k]);
+        }
+        result.tolerance[m * out + r] =
+            context.arithmetic.unit * magnitude + std::sqrt(squares) + (bias ? bias->toleranceAt(r) : 0);
       }
     }
   }

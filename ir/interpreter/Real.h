@@ -7,6 +7,8 @@
 
 namespace mlir::heddle::interpreter {
 
+inline double square(double x) { return x * x; }
+
 struct Real {
   double value = 0;
   double tolerance = 0;

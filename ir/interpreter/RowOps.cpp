@@ -82,9 +82,9 @@ Real sumOfSquares(const Arithmetics &arithmetic, ArrayRef<Real> row) {
   double sum = 0, moved = 0;
   for (Real x : row) {
     sum = arithmetic.round(sum + arithmetic.round(x.value * x.value));
-    moved += (2 * std::abs(x.value) + x.tolerance) * x.tolerance;
+    moved += square((2 * std::abs(x.value) + x.tolerance) * x.tolerance);
   }
-  return {sum, arithmetic.unit * sum + moved};
+  return {sum, arithmetic.unit * sum + std::sqrt(moved)};
 }
 
 /// 1 / sqrt(sum / count + epsilon)
@@ -116,9 +116,9 @@ Result interpreter::evaluateLayerNorm(LayerNormOp op, const Numbers &input, cons
       Real x = at(input, first + i);
       sum = a.round(sum + x.value);
       magnitude += std::abs(x.value);
-      moved += x.tolerance;
+      moved += square(x.tolerance);
     }
-    Real mean = a.divide({sum, a.unit * magnitude + moved}, {double(width), 0});
+    Real mean = a.divide({sum, a.unit * magnitude + std::sqrt(moved)}, {double(width), 0});
     std::vector<Real> centred;
     for (size_t i = 0; i < width; ++i)
       centred.push_back(a.subtract(at(input, first + i), mean));
@@ -230,9 +230,9 @@ Result interpreter::evaluatePoolRows(PoolRowsOp op, const Numbers &input, const 
       for (int64_t r = begin; r < end; ++r) {
         sum = a.round(sum + input.data[r * columns + c]);
         magnitude += std::abs(input.data[r * columns + c]);
-        moved += input.toleranceAt(r * columns + c);
+        moved += square(input.toleranceAt(r * columns + c));
       }
-      set(*result, target, a.divide({sum, a.unit * magnitude + moved}, {double(end - begin), 0}));
+      set(*result, target, a.divide({sum, a.unit * magnitude + std::sqrt(moved)}, {double(end - begin), 0}));
     }
   }
   return std::move(*result);

@@ -7,9 +7,10 @@
 // sum |a||b| is the *magnitude* of a result: the sum of the absolute values of the terms that its operation adds up (a
 // function of one number has its own absolute value, or that of its terms where they cancel, as in gelu). The interpreter
 // computes the right side as a companion of every value (Options::toleranceEpsilon), so that it holds for chains of
-// operations too: an operand's tolerance passes through its operation's derivative, at the actual operands. Integers are
-// exact: they have no tolerance, and a quantized value has one only where a code may flip, because what was rounded had
-// one (Real.h and each operation have the rules).
+// operations too: an operand's tolerance passes through its operation's derivative, at the actual operands; where a sum
+// takes many of them, they add up as independent deviations do, as the root of the sum of their squares (the sum itself
+// grows by an order of magnitude a layer and soon says nothing). Integers are exact: they have no tolerance, and a
+// quantized value has one only where a code may flip, because what was rounded had one.
 #pragma once
 #include <cfloat>
 #include <cmath>
@@ -19,6 +20,10 @@ namespace heddle {
 /// The constant c. A sequential f32 sum of K random terms deviates by about 0.35 epsilon of sum |a||b| in the mean, one of
 /// equal signs by sqrt(K)/6 epsilon; 8 leaves room for the ulp of approximated functions and for orders of summation.
 inline constexpr double kToleranceFactor = 8;
+
+/// A deviation by a whole step (a code that flips) or anywhere within half a step (quantization as such) counts this many times:
+/// several of them may have one sign, and their sum is taken as if they were independent.
+inline constexpr double kStepFactor = 4;
 
 inline constexpr double kF32Epsilon = FLT_EPSILON; // 2^-23
 inline constexpr double kF64Epsilon = DBL_EPSILON; // 2^-52

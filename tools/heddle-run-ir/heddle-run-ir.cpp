@@ -1,4 +1,5 @@
 // heddle-run-ir: runs the executable examples of an IR file and checks their results. For tests; docs/interpreter.md.
+#include "frontends/Import.h"
 #include "passes/Passes.h"
 #include "tools/heddle-run-ir/Backend.h"
 #include "mlir/IR/AsmState.h"
@@ -15,7 +16,8 @@ using namespace heddle;
 using namespace heddle::run_ir;
 using namespace mlir::heddle::interpreter;
 
-static llvm::cl::opt<std::string> inputFile(llvm::cl::Positional, llvm::cl::desc("FILE.mlir"), llvm::cl::Required);
+static llvm::cl::opt<std::string> inputFile(llvm::cl::Positional, llvm::cl::desc("FILE.mlir|MODEL.gguf"), llvm::cl::Required);
+static llvm::cl::opt<std::string> examplesFile("examples", llvm::cl::desc("Take the examples from the functions of this IR file"));
 static llvm::cl::opt<std::string> target("target", llvm::cl::desc("What runs the examples: interpreter, cpu, cpu:LEVEL"),
                                          llvm::cl::init("interpreter"));
 static llvm::cl::opt<std::string> only("function", llvm::cl::desc("Run the example of this function alone"));
@@ -92,6 +94,28 @@ private:
   Backend &backend;
 };
 
+struct Program {
+  mlir::OwningOpRef<mlir::ModuleOp> module;
+  std::shared_ptr<const ParameterSource> parameters;
+};
+
+/// IR text with the files that it carries, or a model that a frontend reads.
+llvm::Expected<Program> readProgram(mlir::MLIRContext &context) {
+  if (!llvm::StringRef(inputFile).ends_with(".mlir")) {
+    auto model = importModel(context, inputFile);
+    if (!model)
+      return model.takeError();
+    return Program{std::move(model->module), model->files};
+  }
+  auto module = mlir::parseSourceFile<mlir::ModuleOp>(inputFile, &context);
+  if (!module)
+    return llvm::createStringError("expected IR in '" + inputFile + "'");
+  auto files = ExampleFiles::read(*module);
+  if (!files)
+    return files.takeError();
+  return Program{std::move(module), std::make_shared<ExampleFiles>(std::move(*files))};
+}
+
 int reportError(llvm::Error error, int status) {
   llvm::errs() << "heddle-run-ir: " << llvm::toString(std::move(error)) << "\n";
   return status;
@@ -109,13 +133,17 @@ int main(int argc, char **argv) {
   mlir::registerAllDialects(registry);
   registry.insert<mlir::heddle::HeddleDialect>();
   mlir::MLIRContext context(registry, mlir::MLIRContext::Threading::DISABLED);
-  auto module = mlir::parseSourceFile<mlir::ModuleOp>(inputFile, &context);
-  if (!module)
-    return 3;
-  auto files = ExampleFiles::read(*module);
-  if (!files)
-    return reportError(files.takeError(), 3);
-  auto examples = readExamples(*module);
+  auto program = readProgram(context);
+  if (!program)
+    return reportError(program.takeError(), 3);
+  auto &[module, parameters] = *program;
+  mlir::OwningOpRef<mlir::ModuleOp> declarations;
+  if (!examplesFile.empty()) {
+    declarations = mlir::parseSourceFile<mlir::ModuleOp>(examplesFile, &context);
+    if (!declarations)
+      return 3;
+  }
+  auto examples = readExamples(declarations ? *declarations : *module);
   if (!examples)
     return reportError(examples.takeError(), 3);
 
@@ -128,11 +156,11 @@ int main(int argc, char **argv) {
     if (mlir::failed(passes.run(*transformed)))
       return 1;
   }
-  auto backend = targetBackend(target, transformed ? *transformed : *module, *files);
+  auto backend = targetBackend(target, transformed ? *transformed : *module, *parameters);
   if (!backend)
     return reportError(backend.takeError(), 4);
 
-  Checker checker(*module, transformed ? *transformed : mlir::ModuleOp(), **backend, *files);
+  Checker checker(*module, transformed ? *transformed : mlir::ModuleOp(), **backend, *parameters);
   size_t ran = 0;
   bool good = true;
   for (const Example &example : *examples) {
