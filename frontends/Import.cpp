@@ -16,7 +16,8 @@ llvm::Expected<ImportedModel> importModel(mlir::MLIRContext &context, llvm::Stri
   llvm::StringRef magic = asString((*file)->bytes().take_front(4));
   // GGUF is the one format so far, so its reader says what is wrong with any other file.
   if (magic == "PK\x03\x04")
-    return invalidInput((*file)->name() + ": is a zip archive, such as a compiled model, expected a GGUF model");
+    return invalidInput((*file)->name() +
+                        ": is a zip archive, such as a compiled model, expected a GGUF model");
   return gguf::importGguf(context, *file, path, options);
 }
 

@@ -42,11 +42,14 @@ constexpr std::array<FormatInfo, kStorageFormatCount> kFormats{{
 }};
 
 /// The code book of iq4_nl and iq4_xs.
-constexpr std::array<int8_t, 16> kCodeBook{-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+constexpr std::array<int8_t, 16> kCodeBook{-127, -104, -83, -65, -49, -35, -22, -10,
+                                           1,    13,   25,  38,  53,  69,  89,  113};
 
 uint16_t load16(const uint8_t *bytes) { return static_cast<uint16_t>(bytes[0] | bytes[1] << 8); }
 
-uint32_t load32(const uint8_t *bytes) { return load16(bytes) | static_cast<uint32_t>(load16(bytes + 2)) << 16; }
+uint32_t load32(const uint8_t *bytes) {
+  return load16(bytes) | static_cast<uint32_t>(load16(bytes + 2)) << 16;
+}
 
 void setScale(BlockParts &parts, const uint8_t *bytes) {
   parts.scaleF16 = load16(bytes);

@@ -17,12 +17,11 @@ public:
   uint64_t left() const { return bytes.size() - position; }
 
   /// The next value, or nothing (and no movement) when too few bytes are left.
-  template <typename T>
-  std::optional<T> read() {
+  template <typename T> std::optional<T> read() {
     static_assert(std::is_arithmetic_v<T>);
-    using Bits = std::conditional_t<sizeof(T) == 1, uint8_t,
-                                    std::conditional_t<sizeof(T) == 2, uint16_t,
-                                                       std::conditional_t<sizeof(T) == 4, uint32_t, uint64_t>>>;
+    using Bits = std::conditional_t<
+        sizeof(T) == 1, uint8_t,
+        std::conditional_t<sizeof(T) == 2, uint16_t, std::conditional_t<sizeof(T) == 4, uint32_t, uint64_t>>>;
     if (left() < sizeof(T))
       return std::nullopt;
     Bits bits = llvm::support::endian::read<Bits, llvm::endianness::little>(bytes.data() + position);

@@ -70,7 +70,8 @@ Value DecoderLayers::heads(Value input, llvm::StringRef name, int64_t count, int
   Value heads = graph.splitHeads(graph.linear(input, node, node), count, node);
   if (config.headNorms)
     heads = graph.rmsNorm(heads, node + "_norm", config.epsilon, node + "_norm");
-  return graph.rope(config.pairing, heads, config.isLocal(index) ? "rope_local" : "rope", positions, node + "_rope");
+  return graph.rope(config.pairing, heads, config.isLocal(index) ? "rope_local" : "rope", positions,
+                    node + "_rope");
 }
 
 Value DecoderLayers::attention(Value input, int64_t index) {
@@ -91,7 +92,8 @@ Value DecoderLayers::attention(Value input, int64_t index) {
 }
 
 Value DecoderLayers::feedForward(Value input, int64_t index) {
-  std::string gate = layerRole(index, "ffn_gate"), up = layerRole(index, "ffn_up"), down = layerRole(index, "ffn_down");
+  std::string gate = layerRole(index, "ffn_gate"), up = layerRole(index, "ffn_up"),
+              down = layerRole(index, "ffn_down");
   Value gated = graph.unary(config.activation, graph.linear(input, gate, gate), gate);
   Value product = graph.binary(ir::BinaryKind::Mul, gated, graph.linear(input, up, up), up);
   return graph.linear(product, down, down);

@@ -13,11 +13,11 @@ struct DecoderConfig {
   float attentionScale = 1;
 
   mlir::heddle::UnaryKind activation = mlir::heddle::UnaryKind::Silu; // of the gate
-  bool headNorms = false;  // RMS norm over each head of q and k, before RoPE
+  bool headNorms = false;   // RMS norm over each head of q and k, before RoPE
   bool outputNorms = false; // RMS norm of each branch's output, before it is added
 
   mlir::heddle::Pairing pairing = mlir::heddle::Pairing::Half;
-  int64_t ropeDim = 0;       // elements of a head that rotate
+  int64_t ropeDim = 0; // elements of a head that rotate
   double ropeBase = 10000, ropeScale = 1;
 
   int64_t window = 0;        // of local layers; 0: every layer is global
@@ -31,11 +31,13 @@ struct DecoderConfig {
   }
 };
 
-/// The parameters of such a model, in the order of its graph. Roles: token_embd, blk.N.attn_norm, blk.N.attn_q, ...,
-/// output_norm, output (absent: tied to token_embd), rope_freqs (divisors of the RoPE frequencies).
+/// The parameters of such a model, in the order of its graph. Roles: token_embd, blk.N.attn_norm,
+/// blk.N.attn_q, ..., output_norm, output (absent: tied to token_embd), rope_freqs (divisors of the RoPE
+/// frequencies).
 std::vector<ParameterSpec> decoderParameters(const DecoderConfig &config);
 
-/// Writes the entry step(tokens[n], slots[n], positions[n], wanted[m]) -> logits[m, vocabulary] into `module`.
+/// Writes the entry step(tokens[n], slots[n], positions[n], wanted[m]) -> logits[m, vocabulary] into
+/// `module`.
 void buildDecoder(mlir::ModuleOp module, const DecoderConfig &config, const ModelBounds &bounds,
                   const ParameterTable &parameters);
 

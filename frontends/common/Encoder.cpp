@@ -36,8 +36,8 @@ std::vector<ParameterSpec> encoderParameters(const EncoderConfig &config) {
 }
 
 /// One layer: attention and feed-forward network, each followed by the norm of its sum with what came in.
-static Value buildLayer(GraphBuilder &graph, const EncoderConfig &config, int64_t layer, Value input, Value sequences,
-                        Value positions) {
+static Value buildLayer(GraphBuilder &graph, const EncoderConfig &config, int64_t layer, Value input,
+                        Value sequences, Value positions) {
   auto role = [layer](llvm::StringRef name) { return layerRole(layer, name); };
   auto heads = [&](llvm::StringRef name) {
     return graph.splitHeads(graph.linear(input, role(name), role(name)), config.heads, role(name));
@@ -47,11 +47,13 @@ static Value buildLayer(GraphBuilder &graph, const EncoderConfig &config, int64_
   options.scale = static_cast<float>(1 / std::sqrt(static_cast<double>(config.hidden / config.heads)));
   options.causal = false;
   Value mixed = graph.attention(query, keys, values, Value(), sequences, positions, options, role("attn"));
-  Value projected = graph.linear(graph.joinHeads(mixed, role("attn")), role("attn_output"), role("attn_output"));
+  Value projected =
+      graph.linear(graph.joinHeads(mixed, role("attn")), role("attn_output"), role("attn_output"));
   Value sum = graph.add(input, projected, role("attn_residual"));
   Value attended = graph.layerNorm(sum, role("attn_output_norm"), config.epsilon, role("attn_output_norm"));
 
-  Value up = graph.unary(config.activation, graph.linear(attended, role("ffn_up"), role("ffn_up")), role("ffn_up"));
+  Value up =
+      graph.unary(config.activation, graph.linear(attended, role("ffn_up"), role("ffn_up")), role("ffn_up"));
   Value down = graph.linear(up, role("ffn_down"), role("ffn_down"));
   sum = graph.add(attended, down, role("ffn_residual"));
   return graph.layerNorm(sum, role("layer_output_norm"), config.epsilon, role("layer_output_norm"));

@@ -13,10 +13,12 @@ struct EncoderConfig {
   mlir::heddle::PoolKind pooling = mlir::heddle::PoolKind::Mean;
 };
 
-/// Roles: token_embd, position_embd, token_types, token_embd_norm, blk.N.attn_q, ..., blk.N.layer_output_norm.
+/// Roles: token_embd, position_embd, token_types, token_embd_norm, blk.N.attn_q, ...,
+/// blk.N.layer_output_norm.
 std::vector<ParameterSpec> encoderParameters(const EncoderConfig &config);
 
-/// Writes the entry encode(tokens[n], sequences[n], positions[n]) -> embeddings[s, hidden], of length 1, into `module`.
+/// Writes the entry encode(tokens[n], sequences[n], positions[n]) -> embeddings[s, hidden], of length 1, into
+/// `module`.
 void buildEncoder(mlir::ModuleOp module, const EncoderConfig &config, const ModelBounds &bounds,
                   const ParameterTable &parameters);
 

@@ -69,15 +69,15 @@ void GraphBuilder::declareDerived(llvm::StringRef name, Type type, llvm::ArrayRe
   inner.create<ir::YieldOp>(at(name), result);
 }
 
-void GraphBuilder::declareRopeTable(llvm::StringRef name, int64_t rows, int64_t width, double base, double scale,
-                                    llvm::StringRef factors) {
+void GraphBuilder::declareRopeTable(llvm::StringRef name, int64_t rows, int64_t width, double base,
+                                    double scale, llvm::StringRef factors) {
   Type type = f32Tensor({rows, width});
   llvm::SmallVector<llvm::StringRef> from;
   if (!factors.empty())
     from.push_back(factors);
   declareDerived(name, type, from, [&](OpBuilder &b, ValueRange sources) -> Value {
-    return b.create<ir::RopeTableOp>(at(name), type, sources.empty() ? Value() : sources[0], b.getF64FloatAttr(base),
-                                     b.getF64FloatAttr(scale));
+    return b.create<ir::RopeTableOp>(at(name), type, sources.empty() ? Value() : sources[0],
+                                     b.getF64FloatAttr(base), b.getF64FloatAttr(scale));
   });
 }
 
@@ -95,7 +95,8 @@ void GraphBuilder::declareTablePlusRow(llvm::StringRef name, llvm::StringRef tab
   });
 }
 
-void GraphBuilder::declareCache(llvm::StringRef name, int64_t heads, int64_t keyDim, int64_t valueDim, int64_t window) {
+void GraphBuilder::declareCache(llvm::StringRef name, int64_t heads, int64_t keyDim, int64_t valueDim,
+                                int64_t window) {
   Type type = ir::KvCacheType::get(builder.getContext(), heads, keyDim, valueDim, builder.getF16Type());
   builder.create<ir::CacheOp>(at(name), builder.getStringAttr(name), TypeAttr::get(type),
                               builder.getI64IntegerAttr(window));
@@ -160,7 +161,8 @@ Value GraphBuilder::linear(Value input, llvm::StringRef role, llvm::StringRef no
 
 Value GraphBuilder::rmsNorm(Value input, llvm::StringRef role, float epsilon, llvm::StringRef node) {
   Value weight = parameter(role);
-  return builder.create<ir::RmsNormOp>(at(node), input.getType(), input, weight, builder.getF32FloatAttr(epsilon));
+  return builder.create<ir::RmsNormOp>(at(node), input.getType(), input, weight,
+                                       builder.getF32FloatAttr(epsilon));
 }
 
 Value GraphBuilder::layerNorm(Value input, llvm::StringRef role, float epsilon, llvm::StringRef node) {
@@ -249,12 +251,12 @@ void GraphBuilder::fillMaskRegion(Region &region, const AttentionOptions &option
   b.create<ir::YieldOp>(loc, visible);
 }
 
-Value GraphBuilder::attention(Value query, Value keys, Value values, Value cache, Value slots, Value positions,
-                              const AttentionOptions &options, llvm::StringRef node) {
+Value GraphBuilder::attention(Value query, Value keys, Value values, Value cache, Value slots,
+                              Value positions, const AttentionOptions &options, llvm::StringRef node) {
   llvm::SmallVector<int64_t> shape(ir::shapeOf(query.getType()));
   shape[2] = ir::shapeOf(values.getType())[2];
-  auto op = builder.create<ir::AttentionOp>(at(node), f32Tensor(shape), query, keys, values, cache, slots, positions,
-                                            builder.getF32FloatAttr(options.scale));
+  auto op = builder.create<ir::AttentionOp>(at(node), f32Tensor(shape), query, keys, values, cache, slots,
+                                            positions, builder.getF32FloatAttr(options.scale));
   fillScoreRegion(op.getScore(), options.softcap, at(node));
   fillMaskRegion(op.getMask(), options, at(node));
   return op;

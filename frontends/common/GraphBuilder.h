@@ -30,8 +30,8 @@ public:
 
   // At module level, before beginEntry().
 
-  /// A table of cosines and sines of `rows` positions for the first `width` elements of a head, as parameter `name`.
-  /// `factors` names a parameter that divides the frequencies; empty means none.
+  /// A table of cosines and sines of `rows` positions for the first `width` elements of a head, as parameter
+  /// `name`. `factors` names a parameter that divides the frequencies; empty means none.
   void declareRopeTable(llvm::StringRef name, int64_t rows, int64_t width, double base, double scale,
                         llvm::StringRef factors);
   /// Parameter `name`: the rows of table `table`, each plus row 0 of `addend`.
@@ -51,10 +51,13 @@ public:
   Value linear(Value input, llvm::StringRef role, llvm::StringRef node);
   Value rmsNorm(Value input, llvm::StringRef role, float epsilon, llvm::StringRef node);
   Value layerNorm(Value input, llvm::StringRef role, float epsilon, llvm::StringRef node);
-  Value rope(mlir::heddle::Pairing pairing, Value input, llvm::StringRef table, Value positions, llvm::StringRef node);
+  Value rope(mlir::heddle::Pairing pairing, Value input, llvm::StringRef table, Value positions,
+             llvm::StringRef node);
   Value unary(mlir::heddle::UnaryKind kind, Value input, llvm::StringRef node);
   Value binary(mlir::heddle::BinaryKind kind, Value lhs, Value rhs, llvm::StringRef node);
-  Value add(Value lhs, Value rhs, llvm::StringRef node) { return binary(mlir::heddle::BinaryKind::Add, lhs, rhs, node); }
+  Value add(Value lhs, Value rhs, llvm::StringRef node) {
+    return binary(mlir::heddle::BinaryKind::Add, lhs, rhs, node);
+  }
   Value scale(Value input, float factor, llvm::StringRef node);
   /// [rows, heads * width] -> [rows, heads, width].
   Value splitHeads(Value input, int64_t heads, llvm::StringRef node);
@@ -66,7 +69,7 @@ public:
 
   struct AttentionOptions {
     float scale = 1;
-    float softcap = 0;  // c * tanh(score / c); 0: none
+    float softcap = 0; // c * tanh(score / c); 0: none
     bool causal = true;
     int64_t window = 0; // tokens that a row sees back, itself included; 0: all
   };

@@ -29,15 +29,16 @@ llvm::Error overLimit(const llvm::Twine &message);
 /// Appends the system's text for `code` (an errno value).
 llvm::Error inputOutputError(const llvm::Twine &message, int code);
 
-/// The message and exit code of `error`, which is consumed; 70 (internal) for errors of another class, 0 for success.
+/// The message and exit code of `error`, which is consumed; 70 (internal) for errors of another class, 0 for
+/// success.
 struct Failure {
   int exitCode;
   std::string message;
 };
 Failure takeFailure(llvm::Error error);
 
-/// `name`, safe for a terminal and a log: control characters, bidirectional overrides and bytes that are not UTF-8
-/// become \x escapes, long names are cut.
+/// `name`, safe for a terminal and a log: control characters, bidirectional overrides and bytes that are not
+/// UTF-8 become \x escapes, long names are cut.
 std::string escaped(llvm::StringRef name);
 /// The same in single quotes.
 std::string quoted(llvm::StringRef name);

@@ -82,7 +82,8 @@ static bool isBeneath(llvm::StringRef path, llvm::StringRef folder) {
   return !folder.empty() && path.consume_front(folder) && (path.starts_with("/") || folder.ends_with("/"));
 }
 
-llvm::Expected<ModelFolder> ModelFolder::of(llvm::StringRef modelPath, llvm::ArrayRef<std::string> allowedFolders) {
+llvm::Expected<ModelFolder> ModelFolder::of(llvm::StringRef modelPath,
+                                            llvm::ArrayRef<std::string> allowedFolders) {
   std::string folder = llvm::sys::path::parent_path(modelPath).str();
   if (folder.empty())
     folder = ".";
@@ -105,7 +106,8 @@ ModelFolder::~ModelFolder() {
     close(fd);
 }
 
-/// An O_PATH descriptor, so that nothing is read, and no device or FIFO opened, before the place is known to be allowed.
+/// An O_PATH descriptor, so that nothing is read, and no device or FIFO opened, before the place is known to
+/// be allowed.
 llvm::Expected<int> ModelFolder::openBeneath(const std::string &name) const {
   open_how how = {};
   how.flags = O_PATH | O_CLOEXEC;
@@ -115,8 +117,8 @@ llvm::Expected<int> ModelFolder::openBeneath(const std::string &name) const {
     return pinned;
   if (errno == ENOENT)
     return inputOutputError("cannot open " + quoted(name) + ", which the model names", errno);
-  // The name leads out of the folder, or the kernel has no openat2: judge the place where it ended. The descriptor pins
-  // the file, so what was judged is what is read.
+  // The name leads out of the folder, or the kernel has no openat2: judge the place where it ended. The
+  // descriptor pins the file, so what was judged is what is read.
   pinned = openat(fd, name.c_str(), O_PATH | O_CLOEXEC);
   if (pinned < 0)
     return inputOutputError("cannot open " + quoted(name) + ", which the model names", errno);
@@ -132,7 +134,8 @@ llvm::Expected<std::shared_ptr<InputFile>> ModelFolder::open(llvm::StringRef nam
   if (name.empty() || name.size() >= PATH_MAX || name.contains('\0'))
     return invalidInput("the model names a file " + quoted(name) + ", which is not a file name");
   if (name.starts_with("/"))
-    return invalidInput("the model names " + quoted(name) + ", expected a name relative to the model's folder");
+    return invalidInput("the model names " + quoted(name) +
+                        ", expected a name relative to the model's folder");
   llvm::SmallVector<llvm::StringRef> components;
   name.split(components, '/');
   if (llvm::is_contained(components, ".."))
@@ -155,8 +158,9 @@ llvm::Expected<std::shared_ptr<InputFile>> ModelFolder::open(llvm::StringRef nam
 llvm::Expected<llvm::ArrayRef<uint8_t>> fileRange(const InputFile &file, uint64_t offset, uint64_t length) {
   std::optional<uint64_t> end = addChecked(offset, length);
   if (!end || *end > file.bytes().size())
-    return invalidInput(file.name() + ": bytes " + llvm::Twine(offset) + " to " + (end ? llvm::Twine(*end) : "2^64") +
-                        " are wanted, past the end of the file (" + llvm::Twine(file.bytes().size()) + ")");
+    return invalidInput(file.name() + ": bytes " + llvm::Twine(offset) + " to " +
+                        (end ? llvm::Twine(*end) : "2^64") + " are wanted, past the end of the file (" +
+                        llvm::Twine(file.bytes().size()) + ")");
   return file.bytes().slice(offset, length);
 }
 

@@ -9,7 +9,8 @@
 
 namespace heddle {
 
-/// A regular file, mapped for reading. Its descriptor stays open, so that renaming or deleting the file changes nothing.
+/// A regular file, mapped for reading. Its descriptor stays open, so that renaming or deleting the file
+/// changes nothing.
 class InputFile {
 public:
   /// Opens the file that the user named on the command line.
@@ -40,13 +41,14 @@ private:
   size_t size = 0;
 };
 
-/// The folder of a model, through which alone the files are opened that the model names itself: split parts, shards,
-/// external data. A name that leads elsewhere is refused, except into the `blobs` folder of the same Hugging Face
-/// repository and into folders that the user allowed.
+/// The folder of a model, through which alone the files are opened that the model names itself: split parts,
+/// shards, external data. A name that leads elsewhere is refused, except into the `blobs` folder of the same
+/// Hugging Face repository and into folders that the user allowed.
 class ModelFolder {
 public:
   /// The folder of the file at `modelPath`.
-  static llvm::Expected<ModelFolder> of(llvm::StringRef modelPath, llvm::ArrayRef<std::string> allowedFolders = {});
+  static llvm::Expected<ModelFolder> of(llvm::StringRef modelPath,
+                                        llvm::ArrayRef<std::string> allowedFolders = {});
 
   ModelFolder(ModelFolder &&other) : fd(other.fd), allowed(std::move(other.allowed)) { other.fd = -1; }
   ~ModelFolder();

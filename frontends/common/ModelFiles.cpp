@@ -10,10 +10,11 @@
 
 namespace heddle {
 
-llvm::Expected<llvm::ArrayRef<uint8_t>> ModelFiles::bytes(int64_t file, uint64_t offset, uint64_t size) const {
+llvm::Expected<llvm::ArrayRef<uint8_t>> ModelFiles::bytes(int64_t file, uint64_t offset,
+                                                          uint64_t size) const {
   if (file < 0 || static_cast<size_t>(file) >= files.size())
-    return invalidInput("the model has " + llvm::Twine(files.size()) + " files, but number " + llvm::Twine(file) +
-                        " is wanted");
+    return invalidInput("the model has " + llvm::Twine(files.size()) + " files, but number " +
+                        llvm::Twine(file) + " is wanted");
   return fileRange(*files[file], offset, size);
 }
 

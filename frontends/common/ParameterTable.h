@@ -17,8 +17,8 @@ std::string describeShape(llvm::ArrayRef<int64_t> shape);
 
 /// One parameter that a graph needs.
 struct ParameterSpec {
-  std::string role;   // also the symbol of its heddle.param
-  Shape shape;        // outermost first
+  std::string role; // also the symbol of its heddle.param
+  Shape shape;      // outermost first
   bool optional = false;
 };
 

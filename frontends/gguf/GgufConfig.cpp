@@ -47,8 +47,8 @@ public:
       return missing(name, value, ("an integer from " + Twine(least) + " to " + Twine(most)).str(), least);
     if (*number >= static_cast<uint64_t>(least) && *number <= static_cast<uint64_t>(most))
       return static_cast<int64_t>(*number);
-    problem("metadata '" + key(name) + "' is " + std::to_string(*number) + ", expected " + std::to_string(least) +
-            " to " + std::to_string(most));
+    problem("metadata '" + key(name) + "' is " + std::to_string(*number) + ", expected " +
+            std::to_string(least) + " to " + std::to_string(most));
     return least;
   }
 
@@ -89,8 +89,7 @@ public:
 
 private:
   /// The result of a typed access; an error becomes a problem.
-  template <typename T>
-  std::optional<T> take(llvm::Expected<std::optional<T>> result) {
+  template <typename T> std::optional<T> take(llvm::Expected<std::optional<T>> result) {
     if (result)
       return *result;
     problems.push_back(takeFailure(result.takeError()).message);
@@ -120,8 +119,8 @@ private:
       }
     if (first >= least && first <= most)
       return first;
-    problem("metadata '" + key(name) + "' is " + std::to_string(first) + ", expected " + std::to_string(least) +
-            " to " + std::to_string(most));
+    problem("metadata '" + key(name) + "' is " + std::to_string(first) + ", expected " +
+            std::to_string(least) + " to " + std::to_string(most));
     return least;
   }
 
@@ -150,14 +149,16 @@ int64_t readVocabulary(Settings &settings) {
 
 /// Features that would change the numbers if they were ignored.
 void refuseFeatures(Settings &settings) {
-  for (StringRef name : {"expert_count", "expert_used_count", "nextn_predict_layers", "attention.kv_lora_rank",
-                         "attention.q_lora_rank", "attention.key_length_mla"})
+  for (StringRef name : {"expert_count", "expert_used_count", "nextn_predict_layers",
+                         "attention.kv_lora_rank", "attention.q_lora_rank", "attention.key_length_mla"})
     if (settings.has(name) && settings.count(name, 0, INT32_MAX) != 0)
-      settings.unsupported("metadata '" + settings.key(name) + "' asks for a feature that is not supported yet");
-  for (StringRef name : {"attention.scale", "attention.clamp_kqv", "attention.max_alibi_bias", "embedding_scale",
-                         "logit_scale", "residual_scale"})
+      settings.unsupported("metadata '" + settings.key(name) +
+                           "' asks for a feature that is not supported yet");
+  for (StringRef name : {"attention.scale", "attention.clamp_kqv", "attention.max_alibi_bias",
+                         "embedding_scale", "logit_scale", "residual_scale"})
     if (settings.has(name) && settings.real(name, -1e30, 1e30) != 0)
-      settings.unsupported("metadata '" + settings.key(name) + "' asks for a feature that is not supported yet");
+      settings.unsupported("metadata '" + settings.key(name) +
+                           "' asks for a feature that is not supported yet");
   if (settings.flag("use_parallel_residual"))
     settings.unsupported("metadata '" + settings.key("use_parallel_residual") +
                          "' asks for a feature that is not supported yet");
@@ -165,14 +166,15 @@ void refuseFeatures(Settings &settings) {
 
 void readRopeScaling(Settings &settings, DecoderConfig &config) {
   StringRef type = settings.text("rope.scaling.type");
-  double factor = settings.real("rope.scaling.factor", 1e-6, 1e6, settings.real("rope.scale_linear", 1e-6, 1e6, 1.0));
+  double factor =
+      settings.real("rope.scaling.factor", 1e-6, 1e6, settings.real("rope.scale_linear", 1e-6, 1e6, 1.0));
   if (type.empty() || type == "none" || type == "linear") {
     if (type != "none")
       config.ropeScale = 1 / factor;
     return;
   }
-  settings.unsupported("RoPE scaling of type " + quoted(type) + " (metadata '" + settings.key("rope.scaling.type") +
-                       "'); expected 'none' or 'linear'");
+  settings.unsupported("RoPE scaling of type " + quoted(type) + " (metadata '" +
+                       settings.key("rope.scaling.type") + "'); expected 'none' or 'linear'");
 }
 
 void readGemma3(Settings &settings, DecoderConfig &config) {
@@ -185,8 +187,8 @@ void readGemma3(Settings &settings, DecoderConfig &config) {
   config.attentionSoftcap = static_cast<float>(settings.real("attn_logit_softcapping", 0, 1e6, 0.0));
   config.logitSoftcap = static_cast<float>(settings.real("final_logit_softcapping", 0, 1e6, 0.0));
   if (config.layers == 62) // the 27B model scales by the width of its hidden state instead of its heads
-    config.attentionScale =
-        static_cast<float>(1 / std::sqrt(static_cast<double>(config.hidden) / static_cast<double>(config.heads)));
+    config.attentionScale = static_cast<float>(
+        1 / std::sqrt(static_cast<double>(config.hidden) / static_cast<double>(config.heads)));
 }
 
 /// A window on every layer, as the first Mistral models have it. One as wide as the context hides nothing.
@@ -197,7 +199,8 @@ void readWindow(Settings &settings, DecoderConfig &config) {
   config.window = window;
   config.localRopeBase = config.ropeBase;
   if (window != 0 && config.ropeScale != 1)
-    settings.unsupported("metadata '" + settings.key("attention.sliding_window") + "' together with RoPE scaling");
+    settings.unsupported("metadata '" + settings.key("attention.sliding_window") +
+                         "' together with RoPE scaling");
 }
 
 DecoderConfig readDecoder(Settings &settings, StringRef architecture) {
@@ -209,21 +212,23 @@ DecoderConfig readDecoder(Settings &settings, StringRef architecture) {
   config.heads = settings.count("attention.head_count", 1, kMostHeads);
   config.kvHeads = settings.count("attention.head_count_kv", 1, kMostHeads, config.heads);
   config.contextLength = settings.count("context_length", 1, kMostContext);
-  settings.require(config.heads % config.kvHeads == 0,
-                   "metadata '" + settings.key("attention.head_count") + "' is " + std::to_string(config.heads) +
-                     ", expected a multiple of '" + settings.key("attention.head_count_kv") + "' (" +
-                     std::to_string(config.kvHeads) + ")");
+  settings.require(config.heads % config.kvHeads == 0, "metadata '" + settings.key("attention.head_count") +
+                                                           "' is " + std::to_string(config.heads) +
+                                                           ", expected a multiple of '" +
+                                                           settings.key("attention.head_count_kv") + "' (" +
+                                                           std::to_string(config.kvHeads) + ")");
   settings.require(settings.has("attention.key_length") || config.hidden % config.heads == 0,
                    "metadata '" + settings.key("embedding_length") + "' is " + std::to_string(config.hidden) +
-                     ", expected a multiple of '" + settings.key("attention.head_count") + "' (" +
-                     std::to_string(config.heads) + ")");
+                       ", expected a multiple of '" + settings.key("attention.head_count") + "' (" +
+                       std::to_string(config.heads) + ")");
   int64_t headDim = std::max<int64_t>(config.hidden / config.heads, 1);
   config.keyDim = settings.count("attention.key_length", 1, kMostHeadWidth, headDim);
   config.valueDim = settings.count("attention.value_length", 1, kMostHeadWidth, headDim);
   config.ropeDim = settings.count("rope.dimension_count", 2, kMostHeadWidth, config.keyDim);
-  settings.require(config.ropeDim % 2 == 0 && config.ropeDim <= config.keyDim,
-                   "metadata '" + settings.key("rope.dimension_count") + "' is " + std::to_string(config.ropeDim) +
-                     ", expected an even number up to the width of a head (" + std::to_string(config.keyDim) + ")");
+  settings.require(
+      config.ropeDim % 2 == 0 && config.ropeDim <= config.keyDim,
+      "metadata '" + settings.key("rope.dimension_count") + "' is " + std::to_string(config.ropeDim) +
+          ", expected an even number up to the width of a head (" + std::to_string(config.keyDim) + ")");
   config.epsilon = static_cast<float>(settings.real("attention.layer_norm_rms_epsilon", 1e-12, 0.1));
   config.ropeBase = settings.real("rope.freq_base", 1, 1e12, 10000.0);
   config.attentionScale = static_cast<float>(1 / std::sqrt(static_cast<double>(config.keyDim)));
@@ -250,8 +255,8 @@ EncoderConfig readBert(Settings &settings) {
   config.epsilon = static_cast<float>(settings.real("attention.layer_norm_epsilon", 1e-15, 0.1));
   settings.require(config.hidden % config.heads == 0,
                    "metadata '" + settings.key("embedding_length") + "' is " + std::to_string(config.hidden) +
-                     ", expected a multiple of '" + settings.key("attention.head_count") + "' (" +
-                     std::to_string(config.heads) + ")");
+                       ", expected a multiple of '" + settings.key("attention.head_count") + "' (" +
+                       std::to_string(config.heads) + ")");
   const Tensor *types = settings.file.findTensor("token_types.weight");
   config.tokenTypes = types && types->shape.size() == 2 ? types->shape[0] : 2;
   if (settings.flag("attention.causal"))
@@ -267,8 +272,9 @@ EncoderConfig readBert(Settings &settings) {
     config.pooling = mlir::heddle::PoolKind::Last;
     break;
   default:
-    settings.unsupported("metadata '" + settings.key("pooling_type") +
-                         "' asks for no pooling or for ranking; expected 1 (mean), 2 (first token) or 3 (last token)");
+    settings.unsupported(
+        "metadata '" + settings.key("pooling_type") +
+        "' asks for no pooling or for ranking; expected 1 (mean), 2 (first token) or 3 (last token)");
   }
   return config;
 }

@@ -9,8 +9,8 @@ namespace heddle::gguf {
 
 using ModelConfig = std::variant<DecoderConfig, EncoderConfig>;
 
-/// The configuration of `file`. Wrong values are an error that names all of them; what is well formed but not supported is
-/// appended to `unsupported`, and the result is then of no use.
+/// The configuration of `file`. Wrong values are an error that names all of them; what is well formed but not
+/// supported is appended to `unsupported`, and the result is then of no use.
 llvm::Expected<ModelConfig> readConfig(const File &file, std::vector<std::string> &unsupported);
 
 } // namespace heddle::gguf

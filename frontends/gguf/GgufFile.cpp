@@ -86,7 +86,8 @@ private:
   std::string label() const { return part->name().str(); }
   Error charge(uint64_t amount) {
     if (amount > memoryLeft)
-      return overLimit(label() + ": the tables of this file need more memory than the limit; raise it with --max-memory");
+      return overLimit(
+          label() + ": the tables of this file need more memory than the limit; raise it with --max-memory");
     memoryLeft -= amount;
     return Error::success();
   }
@@ -153,7 +154,8 @@ Error Reader::readHeader() {
     return unsupportedInput(label() + ": is a big-endian GGUF file, expected little-endian; convert it with "
                                       "gguf_convert_endian.py of the gguf package");
   if (*version == 1)
-    return unsupportedInput(label() + ": has GGUF version 1, expected 2 or 3; convert the model again from its source");
+    return unsupportedInput(label() +
+                            ": has GGUF version 1, expected 2 or 3; convert the model again from its source");
   if (*version != 2 && *version != 3)
     return unsupportedInput(label() + ": has GGUF version " + Twine(*version) + ", expected 2 or 3");
   if (file.parts.size() == 1)
@@ -220,7 +222,8 @@ Error Reader::readValue(Value &value) {
       return cutOff("the array header of " + where);
     value.count = *count;
     if (*type == static_cast<uint32_t>(ValueType::Array))
-      return unsupportedInput(label() + ": " + where + " is an array of arrays, expected an array of numbers or strings");
+      return unsupportedInput(label() + ": " + where +
+                              " is an array of arrays, expected an array of numbers or strings");
   }
   if (*type > static_cast<uint32_t>(ValueType::F64))
     return invalid(where + " has the unknown value type " + Twine(*type) + ", expected 0 to 12");
@@ -264,7 +267,8 @@ Error Reader::checkBooleans(const Value &value) {
   const uint8_t *wrong = llvm::find_if(value.bytes, [](uint8_t byte) { return byte > 1; });
   if (wrong == value.bytes.end())
     return Error::success();
-  return invalid("metadata " + quoted(value.key) + " has the boolean " + Twine(unsigned(*wrong)) + ", expected 0 or 1");
+  return invalid("metadata " + quoted(value.key) + " has the boolean " + Twine(unsigned(*wrong)) +
+                 ", expected 0 or 1");
 }
 
 static const Value *findValue(llvm::ArrayRef<Value> values, StringRef key) {
@@ -276,8 +280,14 @@ static std::optional<uint64_t> asUnsigned(const Value &value) {
   if (value.isArray)
     return std::nullopt;
   switch (value.type) {
-  case ValueType::U8: case ValueType::I8: case ValueType::U16: case ValueType::I16:
-  case ValueType::U32: case ValueType::I32: case ValueType::U64: case ValueType::I64:
+  case ValueType::U8:
+  case ValueType::I8:
+  case ValueType::U16:
+  case ValueType::I16:
+  case ValueType::U32:
+  case ValueType::I32:
+  case ValueType::U64:
+  case ValueType::I64:
     break;
   default:
     return std::nullopt;
@@ -295,7 +305,8 @@ Error Reader::readAlignment() {
     return Error::success();
   std::optional<uint64_t> number = asUnsigned(*value);
   if (!number)
-    return invalid("metadata 'general.alignment' is a " + value->describe() + ", expected a positive integer");
+    return invalid("metadata 'general.alignment' is a " + value->describe() +
+                   ", expected a positive integer");
   if (!llvm::isPowerOf2_64(*number) || *number > kLargestAlignment)
     return invalid("metadata 'general.alignment' is " + Twine(*number) + ", expected a power of two up to " +
                    Twine(kLargestAlignment));
@@ -314,7 +325,8 @@ Error Reader::readTensorInfos() {
 }
 
 Error Reader::readTensorInfo() {
-  std::string where = ("the description of tensor " + Twine(placed.size()) + " of " + Twine(tensorCount)).str();
+  std::string where =
+      ("the description of tensor " + Twine(placed.size()) + " of " + Twine(tensorCount)).str();
   std::optional<uint64_t> length = reader.read<uint64_t>();
   if (!length)
     return cutOff(where);
@@ -387,10 +399,11 @@ Error Reader::placeTensors() {
     std::optional<uint64_t> start = addChecked(dataStart, each.tensor.offset);
     std::optional<uint64_t> end = start ? addChecked(*start, each.bytes.value_or(0)) : std::nullopt;
     if (!end)
-      return invalid(tensor + " is at offset " + Twine(each.tensor.offset) + ", which does not fit in 64 bits");
+      return invalid(tensor + " is at offset " + Twine(each.tensor.offset) +
+                     ", which does not fit in 64 bits");
     if (*end > bytes.size())
-      return invalid(tensor + " ends at byte " + Twine(*end) + ", past the end of the file (" + Twine(bytes.size()) +
-                     ")");
+      return invalid(tensor + " ends at byte " + Twine(*end) + ", past the end of the file (" +
+                     Twine(bytes.size()) + ")");
     each.tensor.offset = *start;
     each.tensor.bytes = each.bytes.value_or(0);
   }
@@ -400,8 +413,8 @@ Error Reader::placeTensors() {
   for (size_t i = 1; i < placed.size(); ++i) {
     const Tensor &before = placed[i - 1].tensor, &tensor = placed[i].tensor;
     if (tensor.offset < before.offset + before.bytes)
-      return invalid("tensor " + quoted(tensor.name) + " starts at byte " + Twine(tensor.offset) + ", inside tensor " +
-                     quoted(before.name) + " (bytes " + Twine(before.offset) + " to " +
+      return invalid("tensor " + quoted(tensor.name) + " starts at byte " + Twine(tensor.offset) +
+                     ", inside tensor " + quoted(before.name) + " (bytes " + Twine(before.offset) + " to " +
                      Twine(before.offset + before.bytes) + ")");
   }
   for (PlacedTensor &each : placed) {
@@ -419,14 +432,16 @@ Error Reader::placeTensors() {
 
 static std::string describeUnsupported(uint32_t id, uint64_t count, StringRef first) {
   std::optional<TensorType> type = tensorType(id);
-  std::string text = count == 1 ? "tensor " + quoted(first) + " is stored as "
-                                : std::to_string(count) + " tensors (the first is " + quoted(first) + ") are stored as ";
+  std::string text =
+      count == 1 ? "tensor " + quoted(first) + " is stored as "
+                 : std::to_string(count) + " tensors (the first is " + quoted(first) + ") are stored as ";
   text += type                  ? quoted(type->name)
           : isWithdrawnType(id) ? "type " + std::to_string(id) + ", which ggml has withdrawn"
                                 : "type " + std::to_string(id) + ", which is not known";
   bool wide = type && type->blockElements == 1; // integers and f64
-  return text + (wide ? "; expected a float or block format"
-                      : "; requantize the model from its source, for example with 'llama-quantize IN OUT q4_k_m'");
+  return text +
+         (wide ? "; expected a float or block format"
+               : "; requantize the model from its source, for example with 'llama-quantize IN OUT q4_k_m'");
 }
 
 Error Reader::finish() {
@@ -471,8 +486,9 @@ static Expected<uint64_t> checkSplit(StringRef label, llvm::ArrayRef<Value> valu
     return invalidInput(label + ": metadata 'split.no' is " + (*no ? Twine(**no) : Twine("missing")) +
                         ", expected a number below 'split.count' (" + Twine(**count) + ")");
   if (**no != part)
-    return invalidInput(label + ": is part " + Twine(**no + 1) + " of " + Twine(**count) + ", expected part " +
-                        Twine(part + 1) + (part == 0 ? "; give the first part of a split model" : ""));
+    return invalidInput(label + ": is part " + Twine(**no + 1) + " of " + Twine(**count) +
+                        ", expected part " + Twine(part + 1) +
+                        (part == 0 ? "; give the first part of a split model" : ""));
   return **count;
 }
 
@@ -494,8 +510,8 @@ Expected<File> File::read(std::shared_ptr<InputFile> first, StringRef path, cons
   if (*count > 1) {
     StringRef stem = llvm::sys::path::filename(path);
     if (!stem.consume_back(partName("", 0, *count)))
-      return invalidInput(file.name() + ": is part 1 of " + Twine(*count) + ", expected a name that ends with '" +
-                          partName("", 0, *count) + "'");
+      return invalidInput(file.name() + ": is part 1 of " + Twine(*count) +
+                          ", expected a name that ends with '" + partName("", 0, *count) + "'");
     Expected<ModelFolder> folder = ModelFolder::of(path, options.allowedFolders);
     if (!folder)
       return folder.takeError();
@@ -509,8 +525,8 @@ Expected<File> File::read(std::shared_ptr<InputFile> first, StringRef path, cons
       if (!theirs)
         return theirs.takeError();
       if (*theirs != *count)
-        return invalidInput((*next)->name() + ": metadata 'split.count' is " + Twine(*theirs) + ", expected " +
-                            Twine(*count) + " as in the first part");
+        return invalidInput((*next)->name() + ": metadata 'split.count' is " + Twine(*theirs) +
+                            ", expected " + Twine(*count) + " as in the first part");
     }
     const Value *total = findValue(file.values, "split.tensors.count");
     std::optional<uint64_t> expected = total ? asUnsigned(*total) : std::nullopt;
@@ -527,13 +543,14 @@ Expected<File> File::read(std::shared_ptr<InputFile> first, StringRef path, cons
 const Value *File::find(StringRef key) const { return findValue(values, key); }
 
 const Tensor *File::findTensor(StringRef name) const {
-  auto at = llvm::lower_bound(tensorTable, name, [](const Tensor &t, StringRef name) { return t.name < name; });
+  auto at =
+      llvm::lower_bound(tensorTable, name, [](const Tensor &t, StringRef name) { return t.name < name; });
   return at != tensorTable.end() && at->name == name ? &*at : nullptr;
 }
 
 static Error wrongType(const File &file, const Value &value, StringRef expected) {
-  return invalidInput(file.name() + ": metadata " + quoted(value.key) + " is a " + value.describe() + ", expected " +
-                      expected);
+  return invalidInput(file.name() + ": metadata " + quoted(value.key) + " is a " + value.describe() +
+                      ", expected " + expected);
 }
 
 Expected<std::optional<uint64_t>> File::unsignedValue(StringRef key) const {
@@ -579,8 +596,7 @@ Expected<const Value *> File::arrayValue(StringRef key, ValueType type) const {
   return wrongType(*this, *value, ("an array of " + typeName(type)).str());
 }
 
-template <typename T>
-static T elementAt(const Value &value, uint64_t index) {
+template <typename T> static T elementAt(const Value &value, uint64_t index) {
   return *ByteReader(value.bytes.slice(index * sizeof(T), sizeof(T))).read<T>();
 }
 
@@ -594,15 +610,25 @@ double elementAsDouble(const Value &array, uint64_t index) {
 
 int64_t elementAsInteger(const Value &array, uint64_t index) {
   switch (array.type) {
-  case ValueType::U8: case ValueType::Bool: return elementAt<uint8_t>(array, index);
-  case ValueType::I8: return elementAt<int8_t>(array, index);
-  case ValueType::U16: return elementAt<uint16_t>(array, index);
-  case ValueType::I16: return elementAt<int16_t>(array, index);
-  case ValueType::U32: return elementAt<uint32_t>(array, index);
-  case ValueType::I32: return elementAt<int32_t>(array, index);
-  case ValueType::U64: return static_cast<int64_t>(elementAt<uint64_t>(array, index));
-  case ValueType::I64: return elementAt<int64_t>(array, index);
-  default: return 0;
+  case ValueType::U8:
+  case ValueType::Bool:
+    return elementAt<uint8_t>(array, index);
+  case ValueType::I8:
+    return elementAt<int8_t>(array, index);
+  case ValueType::U16:
+    return elementAt<uint16_t>(array, index);
+  case ValueType::I16:
+    return elementAt<int16_t>(array, index);
+  case ValueType::U32:
+    return elementAt<uint32_t>(array, index);
+  case ValueType::I32:
+    return elementAt<int32_t>(array, index);
+  case ValueType::U64:
+    return static_cast<int64_t>(elementAt<uint64_t>(array, index));
+  case ValueType::I64:
+    return elementAt<int64_t>(array, index);
+  default:
+    return 0;
   }
 }
 

@@ -1,4 +1,5 @@
-// A GGUF model: its metadata, and where its tensors lie. Reads headers only; tensor data stays untouched in the map.
+// A GGUF model: its metadata, and where its tensors lie. Reads headers only; tensor data stays untouched in
+// the map.
 #pragma once
 #include "frontends/common/InputFile.h"
 #include "ir/StorageFormat.h"
@@ -17,10 +18,10 @@ llvm::StringRef typeName(ValueType type);
 /// A metadata value: a validated view of its bytes in the file.
 struct Value {
   llvm::StringRef key;
-  ValueType type = ValueType::U8;  // of the elements, for arrays
+  ValueType type = ValueType::U8; // of the elements, for arrays
   bool isArray = false;
-  uint64_t count = 1;              // of the elements, for arrays
-  llvm::ArrayRef<uint8_t> bytes;   // strings of an array with their lengths between them
+  uint64_t count = 1;            // of the elements, for arrays
+  llvm::ArrayRef<uint8_t> bytes; // strings of an array with their lengths between them
 
   /// Type in words for messages: "u32", "array of string".
   std::string describe() const;
@@ -42,8 +43,8 @@ struct Tensor {
   llvm::StringRef name;
   llvm::SmallVector<int64_t, 4> shape; // outermost first: a linear weight is [out, in]
   StorageFormat format;
-  unsigned file;                       // index into files()
-  uint64_t offset;                     // in that file
+  unsigned file;   // index into files()
+  uint64_t offset; // in that file
   uint64_t bytes;
 };
 
@@ -67,17 +68,17 @@ public:
   llvm::StringRef name() const { return parts.front()->name(); }
   uint32_t version() const { return formatVersion; }
 
-  llvm::ArrayRef<Value> metadata() const { return values; }         // in the order of keys
-  llvm::ArrayRef<Tensor> tensors() const { return tensorTable; }    // in the order of names
+  llvm::ArrayRef<Value> metadata() const { return values; }      // in the order of keys
+  llvm::ArrayRef<Tensor> tensors() const { return tensorTable; } // in the order of names
   const Value *find(llvm::StringRef key) const;
   const Tensor *findTensor(llvm::StringRef name) const;
 
-  /// What Heddle cannot use in this file although it is well formed, one complete sentence each. A caller adds its own
-  /// findings and refuses them all at once; tensors named here are not in tensors().
+  /// What Heddle cannot use in this file although it is well formed, one complete sentence each. A caller
+  /// adds its own findings and refuses them all at once; tensors named here are not in tensors().
   llvm::ArrayRef<std::string> unsupported() const { return unsupportedThings; }
 
-  // Typed access. Nothing when the key is absent; an error that names both types when the value has another one.
-  // Integers of any width are accepted where they fit.
+  // Typed access. Nothing when the key is absent; an error that names both types when the value has another
+  // one. Integers of any width are accepted where they fit.
   llvm::Expected<std::optional<uint64_t>> unsignedValue(llvm::StringRef key) const;
   llvm::Expected<std::optional<double>> floatValue(llvm::StringRef key) const;
   llvm::Expected<std::optional<bool>> boolValue(llvm::StringRef key) const;

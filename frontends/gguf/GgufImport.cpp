@@ -3,10 +3,10 @@
 #include "frontends/common/InputError.h"
 #include "frontends/gguf/GgufConfig.h"
 #include "frontends/gguf/GgufTokenizer.h"
+#include "mlir/IR/Verifier.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringSet.h"
 #include "llvm/Support/Path.h"
-#include "mlir/IR/Verifier.h"
 
 using llvm::StringRef;
 using llvm::Twine;
@@ -66,10 +66,12 @@ static llvm::Expected<ParameterTable> findParameters(const File &file, llvm::Arr
   // Leaving a tensor out would give other numbers than the model's authors meant.
   std::string first = extra.front();
   return unsupportedInput(file.name() + ": is not supported: " + Twine(extra.size()) +
-                          " tensors have no place in architecture '" + architecture + "'; the first is " + first);
+                          " tensors have no place in architecture '" + architecture + "'; the first is " +
+                          first);
 }
 
-static llvm::Expected<ModelBounds> chooseBounds(const File &file, int64_t contextLength, const ImportOptions &options) {
+static llvm::Expected<ModelBounds> chooseBounds(const File &file, int64_t contextLength,
+                                                const ImportOptions &options) {
   constexpr int64_t usualContext = 4096;
   if (options.maxContext > contextLength)
     return unsupportedInput(file.name() + ": a context of " + Twine(options.maxContext) +
@@ -98,9 +100,10 @@ static mlir::DictionaryAttr describeModel(mlir::MLIRContext &context, const Mode
                               b.getNamedAttr("max_rows", b.getI64IntegerAttr(facts.maxRows))});
 }
 
-llvm::Expected<ImportedModel> importGguf(mlir::MLIRContext &context, std::shared_ptr<InputFile> first, StringRef path,
-                                         const ImportOptions &options) {
-  llvm::Expected<File> file = File::read(std::move(first), path, {options.memoryLimit, options.allowedFolders});
+llvm::Expected<ImportedModel> importGguf(mlir::MLIRContext &context, std::shared_ptr<InputFile> first,
+                                         StringRef path, const ImportOptions &options) {
+  llvm::Expected<File> file =
+      File::read(std::move(first), path, {options.memoryLimit, options.allowedFolders});
   if (!file)
     return file.takeError();
   std::vector<std::string> unsupported;
@@ -116,9 +119,8 @@ llvm::Expected<ImportedModel> importGguf(mlir::MLIRContext &context, std::shared
   model.facts.name = modelName(*file, path);
   const auto *decoder = std::get_if<DecoderConfig>(&*config);
   const auto *encoder = std::get_if<EncoderConfig>(&*config);
-  llvm::Expected<ParameterTable> parameters =
-      findParameters(*file, decoder ? decoderParameters(*decoder) : encoderParameters(*encoder),
-                     model.facts.architecture);
+  llvm::Expected<ParameterTable> parameters = findParameters(
+      *file, decoder ? decoderParameters(*decoder) : encoderParameters(*encoder), model.facts.architecture);
   if (!parameters)
     return parameters.takeError();
   llvm::Expected<std::optional<TokenizerMetadata>> tokenizer = readTokenizer(*file);

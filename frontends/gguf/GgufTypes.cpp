@@ -4,34 +4,35 @@
 
 namespace heddle::gguf {
 
+namespace {
+
+struct UnreadableType {
+  uint32_t id;
+  TensorType type;
+};
+
+// clang-format off
+constexpr UnreadableType kUnreadableTypes[] = {
+    {9, {"q8_1", 32, 40}},      {15, {"q8_k", 256, 292}},    {16, {"iq2_xxs", 256, 66}}, {17, {"iq2_xs", 256, 74}},
+    {18, {"iq3_xxs", 256, 98}}, {19, {"iq1_s", 256, 50}},    {21, {"iq3_s", 256, 110}},  {22, {"iq2_s", 256, 82}},
+    {24, {"i8", 1, 1}},         {25, {"i16", 1, 2}},         {26, {"i32", 1, 4}},        {27, {"i64", 1, 8}},
+    {28, {"f64", 1, 8}},        {29, {"iq1_m", 256, 56}},    {34, {"tq1_0", 256, 54}},   {35, {"tq2_0", 256, 66}},
+    {39, {"mxfp4", 32, 17}},    {40, {"nvfp4", 64, 36}},     {41, {"q1_0", 128, 18}},    {42, {"q2_0", 64, 18}},
+};
+// clang-format on
+
+} // namespace
+
 std::optional<TensorType> tensorType(uint32_t id) {
   if (std::optional<StorageFormat> format = formatByGgufType(id)) {
     const FormatInfo &info = formatInfo(*format);
-    return TensorType{info.name, static_cast<uint32_t>(info.blockElements), static_cast<uint32_t>(info.blockBytes)};
+    return TensorType{info.name, static_cast<uint32_t>(info.blockElements),
+                      static_cast<uint32_t>(info.blockBytes)};
   }
-  switch (id) {
-  case 9: return TensorType{"q8_1", 32, 40};
-  case 15: return TensorType{"q8_k", 256, 292};
-  case 16: return TensorType{"iq2_xxs", 256, 66};
-  case 17: return TensorType{"iq2_xs", 256, 74};
-  case 18: return TensorType{"iq3_xxs", 256, 98};
-  case 19: return TensorType{"iq1_s", 256, 50};
-  case 21: return TensorType{"iq3_s", 256, 110};
-  case 22: return TensorType{"iq2_s", 256, 82};
-  case 24: return TensorType{"i8", 1, 1};
-  case 25: return TensorType{"i16", 1, 2};
-  case 26: return TensorType{"i32", 1, 4};
-  case 27: return TensorType{"i64", 1, 8};
-  case 28: return TensorType{"f64", 1, 8};
-  case 29: return TensorType{"iq1_m", 256, 56};
-  case 34: return TensorType{"tq1_0", 256, 54};
-  case 35: return TensorType{"tq2_0", 256, 66};
-  case 39: return TensorType{"mxfp4", 32, 17};
-  case 40: return TensorType{"nvfp4", 64, 36};
-  case 41: return TensorType{"q1_0", 128, 18};
-  case 42: return TensorType{"q2_0", 64, 18};
-  default: return std::nullopt;
-  }
+  for (const UnreadableType &known : kUnreadableTypes)
+    if (known.id == id)
+      return known.type;
+  return std::nullopt;
 }
 
 bool isWithdrawnType(uint32_t id) {

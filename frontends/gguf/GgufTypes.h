@@ -1,4 +1,5 @@
-// Type ids that GGUF files use for tensors, also those that Heddle cannot read: their sizes are needed to check a file.
+// Type ids that GGUF files use for tensors, also those that Heddle cannot read: their sizes are needed to
+// check a file.
 #pragma once
 #include "llvm/ADT/StringRef.h"
 #include <cstdint>

@@ -15,7 +15,8 @@ int main(int argc, char **argv) {
     stored.insert(stored.end(), buffer, buffer + count);
   const heddle::FormatInfo &info = heddle::formatInfo(*format);
   if (stored.size() % info.blockBytes != 0) {
-    std::fprintf(stderr, "expected whole blocks of %d bytes, but found %zu bytes\n", info.blockBytes, stored.size());
+    std::fprintf(stderr, "expected whole blocks of %d bytes, but found %zu bytes\n", info.blockBytes,
+                 stored.size());
     return 2;
   }
   std::vector<float> values(stored.size() / info.blockBytes * info.blockElements);

@@ -14,8 +14,7 @@ class GgufBuilder {
 public:
   std::vector<uint8_t> bytes;
 
-  template <typename T>
-  GgufBuilder &put(T value) {
+  template <typename T> GgufBuilder &put(T value) {
     size_t at = bytes.size();
     bytes.resize(at + sizeof(T));
     std::memcpy(bytes.data() + at, &value, sizeof(T));
@@ -29,7 +28,9 @@ public:
   GgufBuilder &header(uint64_t tensors, uint64_t pairs, uint32_t version = 3) {
     return raw("GGUF").put(version).put(tensors).put(pairs);
   }
-  GgufBuilder &text(llvm::StringRef key, llvm::StringRef value) { return string(key).put(kString).string(value); }
+  GgufBuilder &text(llvm::StringRef key, llvm::StringRef value) {
+    return string(key).put(kString).string(value);
+  }
   GgufBuilder &number(llvm::StringRef key, uint32_t value) { return string(key).put(kU32).put(value); }
   /// `dims` innermost first, as the file has them.
   GgufBuilder &tensor(llvm::StringRef name, std::vector<uint64_t> dims, uint32_t type, uint64_t offset) {

@@ -33,12 +33,14 @@ GgufBuilder value(llvm::StringRef key, uint32_t type) {
 }
 GgufBuilder array(uint32_t type, uint64_t count) { return value("k", kArray).put(type).put(count); }
 /// A file whose only tensor is described like this, with `data` bytes of data.
-GgufBuilder tensor(llvm::StringRef name, std::vector<uint64_t> dims, uint32_t type, uint64_t offset, size_t data) {
+GgufBuilder tensor(llvm::StringRef name, std::vector<uint64_t> dims, uint32_t type, uint64_t offset,
+                   size_t data) {
   GgufBuilder b = file(1, 0);
   b.tensor(name, std::move(dims), type, offset);
   return b.align().zeros(data);
 }
-GgufBuilder twoTensors(uint64_t firstOffset, uint64_t secondOffset, size_t data, llvm::StringRef second = "b") {
+GgufBuilder twoTensors(uint64_t firstOffset, uint64_t secondOffset, size_t data,
+                       llvm::StringRef second = "b") {
   GgufBuilder b = file(2, 0);
   b.tensor("a", {16}, 0, firstOffset).tensor(second, {16}, 0, secondOffset);
   return b.align().zeros(data);
@@ -56,9 +58,11 @@ std::vector<Hostile> hostileFiles() {
       {"escape sequence as magic", bytes("\x1b[2J...."), 3, "starts with '\\x1b[2J', expected 'GGUF'"},
       {"no version", bytes("GGUF"), 3, "is cut off: byte 4 is the end of the file, in the header"},
       {"big-endian", file(0, 0, 0x03000000), 4,
-       "is a big-endian GGUF file, expected little-endian; convert it with gguf_convert_endian.py of the gguf package"},
+       "is a big-endian GGUF file, expected little-endian; convert it with gguf_convert_endian.py of the "
+       "gguf package"},
       {"version 0", file(0, 0, 0), 4, "has GGUF version 0, expected 2 or 3"},
-      {"version 1", file(0, 0, 1), 4, "has GGUF version 1, expected 2 or 3; convert the model again from its source"},
+      {"version 1", file(0, 0, 1), 4,
+       "has GGUF version 1, expected 2 or 3; convert the model again from its source"},
       {"version 4", file(0, 0, 4), 4, "has GGUF version 4, expected 2 or 3"},
       {"negative tensor count", file(uint64_t(-1), 0), 3,
        "claims 18446744073709551615 tensors, expected at most 1048576"},
@@ -81,8 +85,10 @@ std::vector<Hostile> hostileFiles() {
       {"key not UTF-8", file(0, 1).number("a\xff", 1), 3,
        "the key 'a\\xff' of metadata entry 0 of 1 is not UTF-8 text"},
       {"duplicate key", file(0, 2).number("same", 1).number("same", 2), 3, "metadata 'same' appears twice"},
-      {"unknown value type", value("k", 13), 3, "metadata 'k' has the unknown value type 13, expected 0 to 12"},
-      {"unknown element type", array(99, 1), 3, "metadata 'k' has the unknown value type 99, expected 0 to 12"},
+      {"unknown value type", value("k", 13), 3,
+       "metadata 'k' has the unknown value type 13, expected 0 to 12"},
+      {"unknown element type", array(99, 1), 3,
+       "metadata 'k' has the unknown value type 99, expected 0 to 12"},
       {"nested array", array(kArray, 1), 4,
        "metadata 'k' is an array of arrays, expected an array of numbers or strings"},
       {"huge array", array(kU32, huge).zeros(8), 3,
@@ -119,9 +125,11 @@ std::vector<Hostile> hostileFiles() {
        "the name in the description of tensor 0 of 1 has 0 bytes, expected 1 to 63"},
       {"tensor name of 64 bytes", tensor(longName, {4}, 0, 0, 16), 3,
        "the name in the description of tensor 0 of 1 has 64 bytes, expected 1 to 63"},
-      {"tensor name not UTF-8", tensor("\xc3(", {4}, 0, 0, 16), 3, "the name of tensor '\\xc3(' is not UTF-8 text"},
+      {"tensor name not UTF-8", tensor("\xc3(", {4}, 0, 0, 16), 3,
+       "the name of tensor '\\xc3(' is not UTF-8 text"},
       {"no dimensions", tensor("t", {}, 0, 0, 16), 3, "tensor 't' has 0 dimensions, expected 1 to 4"},
-      {"five dimensions", tensor("t", {1, 1, 1, 1, 1}, 0, 0, 16), 3, "tensor 't' has 5 dimensions, expected 1 to 4"},
+      {"five dimensions", tensor("t", {1, 1, 1, 1, 1}, 0, 0, 16), 3,
+       "tensor 't' has 5 dimensions, expected 1 to 4"},
       {"billions of dimensions", file(1, 0).string("t").put<uint32_t>(-1), 3,
        "tensor 't' has 4294967295 dimensions, expected 1 to 4"},
       {"dimension 0", tensor("t", {4, 0}, 0, 0, 16), 3,
@@ -149,7 +157,8 @@ std::vector<Hostile> hostileFiles() {
       {"tensors at one place", twoTensors(0, 0, 128), 3,
        "tensor 'b' starts at byte 96, inside tensor 'a' (bytes 96 to 160)"},
       {"duplicate tensor", twoTensors(0, 64, 128, "a"), 3, "tensor 'a' appears twice"},
-      {"no data at all", twoTensors(0, 64, 0), 3, "tensor 'a' ends at byte 160, past the end of the file (96)"},
+      {"no data at all", twoTensors(0, 64, 0), 3,
+       "tensor 'a' ends at byte 160, past the end of the file (96)"},
       // Split models
       {"split without number", file(0, 1).number("split.count", 3), 3,
        "metadata 'split.no' is missing, expected a number below 'split.count' (3)"},

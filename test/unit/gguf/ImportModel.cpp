@@ -11,7 +11,8 @@ namespace cl = llvm::cl;
 static cl::opt<std::string> path(cl::Positional, cl::Required, cl::desc("MODEL"));
 static cl::opt<bool> locations("locations", cl::desc("print locations"));
 static cl::opt<int64_t> maxContext("max-context", cl::init(0), cl::desc("positions of a sequence"));
-static cl::list<int64_t> tokens("tokens", cl::CommaSeparated, cl::desc("evaluate on these tokens, results as f32 bytes"));
+static cl::list<int64_t> tokens("tokens", cl::CommaSeparated,
+                                cl::desc("evaluate on these tokens, results as f32 bytes"));
 static cl::list<int64_t> lengths("lengths", cl::CommaSeparated,
                                  cl::desc("lengths of the sequences that the tokens form; default: one"));
 

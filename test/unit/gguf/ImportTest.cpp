@@ -65,11 +65,11 @@ ModelFile tinyLlama() {
   m.number("llama.attention.head_count", 4);
   m.number("llama.attention.head_count_kv", 2);
   m.real("llama.attention.layer_norm_rms_epsilon", 1e-5f);
-  m.tensors = {{"token_embd.weight", {{32, 10}}},       {"output_norm.weight", {{32}}},
-               {"blk.0.attn_norm.weight", {{32}}},      {"blk.0.attn_q.weight", {{32, 32}}},
-               {"blk.0.attn_k.weight", {{32, 16}}},     {"blk.0.attn_v.weight", {{32, 16}}},
+  m.tensors = {{"token_embd.weight", {{32, 10}}},        {"output_norm.weight", {{32}}},
+               {"blk.0.attn_norm.weight", {{32}}},       {"blk.0.attn_q.weight", {{32, 32}}},
+               {"blk.0.attn_k.weight", {{32, 16}}},      {"blk.0.attn_v.weight", {{32, 16}}},
                {"blk.0.attn_output.weight", {{32, 32}}}, {"blk.0.ffn_norm.weight", {{32}}},
-               {"blk.0.ffn_gate.weight", {{32, 64}}},   {"blk.0.ffn_up.weight", {{32, 64}}},
+               {"blk.0.ffn_gate.weight", {{32, 64}}},    {"blk.0.ffn_up.weight", {{32, 64}}},
                {"blk.0.ffn_down.weight", {{64, 32}}}};
   return m;
 }
@@ -95,7 +95,8 @@ Imported import(const ModelFile &model, const ImportOptions &options = {}) {
   return imported;
 }
 
-void checkRefused(const ModelFile &model, int exitCode, const std::string &message, const ImportOptions &options = {}) {
+void checkRefused(const ModelFile &model, int exitCode, const std::string &message,
+                  const ImportOptions &options = {}) {
   Imported result = import(model, options);
   CHECK(result.text == "model.gguf: " + message);
   CHECK(result.exitCode == exitCode);
@@ -122,11 +123,12 @@ TEST_CASE("hyperparameters out of range are all named before anything is built")
   m.number("llama.embedding_length", 0);
   m.real("llama.attention.layer_norm_rms_epsilon", std::numeric_limits<float>::quiet_NaN());
   m.metadata.erase("llama.context_length");
-  checkRefused(m, 3,
-               "metadata 'llama.block_count' is 4294967295, expected 1 to 1024\n"
-               "model.gguf: metadata 'llama.embedding_length' is 0, expected 1 to 1048576\n"
-               "model.gguf: metadata 'llama.context_length' is missing, expected an integer from 1 to 268435456\n"
-               "model.gguf: metadata 'llama.attention.layer_norm_rms_epsilon' is nan, expected 1e-12 to 0.1");
+  checkRefused(
+      m, 3,
+      "metadata 'llama.block_count' is 4294967295, expected 1 to 1024\n"
+      "model.gguf: metadata 'llama.embedding_length' is 0, expected 1 to 1048576\n"
+      "model.gguf: metadata 'llama.context_length' is missing, expected an integer from 1 to 268435456\n"
+      "model.gguf: metadata 'llama.attention.layer_norm_rms_epsilon' is nan, expected 1e-12 to 0.1");
 }
 
 TEST_CASE("absurd hyperparameters are refused one by one") {
@@ -138,7 +140,8 @@ TEST_CASE("absurd hyperparameters are refused one by one") {
   const Wrong wrong[] = {
       {"llama.attention.head_count", 0, "metadata 'llama.attention.head_count' is 0, expected 1 to 1024"},
       {"llama.attention.head_count_kv", 3,
-       "metadata 'llama.attention.head_count' is 4, expected a multiple of 'llama.attention.head_count_kv' (3)"},
+       "metadata 'llama.attention.head_count' is 4, expected a multiple of 'llama.attention.head_count_kv' "
+       "(3)"},
       {"llama.rope.dimension_count", 7,
        "metadata 'llama.rope.dimension_count' is 7, expected an even number up to the width of a head (8)"},
       {"llama.rope.dimension_count", 16,
@@ -187,18 +190,22 @@ TEST_CASE("everything unsupported is named at once") {
   m.tensors["blk.0.ffn_down.weight"] = {{256, 8}, 39};
   m.number("llama.expert_count", 8);
   m.text("llama.rope.scaling.type", "yarn");
-  checkRefused(m, 4,
-               "is not supported, for 4 reasons:\n"
-               "  RoPE scaling of type 'yarn' (metadata 'llama.rope.scaling.type'); expected 'none' or 'linear'\n"
-               "  metadata 'llama.expert_count' asks for a feature that is not supported yet\n"
-               "  tensor 'blk.0.ffn_up.weight' is stored as 'iq2_xxs'; requantize the model from its source, for example "
-               "with 'llama-quantize IN OUT q4_k_m'\n"
-               "  tensor 'blk.0.ffn_down.weight' is stored as 'mxfp4'; requantize the model from its source, for example "
-               "with 'llama-quantize IN OUT q4_k_m'");
+  checkRefused(
+      m, 4,
+      "is not supported, for 4 reasons:\n"
+      "  RoPE scaling of type 'yarn' (metadata 'llama.rope.scaling.type'); expected 'none' or 'linear'\n"
+      "  metadata 'llama.expert_count' asks for a feature that is not supported yet\n"
+      "  tensor 'blk.0.ffn_up.weight' is stored as 'iq2_xxs'; requantize the model from its source, for "
+      "example "
+      "with 'llama-quantize IN OUT q4_k_m'\n"
+      "  tensor 'blk.0.ffn_down.weight' is stored as 'mxfp4'; requantize the model from its source, for "
+      "example "
+      "with 'llama-quantize IN OUT q4_k_m'");
   m = tinyLlama();
   m.text("general.architecture", "mamba\x1b[2J");
   checkRefused(m, 4,
-               "is not supported: architecture 'mamba\\x1b[2J'; known architectures: bert, gemma3, llama, qwen2, qwen3");
+               "is not supported: architecture 'mamba\\x1b[2J'; known architectures: bert, gemma3, llama, "
+               "qwen2, qwen3");
   m = tinyLlama();
   m.tensors["blk.0.attn_q_norm.weight"].dims = {8};
   checkRefused(m, 4,
@@ -206,15 +213,17 @@ TEST_CASE("everything unsupported is named at once") {
                "'blk.0.attn_q_norm.weight' of shape [8]");
   m = tinyLlama();
   m.numbers("llama.attention.head_count_kv", {1, 2});
-  checkRefused(m, 4,
-               "is not supported: metadata 'llama.attention.head_count_kv' differs between layers; expected one value "
-               "for all");
+  checkRefused(
+      m, 4,
+      "is not supported: metadata 'llama.attention.head_count_kv' differs between layers; expected one value "
+      "for all");
 }
 
 TEST_CASE("a context beyond the model's is refused") {
   ImportOptions options;
   options.maxContext = 65;
-  checkRefused(tinyLlama(), 4, "a context of 65 is asked for, expected at most the model's own (64)", options);
+  checkRefused(tinyLlama(), 4, "a context of 65 is asked for, expected at most the model's own (64)",
+               options);
 }
 
 TEST_CASE("optional tensors and settings reach the graph") {

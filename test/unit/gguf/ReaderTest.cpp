@@ -101,17 +101,23 @@ TEST_CASE("typed access names both types") {
         "model.gguf: metadata 'llama.block_count' is a u32, expected a string");
   CHECK(message(file->arrayValue("tokens", ValueType::F32)) ==
         "model.gguf: metadata 'tokens' is a array of string, expected an array of f32");
-  CHECK(message(file->floatValue("scores")) == "model.gguf: metadata 'scores' is a array of f32, expected a float");
+  CHECK(message(file->floatValue("scores")) ==
+        "model.gguf: metadata 'scores' is a array of f32, expected a float");
 }
 
 TEST_CASE("unsupported tensor types are all listed, with sizes still checked") {
   GgufBuilder b;
-  b.header(4, 0).tensor("a", {256}, 16, 0).tensor("b", {256}, 16, 96).tensor("c", {8}, 26, 192).tensor("d", {1}, 77, 224);
+  b.header(4, 0)
+      .tensor("a", {256}, 16, 0)
+      .tensor("b", {256}, 16, 96)
+      .tensor("c", {8}, 26, 192)
+      .tensor("d", {1}, 77, 224);
   llvm::Expected<File> file = b.align().zeros(256).read();
   REQUIRE(bool(file));
   REQUIRE(file->unsupported().size() == 3);
-  CHECK(file->unsupported()[0] == "2 tensors (the first is 'a') are stored as 'iq2_xxs'; requantize the model from its "
-                                  "source, for example with 'llama-quantize IN OUT q4_k_m'");
+  CHECK(file->unsupported()[0] ==
+        "2 tensors (the first is 'a') are stored as 'iq2_xxs'; requantize the model from its "
+        "source, for example with 'llama-quantize IN OUT q4_k_m'");
   CHECK(file->unsupported()[1] == "tensor 'c' is stored as 'i32'; expected a float or block format");
   CHECK(file->unsupported()[2].find("type 77, which is not known") != std::string::npos);
   CHECK(file->tensors().empty());
@@ -130,8 +136,9 @@ TEST_CASE("the parts of a split model become one file") {
     CHECK(file->files().size() == 3);
     CHECK(file->findTensor("z")->file == 2);
   }
-  CHECK(failureOf(File::open(third), 3) == "m-00003-of-00003.gguf: is part 3 of 3, expected part 1; give the first part "
-                                           "of a split model");
+  CHECK(failureOf(File::open(third), 3) ==
+        "m-00003-of-00003.gguf: is part 3 of 3, expected part 1; give the first part "
+        "of a split model");
   folder.write("m-00002-of-00003.gguf", splitPart(2, 3, 3, "y").bytes);
   CHECK(failureOf(File::open(first), 3) == "m-00002-of-00003.gguf: is part 3 of 3, expected part 2");
   folder.write("m-00002-of-00003.gguf", splitPart(1, 2, 3, "y").bytes);
@@ -140,8 +147,9 @@ TEST_CASE("the parts of a split model become one file") {
   folder.write("m-00002-of-00003.gguf", splitPart(1, 3, 3, "x").bytes);
   CHECK(failureOf(File::open(first), 3) == "m-00001-of-00003.gguf: tensor 'x' appears twice");
   folder.write("m-00001-of-00003.gguf", splitPart(0, 3, 4, "x").bytes);
-  CHECK(failureOf(File::open(first), 3) == "m-00001-of-00003.gguf: the parts have 3 tensors, expected as many as "
-                                           "metadata 'split.tensors.count' says (4)");
+  CHECK(failureOf(File::open(first), 3) ==
+        "m-00001-of-00003.gguf: the parts have 3 tensors, expected as many as "
+        "metadata 'split.tensors.count' says (4)");
   std::string renamed = folder.write("m.gguf", splitPart(0, 3, 3, "x").bytes);
   CHECK(failureOf(File::open(renamed), 3) ==
         "m.gguf: is part 1 of 3, expected a name that ends with '-00001-of-00003.gguf'");
@@ -166,11 +174,14 @@ TEST_CASE("files that a model names stay in its folder") {
   };
   CHECK(message("data.bin") == "opened data.bin");
   CHECK(message("in") == "opened in");
-  CHECK(message("sub/../data.bin") == "the model names 'sub/../data.bin', which leads out of the model's folder");
+  CHECK(message("sub/../data.bin") ==
+        "the model names 'sub/../data.bin', which leads out of the model's folder");
   CHECK(message("../x") == "the model names '../x', which leads out of the model's folder");
-  CHECK(message(secret) == "the model names " + quoted(secret) + ", expected a name relative to the model's folder");
-  CHECK(message("out") == "'out', which the model names, is a link out of the model's folder; allow its target with "
-                          "--allow-external-dir");
+  CHECK(message(secret) ==
+        "the model names " + quoted(secret) + ", expected a name relative to the model's folder");
+  CHECK(message("out") ==
+        "'out', which the model names, is a link out of the model's folder; allow its target with "
+        "--allow-external-dir");
   CHECK(message("fifo") == "'fifo', which the model names, is not a regular file");
   CHECK(message("sub") == "'sub', which the model names, is not a regular file");
   CHECK(message("") == "the model names a file '', which is not a file name");

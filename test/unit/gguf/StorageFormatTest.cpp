@@ -72,10 +72,12 @@ TEST_CASE("the parts of a block give its decoded values by the stated formula") 
         REQUIRE(parts.code[e] < limit);
         int sub = e / scheme.sub;
         float scale = parts.scale * parts.subScale[sub], minimum = parts.minimum * parts.subMinimum[sub];
-        volatile float product = scale * static_cast<float>(parts.code[e] - scheme.zero); // no fused subtraction
+        volatile float product =
+            scale * static_cast<float>(parts.code[e] - scheme.zero); // no fused subtraction
         float expected = scheme.hasMin ? product - minimum : float(product);
-        bool same = std::isnan(expected) ? std::isnan(decoded[e])
-                                         : std::bit_cast<uint32_t>(expected) == std::bit_cast<uint32_t>(decoded[e]);
+        bool same = std::isnan(expected)
+                        ? std::isnan(decoded[e])
+                        : std::bit_cast<uint32_t>(expected) == std::bit_cast<uint32_t>(decoded[e]);
         if (!same)
           FAIL("element " << e << " is " << decoded[e] << ", the formula gives " << expected);
       }
