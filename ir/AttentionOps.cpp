@@ -26,6 +26,8 @@ LogicalResult AttentionOp::verify() {
     return emitOpError() << "expected 'keys' and 'values' together";
   if (!getCache() && !getKeys())
     return emitOpError() << "expected a cache, or 'keys' and 'values', but found neither";
+  if (kvHeads() < 1)
+    return emitOpError() << "expected at least one KV head, but found " << kvHeads();
   int64_t keyDim = getCache() ? cast<KvCacheType>(getCache().getType()).getKeyDim() : shapeOf(getKeys().getType())[2];
   if (query[2] != keyDim)
     return emitOpError() << "expected heads of 'query' to be " << keyDim << " wide like the keys, but found " << query[2];

@@ -89,7 +89,8 @@ def Heddle_KvCacheType : Heddle_Type<"KvCache", "kv_cache"> {
 }
 
 def Heddle_Numbers : AnyTypeOf<[RankedTensorOf<[F32, F16, BF16]>, Heddle_StoredType], "tensor or stored numbers">;
-def Heddle_F32Tensor : RankedTensorOf<[F32]>;
+def Heddle_F32Tensor : ConfinedType<RankedTensorOf<[F32]>, [CPred<"::llvm::cast<::mlir::ShapedType>($_self).getRank() > 0">],
+                                    "tensor of f32 with at least one dimension">;
 def Heddle_Indices : 1DTensorOf<[I32]>;
 
 #endif

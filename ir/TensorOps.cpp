@@ -1,5 +1,6 @@
 // Verifiers and folds of the tensor ops.
 #include "ir/Heddle.h"
+#include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
 using namespace mlir::heddle;
@@ -116,15 +117,19 @@ OpFoldResult ReshapeOp::fold(FoldAdaptor) {
 
 LogicalResult ReshapeOp::verify() {
   auto from = shapeOf(getInput().getType()), to = shapeOf(getType());
-  auto inner = [](ArrayRef<int64_t> shape) {
+  bool overflows = false;
+  auto inner = [&](ArrayRef<int64_t> shape) {
     int64_t product = 1;
     for (int64_t size : shape.drop_front())
-      product *= size;
+      overflows |= llvm::MulOverflow(product, size, product);
     return product;
   };
-  if (from.empty() || to.empty() || from[0] != to[0])
+  if (from[0] != to[0])
     return emitOpError() << "expected the first dimension to stay, but found " << getInput().getType() << " and " << getType();
-  return verifySize(*this, "the product of the inner dimensions of 'result'", inner(from), inner(to));
+  int64_t before = inner(from), after = inner(to);
+  if (overflows)
+    return emitOpError() << "expected rows of fewer than 2^63 elements, but found " << getInput().getType() << " and " << getType();
+  return verifySize(*this, "the product of the inner dimensions of 'result'", before, after);
 }
 
 LogicalResult PoolRowsOp::verify() {

@@ -110,6 +110,9 @@ struct PlanMemory : mlir::heddle::impl::PlanMemoryPassBase<PlanMemory> {
         if (llvm::any_of(result.getUsers(), [](Operation *user) { return isa<func::ReturnOp>(user); }))
           continue; // an output: the caller's memory
         int64_t bytes = bytesOf(result.getType(), rows->bounds(rows->of(result)).max);
+        if (bytes >= kMaxBytes - total)
+          return launch.emitOpError() << "expected results of all launches to take fewer than 2^48 bytes, but " << result.getType()
+                                      << " at " << rows->bounds(rows->of(result)).max << " rows passes that";
         Buffer buffer{result, std::max<int64_t>((bytes + kAlignment - 1) / kAlignment * kAlignment, kAlignment), epochs.lookup(launch),
                       epochs.lookup(launch)};
         for (Operation *user : result.getUsers())

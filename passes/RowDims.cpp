@@ -2,6 +2,7 @@
 #include "ir/ActivationLayout.h"
 #include "passes/Decisions.h"
 #include "llvm/ADT/TypeSwitch.h"
+#include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
 using namespace mlir::heddle;
@@ -176,13 +177,18 @@ RowDims::Bounds RowDims::bounds(StringRef name) const {
 
 int64_t mlir::heddle::bytesOf(Type type, int64_t rows) {
   auto shape = shapeOf(type);
-  int64_t inner = 1;
-  for (int64_t size : shape.drop_front())
-    inner *= size;
+  int64_t bytes = rows;
+  bool overflows = false;
+  auto times = [&](int64_t factor) { overflows |= llvm::MulOverflow(bytes, factor, bytes); };
   if (auto stored = dyn_cast<StoredType>(type)) {
     assert(stored.getEncoding().isActivation() && "weights are parameters, not values with rows");
-    ::heddle::ActivationLayout layout{shape.back(), stored.getEncoding().getFormat() == Format::ACT_I16 ? 2 : 1};
-    return rows * layout.stride();
+    if (shape.back() > kMaxBytes)
+      return kMaxBytes;
+    times(::heddle::ActivationLayout{shape.back(), stored.getEncoding().getFormat() == Format::ACT_I16 ? 2 : 1}.stride());
+  } else {
+    for (int64_t size : shape.drop_front())
+      times(size);
+    times(cast<RankedTensorType>(type).getElementTypeBitWidth() / 8);
   }
-  return rows * inner * (cast<RankedTensorType>(type).getElementTypeBitWidth() / 8);
+  return overflows ? kMaxBytes : std::min(bytes, kMaxBytes);
 }

@@ -47,7 +47,9 @@ private:
 /// The operands of `op` whose rows are the rows that it works on; all of them must agree.
 SmallVector<Value> rowOperands(Operation *op);
 
-/// Bytes of a value with `rows` rows: tensors densely, activations as ir/ActivationLayout.h has them.
+/// Bytes of a value with `rows` rows: tensors densely, activations as ir/ActivationLayout.h has them. At most kMaxBytes, which is what sizes
+/// past it count as.
 int64_t bytesOf(Type type, int64_t rows);
+inline constexpr int64_t kMaxBytes = int64_t(1) << 48;
 
 } // namespace mlir::heddle

@@ -153,3 +153,15 @@ func.func @f(%c: !heddle.kv_cache<2x16x16xf16>, %k: tensor<?x2x16xf32>, %v: tens
   heddle.cache_append %c, %k, %v at %s, %p : !heddle.kv_cache<2x16x16xf16>, tensor<?x2x16xf32>, tensor<?x1x16xf32>, tensor<?xi32>, tensor<?xi32>
   return
 }
+
+// -----
+
+func.func @f(%q: tensor<?x4x16xf32>, %k: tensor<?x0x16xf32>, %s: tensor<?xi32>, %p: tensor<?xi32>) {
+  // expected-error @below {{expected at least one KV head, but found 0}}
+  %0 = heddle.attention %q keys %k values %k at %s, %p {scale = 2.500000e-01 : f32} score {
+  ^bb0(%score: f32, %qh: i32, %kh: i32, %qp: i32, %kp: i32, %slot: i32):
+    heddle.yield %score : f32
+  } mask {
+  } : tensor<?x4x16xf32>, tensor<?x0x16xf32>, tensor<?x0x16xf32>, tensor<?xi32>, tensor<?xi32> -> tensor<?x4x16xf32>
+  return
+}

@@ -189,3 +189,19 @@ func.func @f(%x: !heddle.stored<4x32xf32, #heddle.enc<q8_0>>) {
   %0 = heddle.dequantize %x : !heddle.stored<4x32xf32, #heddle.enc<q8_0>> -> tensor<2x64xf32>
   return
 }
+
+// -----
+
+func.func @f(%x: tensor<?x9223372036854775807x4xf32>) {
+  // expected-error @below {{expected rows of fewer than 2^63 elements, but found 'tensor<?x9223372036854775807x4xf32>' and 'tensor<?x4xf32>'}}
+  %0 = heddle.reshape %x : tensor<?x9223372036854775807x4xf32> -> tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<f32>, %w: tensor<4xf32>) {
+  // expected-error @below {{operand #0 must be tensor of f32 with at least one dimension, but got 'tensor<f32>'}}
+  %0 = heddle.rms_norm %x, %w : tensor<f32>, tensor<4xf32>
+  return
+}

@@ -17,11 +17,3 @@ func.func @foreign(%a: tensor<?x8xf32> {heddle.dims = [#n]}) -> tensor<?x8xf32> 
 func.func @indices(%a: tensor<?xi32> {heddle.dims = [#n]}) -> tensor<?xi32> {
   return %a : tensor<?xi32>
 }
-
-// -----
-
-func.func @scalar(%a: tensor<f32>) -> tensor<f32> {
-  // expected-error @below {{expected rows that follow from its operands, but they have none}}
-  %0 = heddle.unary <silu> %a : tensor<f32>
-  return %0 : tensor<f32>
-}
