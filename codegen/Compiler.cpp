@@ -1,5 +1,7 @@
 #include "codegen/Compiler.h"
 #include "codegen/Pipelines.h"
+#include "codegen/cpu/Emit.h"
+#include "codegen/cpu/Emit.h"
 #include "codegen/cpu/Image.h"
 #include "codegen/cpu/Kernels.h"
 #include "codegen/package/ArtifactWriter.h"
@@ -22,6 +24,8 @@ struct LevelCode {
 };
 
 llvm::Error runPasses(ModuleOp module, const CompileOptions &options) {
+  // Before there are threads: a context loads dialects in one only.
+  cpu::loadKernelDialects(*module.getContext());
   PassManager passes(module.getContext());
   addCpuPipeline(passes, options);
   // The reason went to the context's diagnostic handler.
@@ -99,6 +103,7 @@ llvm::Expected<std::array<uint8_t, 32>> compileToArtifact(ModuleOp module, const
   if (auto error = runPasses(module, options))
     return std::move(error);
 
+  cpu::loadKernelDialects(*module.getContext()); // before threads share the context
   // Levels are independent of each other: each gets a thread.
   auto levels = chosenLevels(options);
   std::vector<std::optional<llvm::Expected<LevelCode>>> compiled(levels.size());
@@ -180,6 +185,7 @@ llvm::Expected<std::string> compileToText(ModuleOp module, const CompileOptions 
     module.print(out, OpPrintingFlags().enableDebugInfo(true, true));
     return text;
   }
+  cpu::loadKernelDialects(*module.getContext());
   auto levels = chosenLevels(options);
   const cpu::CpuLevel &level = *levels.back();
   std::vector<cpu::KernelFacts> facts;

@@ -1,10 +1,18 @@
 #include "codegen/Pipelines.h"
 #include "mlir/Pass/PassRegistry.h"
+#include "mlir/Transforms/Passes.h"
+#include "passes/Passes.h"
 #include "llvm/Support/raw_ostream.h"
 
 namespace heddle {
 
 void addCpuPipeline(mlir::OpPassManager &passes, const CompileOptions &options) {
+  static const bool registered = [] {
+    mlir::registerCanonicalizerPass();
+    mlir::heddle::registerPasses();
+    return true;
+  }();
+  (void)registered;
   std::string list = "canonicalize,"
                      "heddle-infer-shapes,"
                      "heddle-specialize-rows{bounds=" + options.rowBounds + "},"

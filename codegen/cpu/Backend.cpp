@@ -136,13 +136,18 @@ static llvm::Expected<Lowered> lower(ModuleOp kernels, const CpuLevel &level, co
     return machine.takeError();
   result.machine = std::move(*machine);
 
-  OwningOpRef<ModuleOp> copy = kernels.clone();
-  if (llvm::Error error = lowerToLlvmDialect(*copy, options))
-    return error;
-  registerBuiltinDialectTranslation(*kernels.getContext());
-  registerLLVMDialectTranslation(*kernels.getContext());
   result.context = std::make_unique<llvm::LLVMContext>();
-  result.module = translateModuleToLLVMIR(*copy, *result.context, "heddle");
+  {
+    // Levels compile in parallel from one MLIR context, whose registry takes no second pass manager at a time.
+    static std::mutex mutex;
+    std::lock_guard<std::mutex> lock(mutex);
+    OwningOpRef<ModuleOp> copy = kernels.clone();
+    if (llvm::Error error = lowerToLlvmDialect(*copy, options))
+      return error;
+    registerBuiltinDialectTranslation(*kernels.getContext());
+    registerLLVMDialectTranslation(*kernels.getContext());
+    result.module = translateModuleToLLVMIR(*copy, *result.context, "heddle");
+  }
   if (!result.module)
     return fail("cpu code generation: translation of kernels to LLVM IR failed");
   result.module->setSourceFileName("heddle");
