@@ -166,10 +166,10 @@ llvm::Error ProgramBuilder::addOperand(LaunchOp launch, const KernelOperand &ope
 
 llvm::Error ProgramBuilder::addValue(Value value) {
   Type type = value.getType();
-  // A value has the rows of the launch that makes it; inputs are checked against the call's own.
-  int64_t rows = std::max(maxRows, maxWanted);
+  // A value has the rows of the launch that makes it; inputs are checked against the call's own. Memory of a variant is planned for its rows.
+  int64_t rows = std::max<int64_t>(variants.back().max_rows, maxWanted);
   if (auto maker = value.getDefiningOp<LaunchOp>())
-    rows = maker.getRows() == "n" ? maxRows : maxWanted;
+    rows = maker.getRows() == "n" ? variants.back().max_rows : maxWanted;
   uint64_t bytes = isa<KvCacheType>(type) ? 0 : valueBytes(type, rows);
   if (auto argument = dyn_cast<BlockArgument>(value)) {
     operands.push_back({HEDDLE_OPERAND_IO, argument.getArgNumber(), 0, bytes});
