@@ -72,7 +72,19 @@ static llvm::Expected<ParameterTable> findParameters(const File &file, llvm::Arr
 
 static llvm::Expected<ModelBounds> chooseBounds(const File &file, int64_t contextLength,
                                                 const ImportOptions &options) {
-  constexpr int64_t usualContext = 4096;
+  constexpr int64_t usualContext = 4096, mostSlots = 4096, mostRows = 65536;
+  auto within = [&](StringRef what, int64_t value, int64_t least, int64_t most) -> llvm::Error {
+    if (value >= least && value <= most)
+      return llvm::Error::success();
+    return unsupportedInput(file.name() + ": " + Twine(value) + " " + what + " are asked for, expected " +
+                            Twine(least) + " to " + Twine(most));
+  };
+  if (llvm::Error error = within("sequences of a session", options.maxSlots, 1, mostSlots))
+    return error;
+  if (llvm::Error error = within("rows of one call", options.maxRows, 1, mostRows))
+    return error;
+  if (options.maxContext < 0)
+    return within("positions of a sequence", options.maxContext, 1, contextLength);
   if (options.maxContext > contextLength)
     return unsupportedInput(file.name() + ": a context of " + Twine(options.maxContext) +
                             " is asked for, expected at most the model's own (" + Twine(contextLength) + ")");

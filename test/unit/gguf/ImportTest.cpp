@@ -219,11 +219,17 @@ TEST_CASE("everything unsupported is named at once") {
       "for all");
 }
 
-TEST_CASE("a context beyond the model's is refused") {
+TEST_CASE("bounds out of range are refused") {
   ImportOptions options;
   options.maxContext = 65;
   checkRefused(tinyLlama(), 4, "a context of 65 is asked for, expected at most the model's own (64)",
                options);
+  options = {};
+  options.maxSlots = 0;
+  checkRefused(tinyLlama(), 4, "0 sequences of a session are asked for, expected 1 to 4096", options);
+  options = {};
+  options.maxRows = int64_t(1) << 40;
+  checkRefused(tinyLlama(), 4, "1099511627776 rows of one call are asked for, expected 1 to 65536", options);
 }
 
 TEST_CASE("optional tensors and settings reach the graph") {
