@@ -90,12 +90,25 @@ void AttentionBuilder::emitItem(const AttentionOperands &operands, Value workCou
     item.valueBase = e.at(e.at(operands.values, e.mul(firstRow, valueRowBytes)), e.mul(item.head, valueDim * elementBytes));
     transposeKeys(operands, firstRow);
   }
-  e.forRange(0, group, tileHeads, [&](Value head) {
-    Value full = e.mul(e.divU(item.rowCount, tileRows), tileRows);
-    e.forRange(e.cI64(0), full, e.cI64(tileRows), [&](Value row) { emitTile(tileRows, row, head); });
-    if (tileRows > 1)
-      e.forRange(full, item.rowCount, e.cI64(1), [&](Value row) { emitTile(1, row, head); });
-  });
+  // A tile of fewer rows serves records that are smaller than the full one. The last tile of a record ends with it and computes some rows
+  // again, which changes nothing.
+  SmallVector<int, 3> sizes{tileRows};
+  if (tileRows > 4)
+    sizes.push_back(4);
+  if (tileRows > 1)
+    sizes.push_back(1);
+  e.forRange(0, group, tileHeads, [&](Value head) { emitTiles(sizes, head); });
+}
+
+void AttentionBuilder::emitTiles(ArrayRef<int> sizes, Value head) {
+  int rows = sizes.front();
+  auto tiles = [&] {
+    Value last = e.sub(item.rowCount, e.cI64(rows));
+    e.forRange(e.cI64(0), item.rowCount, e.cI64(rows), [&](Value row) { emitTile(rows, e.minS(row, last), head); });
+  };
+  if (sizes.size() == 1)
+    return tiles();
+  e.ifThenElse(e.lessThan(item.rowCount, e.cI64(rows)), [&] { emitTiles(sizes.drop_front(), head); }, tiles);
 }
 
 /// Rows of `rows` become columns.
@@ -188,6 +201,22 @@ void AttentionBuilder::emitChunk(const Tile &tile, Value chunk) {
   emitValues(tile, chunkBegin, keys);
 }
 
+Value AttentionBuilder::exp(Value x) {
+  auto c = [&](double value) { return e.constant(x.getType(), value); };
+  auto like = [&](Type element) -> Type {
+    return isa<VectorType>(x.getType()) ? Type(cast<VectorType>(x.getType()).clone(element)) : element;
+  };
+  // The expansion of heddle-expand-math, less what positive arguments and denormal results need: those are 0 here. NaN stays.
+  Value lowest = c(-87.0), tiny = greater(lowest, x), bounded = e.select(tiny, lowest, x);
+  Value shifted = e.fma(bounded, c(1.44269504f), c(12582912.0)), n = e.subF(shifted, c(12582912.0));
+  Value r = e.fma(n, c(-0x1.7f7d1cp-20), e.fma(n, c(-0x1.62e4p-1), bounded));
+  Value p = c(0.0013820136f);
+  for (float coefficient : {0.008368686f, 0.041668274f, 0.16666521f, 0.49999994f, 1.0f, 1.0f})
+    p = e.fma(p, r, c(coefficient));
+  Value exponent = e.shiftLeft(e.add(e.bitcast(shifted, like(e.i32())), 127), 23); // shifted holds n in its low bits
+  return e.select(tiny, c(0), e.mulF(p, e.bitcast(exponent, x.getType())));
+}
+
 Value AttentionBuilder::keyAddress(Value key) {
   if (!cached)
     return e.at(item.keyBase, e.mul(key, keyDim * 4));
@@ -198,8 +227,9 @@ Value AttentionBuilder::keyAddress(Value key) {
 
 /// Plain products of queries and keys; lanes past the tile's keys hold whatever the page holds.
 void AttentionBuilder::emitScores(const Tile &tile, Value chunkBegin, Range keys) {
-  int count = tile.count(), groups = 1; // groups of 16 keys; they divide a page
-  while (groups < 8 && count * groups * 2 <= accumulators)
+  // Groups of 16 keys, a power of two so that they divide a page: two share each query element; more where it takes them to hide the fma's latency.
+  int count = tile.count(), groups = 1;
+  while (groups < 8 && (groups < 2 || count * groups < 12) && count * groups * 2 <= accumulators)
     groups *= 2;
   int64_t step = groups * 16, groupBytes = keyDim * 16 * elementBytes;
   int unroll = keyDim % 2 == 0 ? 2 : 1;
@@ -254,8 +284,8 @@ void AttentionBuilder::emitSoftmax(const Tile &tile, Value chunkBegin, Range key
     Value queryHead = splatI32(e.add(e.add(e.mul(item.head, group), tile.head), head));
     Value kvHead = splatI32(item.head), queryPosition = splatI32(position), slot = splatI32(item.slot);
 
-    Values initial{e.constant(floats, -INFINITY), e.constantInt(bits, 0)};
-    Values found = e.forRange(firstGroup, endGroup, e.cI64(1), initial, [&](Value g, ValueRange carried) {
+    Value least = e.constant(floats, -INFINITY);
+    Values found = e.forRange(firstGroup, endGroup, e.cI64(1), {least, e.constantInt(bits, 0)}, [&](Value g, ValueRange carried) {
       Value at = e.at(scores, e.mul(g, 64)), key = keyNumbers(g), seenLanes = inRange(key);
       Value keyPosition = cached ? key : e.add(key, splatI32(item.keyStart));
       Value dot = e.mulF(e.load(floats, at), e.constant(floats, op.getScale().convertToFloat()));
@@ -267,21 +297,36 @@ void AttentionBuilder::emitSoftmax(const Tile &tile, Value chunkBegin, Range key
         e.store(packed, e.at(scratch, e.mul(g, 2), masksOffset));
         any = e.create<arith::OrIOp>(any, packed);
       }
+      score = e.select(seenLanes, score, least);
       e.store(score, at);
-      Value above = e.create<arith::AndIOp>(seenLanes, greater(score, carried[0]));
-      return Values{e.select(above, score, carried[0]), any};
+      return Values{maxKeepingFirst(score, carried[0]), any};
     });
     Value chunkMaximum = e.maxLanes(found[0]), maxima = e.splat(chunkMaximum, floats);
     Value visible = mask.exact ? e.lessThan(e.maxS(seen.begin, keys.begin), e.minS(seen.end, keys.end))
                                : e.create<arith::CmpIOp>(arith::CmpIPredicate::ne, found[1], e.constantInt(bits, 0));
 
+    // Lanes that are not seen hold minus infinity, whose weight is 0.
     Values sums = e.forRange(firstGroup, endGroup, e.cI64(1), {e.constant(floats, 0)}, [&](Value g, ValueRange carried) {
-      Value at = e.at(scores, e.mul(g, 64));
-      Value seenLanes = mask.exact ? inRange(keyNumbers(g)) : e.bitcast(e.load(bits, e.at(scratch, e.mul(g, 2), masksOffset)), lanesMask);
-      Value weight = exp(e.subF(e.load(floats, at), maxima));
-      e.store(e.select(seenLanes, weight, e.constant(floats, kUnseen)), at);
-      return Values{e.addF(carried[0], e.select(seenLanes, weight, e.constant(floats, 0)))};
+      Value at = e.at(scores, e.mul(g, 64)), weight = exp(e.subF(e.load(floats, at), maxima));
+      e.store(weight, at);
+      return Values{e.addF(carried[0], weight)};
     });
+    // The values' sums must tell such keys from those whose weight is 0. With ranges only groups at their ends have any.
+    auto markUnseen = [&](Value from, Value to) {
+      e.forRange(from, to, e.cI64(1), [&](Value g) {
+        Value at = e.at(scores, e.mul(g, 64));
+        Value seenLanes = mask.exact ? inRange(keyNumbers(g)) : e.bitcast(e.load(bits, e.at(scratch, e.mul(g, 2), masksOffset)), lanesMask);
+        e.store(e.select(seenLanes, e.load(floats, at), e.constant(floats, kUnseen)), at);
+      });
+    };
+    if (mask.exact) {
+      auto groupOf = [&](Value key) { return clamp(e.divU(e.maxS(e.sub(key, chunkBegin), e.cI64(0)), 16), {firstGroup, endGroup}); };
+      Value fromEnd = groupOf(seen.end);
+      markUnseen(firstGroup, e.minS(groupOf(e.add(seen.begin, 15)), fromEnd));
+      markUnseen(fromEnd, endGroup);
+    } else {
+      markUnseen(firstGroup, endGroup);
+    }
     Value chunkSum = e.sumPairs(sums[0]);
 
     // A chunk without a visible key leaves the row's state as it is; its factor marks it for the outputs.

@@ -58,6 +58,8 @@ private:
   /// Keys that the row at `position` can see by causality and window.
   Range visibleKeys(Value position);
 
+  /// All rows of the item with tiles of the largest of `sizes` rows that it fills.
+  void emitTiles(llvm::ArrayRef<int> sizes, Value head);
   void emitTile(int rows, Value row, Value head);
   void emitChunk(const Tile &tile, Value chunk);
   void emitScores(const Tile &tile, Value chunkBegin, Range keys);
@@ -71,7 +73,8 @@ private:
   Value keyAddress(Value key);
   Value loadF32(mlir::VectorType type, Value address, Type element);
   int64_t queryOffset(const Tile &tile, int row) const;
-  Value exp(Value x) { return e.create<mlir::math::ExpOp>(x); }
+  /// e^x for x <= 0.
+  Value exp(Value x);
   Value greater(Value a, Value b) { return e.create<mlir::arith::CmpFOp>(mlir::arith::CmpFPredicate::OGT, a, b); }
   Value maxKeepingFirst(Value x, Value best) { return e.select(greater(x, best), x, best); }
   Value clamp(Value x, Range range) { return e.minS(e.maxS(x, range.begin), range.end); }
