@@ -511,7 +511,7 @@ TEST_CASE("programs cut at any byte, and with any bit flipped, are handled") {
     // A block of its own, so that a sanitizer sees reads past the end.
     std::unique_ptr<uint64_t[]> copy(new uint64_t[bytes.size() / 8 + 1]);
     uint8_t *at = reinterpret_cast<uint8_t *>(copy.get()) + (bytes.size() % 8 ? 0 : 8);
-    std::memcpy(at, bytes.data(), bytes.size());
+    std::copy(bytes.begin(), bytes.end(), at);
     heddle_program program = {};
     Error error;
     return heddle::runtime::parseProgram(at, bytes.size(), program, &error);

@@ -251,7 +251,7 @@ TEST_CASE("a saved sequence can be restored elsewhere, and only if it is intact"
 }
 
 struct alignas(64) Rows {
-  float data[300][4];
+  float data[300 * 4];
 };
 
 static heddle_view viewOf(void *data, uint64_t size, heddle_dtype dtype, std::vector<int64_t> dimensions) {
@@ -271,7 +271,7 @@ TEST_CASE("tensors are bound, checked and used in place") {
   Session session(open.model, 1, team.team);
   auto x = std::make_unique<Rows>(), y = std::make_unique<Rows>();
   for (int i = 0; i < 1200; ++i)
-    x->data[0][i] = i;
+    x->data[i] = i;
   CHECK(heddle_session_run(session.session, "scale", &session.error) == HEDDLE_INVALID_ARGUMENT); // not bound
   heddle_view in = viewOf(x->data, sizeof(*x), HEDDLE_DTYPE_F32, {7, 4});
   REQUIRE(heddle_session_bind(session.session, "scale", 0, &in, nullptr) == HEDDLE_OK);
@@ -287,7 +287,7 @@ TEST_CASE("tensors are bound, checked and used in place") {
   REQUIRE(heddle_session_bind(session.session, "scale", 0, &in, nullptr) == HEDDLE_OK);
   REQUIRE(heddle_session_run(session.session, "scale", nullptr) == HEDDLE_OK);
   for (int i = 0; i < 1200; ++i)
-    CHECK(y->data[0][i] == 2.0f * i);
+    CHECK(y->data[i] == 2.0f * i);
   out.size_bytes = 100; // too small for what the run makes
   out.dimension[0] = 6;
   REQUIRE(heddle_session_bind(session.session, "scale", 1, &out, nullptr) == HEDDLE_OK);
