@@ -58,6 +58,7 @@ public:
     // An artifact rounds its members up (docs/artifact.md).
     if (header->file_size > size || size - header->file_size >= 256)
       return corrupt("has another size than its header says");
+    size = header->file_size;
     text.header = header;
     return fields() && tokens() && lookups() && classes() ? HEDDLE_TEXT_OK : failure;
   }

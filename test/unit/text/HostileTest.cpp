@@ -76,7 +76,8 @@ TEST_CASE("each damage has its message") {
   CHECK(refused(with(good, 0, 'X')) == "text.bin: the member does not begin with 'HDLTEXT1'");
   CHECK(refused(with(good, FIELD(version), 2u)) ==
         "text.bin: expected version 1, found 2; compile the model again or update the runtime");
-  CHECK(refused(good + "x") == "text.bin: the member has another size than its header says");
+  CHECK(use(good + std::string(255, 'x'), message)); // an artifact rounds its members up
+  CHECK(refused(good + std::string(256, 'x')) == "text.bin: the member has another size than its header says");
   CHECK(refused(with(good, FIELD(kind), 9u)) == "text.bin: the member has an unknown kind");
   CHECK(refused(with(good, FIELD(split), 99u)) == "text.bin: the member has an unknown pre-tokenizer");
   CHECK(refused(with(good, FIELD(split), 0u)) == "text.bin: the member has an unknown pre-tokenizer");
@@ -144,8 +145,8 @@ TEST_CASE("a member cut anywhere is refused") {
   for (const std::string &good : members()) {
     std::string message;
     for (size_t size = 0; size < good.size(); size += size < 4096 ? 7 : 997) {
+      // Without its last bytes, which the header counts, and with a header that counts what is left.
       CHECK_FALSE(use(good.substr(0, size), message));
-      // The same with a header that agrees.
       if (size > FIELD(file_size) + 8)
         CHECK_FALSE(use(with(good.substr(0, size), FIELD(file_size), uint64_t(size)), message));
     }
