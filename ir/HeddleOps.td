@@ -15,7 +15,7 @@ class Heddle_Op<string mnemonic, list<Trait> traits = []> : Op<Heddle_Dialect, m
 // Parameters and state
 //===-------------------------------------------------------------------------------------------------------------===//
 
-def Heddle_ParamOp : Heddle_Op<"param", [Symbol]> {
+def Heddle_ParamOp : Heddle_Op<"param", [Symbol, IsolatedFromAbove]> {
   let summary = "A parameter: numbers in a file, written out, or derived from others";
   let description = [{
     A *source* names bytes of one of the model's files (`file 0 at 4096`) or holds its numbers (`value`). A *derived*
