@@ -36,7 +36,9 @@ struct Samples {
     return sorted.size() % 2 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
   }
   double best() const { return *std::max_element(values.begin(), values.end()); }
-  double spreadPercent() const { return 100 * (best() - *std::min_element(values.begin(), values.end())) / median(); }
+  double spreadPercent() const {
+    return 100 * (best() - *std::min_element(values.begin(), values.end())) / median();
+  }
 };
 
 void writeSamples(llvm::json::OStream &json, const char *unit, const Samples &samples) {
@@ -83,11 +85,14 @@ std::vector<Setup> makeSetups(const BenchVerb &verb, heddle_model *model, uint32
   return setups;
 }
 
-int benchText(const BenchVerb &verb, heddle_model *model, const RecordingAllocator &allocator, const heddle_entry_info &entry) {
+int benchText(const BenchVerb &verb, heddle_model *model, const RecordingAllocator &allocator,
+              const heddle_entry_info &entry) {
   heddle_model_info info = modelInfo(model);
-  uint32_t prefillTokens = std::min(verb.prefillTokens, info.max_context), chunk = std::min(prefillTokens, info.max_rows);
+  uint32_t prefillTokens = std::min(verb.prefillTokens, info.max_context),
+           chunk = std::min(prefillTokens, info.max_rows);
   if (uint64_t(verb.depth) + verb.decodeTokens > info.max_context)
-    fail(ExitResourceLimit, "--depth and --decode together need " + std::to_string(uint64_t(verb.depth) + verb.decodeTokens) +
+    fail(ExitResourceLimit, "--depth and --decode together need " +
+                                std::to_string(uint64_t(verb.depth) + verb.decodeTokens) +
                                 " tokens, but the context has room for " + std::to_string(info.max_context));
   std::vector<ByteRange> ranges = decodeWeightRanges(model, verb.run.file, entry.name);
   uint64_t weightBytes = totalBytes(ranges);
@@ -124,18 +129,20 @@ int benchText(const BenchVerb &verb, heddle_model *model, const RecordingAllocat
   }
   if (verb.format == Format::Text)
     std::printf("%s\ncode %s, %s of weights read per token, %u repetitions, median (best, spread)\n",
-                printable(verb.run.file).c_str(), info.code_member, formatBytes(weightBytes).c_str(), verb.repeat);
+                printable(verb.run.file).c_str(), info.code_member, formatBytes(weightBytes).c_str(),
+                verb.repeat);
   llvm::json::OStream json(llvm::outs(), 2);
   auto write = [&](const Setup &setup) {
-    double share = Samples{setup.shares}.median(), speed = setup.decode.median() * static_cast<double>(weightBytes) / 1e9;
+    double share = Samples{setup.shares}.median(),
+           speed = setup.decode.median() * static_cast<double>(weightBytes) / 1e9;
     if (verb.format == Format::Text) {
       std::printf("%u thread%s\n", setup.threads, setup.threads == 1 ? "" : "s");
       std::printf("  prefill of %u   %8.1f tokens/s (%.1f, %.0f %%)\n", prefillTokens, setup.prefill.median(),
                   setup.prefill.best(), setup.prefill.spreadPercent());
-      std::printf("  decode of %u    %8.1f tokens/s (%.1f, %.0f %%)\n", verb.decodeTokens, setup.decode.median(),
-                  setup.decode.best(), setup.decode.spreadPercent());
-      std::printf("  weights read    %8.1f GB/s, %.0f %% of the read bound of %.1f GB/s\n", speed, 100 * share,
-                  setup.read.median());
+      std::printf("  decode of %u    %8.1f tokens/s (%.1f, %.0f %%)\n", verb.decodeTokens,
+                  setup.decode.median(), setup.decode.best(), setup.decode.spreadPercent());
+      std::printf("  weights read    %8.1f GB/s, %.0f %% of the read bound of %.1f GB/s\n", speed,
+                  100 * share, setup.read.median());
       return;
     }
     json.object([&] {
@@ -209,9 +216,9 @@ int benchEncode(const BenchVerb &verb, heddle_model *model, const heddle_entry_i
     });
   else
     for (const Setup &setup : setups)
-      std::printf("%u thread%s: a text of %u tokens in %.2f ms, %.0f tokens/s (best %.0f, spread %.0f %%)\n", setup.threads,
-                  setup.threads == 1 ? "" : "s", count, 1000 * count / setup.prefill.median(), setup.prefill.median(),
-                  setup.prefill.best(), setup.prefill.spreadPercent());
+      std::printf("%u thread%s: a text of %u tokens in %.2f ms, %.0f tokens/s (best %.0f, spread %.0f %%)\n",
+                  setup.threads, setup.threads == 1 ? "" : "s", count, 1000 * count / setup.prefill.median(),
+                  setup.prefill.median(), setup.prefill.best(), setup.prefill.spreadPercent());
   if (verb.format == Format::Json)
     llvm::outs() << "\n";
   return ExitOk;
@@ -234,7 +241,8 @@ int bench(const BenchVerb &verb) {
 } // namespace
 
 void addBench(CLI::App &app, Action &action) {
-  auto *verb = app.add_subcommand("bench", "Measure prefill and decode speed, and how near decode comes to reading memory");
+  auto *verb = app.add_subcommand(
+      "bench", "Measure prefill and decode speed, and how near decode comes to reading memory");
   auto options = std::make_shared<BenchVerb>();
   addRunOptions(*verb, options->run);
   verb->remove_option(verb->get_option("--threads"));
@@ -244,10 +252,16 @@ void addBench(CLI::App &app, Action &action) {
       ->allow_extra_args(false)
       ->option_text("N,...");
   addFormatOption(*verb, options->format);
-  verb->add_option("--prefill", options->prefillTokens, "Tokens of prefill, or of a text to embed (512)")->check(CLI::Range(1, 1 << 20))->option_text("N");
-  verb->add_option("--decode", options->decodeTokens, "Tokens to decode (64)")->check(CLI::Range(1, 1 << 20))->option_text("N");
+  verb->add_option("--prefill", options->prefillTokens, "Tokens of prefill, or of a text to embed (512)")
+      ->check(CLI::Range(1, 1 << 20))
+      ->option_text("N");
+  verb->add_option("--decode", options->decodeTokens, "Tokens to decode (64)")
+      ->check(CLI::Range(1, 1 << 20))
+      ->option_text("N");
   verb->add_option("--depth", options->depth, "Tokens in the context before decoding (0)")->option_text("N");
-  verb->add_option("--repeat", options->repeat, "Repetitions (5)")->check(CLI::Range(1, 10000))->option_text("N");
+  verb->add_option("--repeat", options->repeat, "Repetitions (5)")
+      ->check(CLI::Range(1, 10000))
+      ->option_text("N");
   verb->callback([&action, options] { action = [options] { return bench(*options); }; });
 }
 

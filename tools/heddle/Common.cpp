@@ -17,16 +17,25 @@ void fail(Exit code, std::string message) { throw Failure{code, std::move(messag
 
 static Exit exitCodeOf(heddle_status status) {
   switch (status) {
-  case HEDDLE_OK: return ExitOk;
-  case HEDDLE_INVALID_ARGUMENT: return ExitUsage;
-  case HEDDLE_INVALID_FILE: return ExitInvalidFile;
-  case HEDDLE_UNSUPPORTED: return ExitUnsupported;
-  case HEDDLE_RESOURCE_LIMIT: return ExitResourceLimit;
-  case HEDDLE_NOT_TRUSTED: return ExitNotTrusted;
-  case HEDDLE_IO_ERROR: return ExitInputOutput;
-  case HEDDLE_CANCELLED: return ExitInterrupted;
+  case HEDDLE_OK:
+    return ExitOk;
+  case HEDDLE_INVALID_ARGUMENT:
+    return ExitUsage;
+  case HEDDLE_INVALID_FILE:
+    return ExitInvalidFile;
+  case HEDDLE_UNSUPPORTED:
+    return ExitUnsupported;
+  case HEDDLE_RESOURCE_LIMIT:
+    return ExitResourceLimit;
+  case HEDDLE_NOT_TRUSTED:
+    return ExitNotTrusted;
+  case HEDDLE_IO_ERROR:
+    return ExitInputOutput;
+  case HEDDLE_CANCELLED:
+    return ExitInterrupted;
   case HEDDLE_BUSY:
-  case HEDDLE_INTERNAL_ERROR: return ExitInternal;
+  case HEDDLE_INTERNAL_ERROR:
+    return ExitInternal;
   }
   return ExitInternal;
 }
@@ -41,19 +50,25 @@ void check(heddle_status status, const heddle_error &error, const std::string &c
   fail(exitCodeOf(status), message);
 }
 
-// Bytes of the UTF-8 sequence at the start of `text`, 0 when it is none. Overlong forms, surrogates and what is past
-// U+10FFFF are none; so are the C1 control codes, which some terminals obey.
+// Bytes of the UTF-8 sequence at the start of `text`, 0 when it is none. Overlong forms, surrogates and what
+// is past U+10FFFF are none; so are the C1 control codes, which some terminals obey.
 static size_t sequenceLength(std::string_view text) {
-  auto byte = [&](size_t index) { return index < text.size() ? static_cast<unsigned char>(text[index]) : 0u; };
+  auto byte = [&](size_t index) {
+    return index < text.size() ? static_cast<unsigned char>(text[index]) : 0u;
+  };
   unsigned first = byte(0);
   if (first < 0x80)
     return 1;
-  size_t length = first >= 0xc2 && first <= 0xdf ? 2 : first >= 0xe0 && first <= 0xef ? 3 : first >= 0xf0 && first <= 0xf4 ? 4 : 0;
+  size_t length = first >= 0xc2 && first <= 0xdf   ? 2
+                  : first >= 0xe0 && first <= 0xef ? 3
+                  : first >= 0xf0 && first <= 0xf4 ? 4
+                                                   : 0;
   for (size_t index = 1; index < length; ++index)
     if ((byte(index) & 0xc0) != 0x80)
       return 0;
-  if ((first == 0xe0 && byte(1) < 0xa0) || (first == 0xed && byte(1) > 0x9f) || (first == 0xf0 && byte(1) < 0x90) ||
-      (first == 0xf4 && byte(1) > 0x8f) || (first == 0xc2 && byte(1) < 0xa0))
+  if ((first == 0xe0 && byte(1) < 0xa0) || (first == 0xed && byte(1) > 0x9f) ||
+      (first == 0xf0 && byte(1) < 0x90) || (first == 0xf4 && byte(1) > 0x8f) ||
+      (first == 0xc2 && byte(1) < 0xa0))
     return 0;
   return length;
 }
@@ -114,7 +129,11 @@ uint64_t parseBytes(const std::string &text, const std::string &option) {
   double value = 0;
   auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), value);
   std::string unit(end, text.data() + text.size());
-  double scale = unit.empty() ? 1 : unit == "k" || unit == "K" ? 1e3 : unit == "M" ? 1e6 : unit == "G" ? 1e9 : 0;
+  double scale = unit.empty()                 ? 1
+                 : unit == "k" || unit == "K" ? 1e3
+                 : unit == "M"                ? 1e6
+                 : unit == "G"                ? 1e9
+                                              : 0;
   if (problem != std::errc() || scale == 0 || !(value >= 0) || value * scale > 9e18)
     fail(ExitUsage, option + " takes a size such as 800M or 2G, but found '" + printable(text) + "'");
   return static_cast<uint64_t>(value * scale);
@@ -207,7 +226,9 @@ bool isTrusted(const uint8_t *digest) {
     return false;
   // Whoever can write this file decides what runs as this user.
   if (!S_ISREG(facts.st_mode) || facts.st_uid != geteuid() || (facts.st_mode & 022)) {
-    std::fprintf(stderr, "heddle: warning: %s is ignored: expected a file that only its owner, this user, can write\n", path.c_str());
+    std::fprintf(
+        stderr, "heddle: warning: %s is ignored: expected a file that only its owner, this user, can write\n",
+        path.c_str());
     return false;
   }
   std::string lines = "\n" + readFile(path, 64 << 20);
@@ -267,7 +288,8 @@ void setTemporaryFile(const char *path) {
     return;
   size_t size = std::strlen(path) + 1;
   if (size > sizeof temporaryFile)
-    fail(ExitInputOutput, "the output's path is longer than " + std::to_string(sizeof temporaryFile) + " bytes");
+    fail(ExitInputOutput,
+         "the output's path is longer than " + std::to_string(sizeof temporaryFile) + " bytes");
   std::memcpy(temporaryFile, path, size);
   temporaryFileSet = 1;
 }

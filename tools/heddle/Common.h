@@ -100,8 +100,8 @@ using SessionPtr = std::unique_ptr<heddle_session, SessionCloser>;
 
 // Opens without reading code or weights; nothing of it can run.
 ModelPtr openForInspection(const std::string &file);
-// Opens to run: on this device, past the trust gate. Fails with exit 7 and the command to type when not trusted.
-// `allocator`, when given, must live as long as the model.
+// Opens to run: on this device, past the trust gate. Fails with exit 7 and the command to type when not
+// trusted. `allocator`, when given, must live as long as the model.
 ModelPtr openToRun(const RunOptions &options, const heddle_allocator *allocator = nullptr);
 TeamPtr makeTeam(unsigned threads);
 // A session whose run Ctrl-C cancels.

@@ -1,5 +1,5 @@
-#include "tools/heddle/ImportVerb.h"
 #include "codegen/package/Program.h"
+#include "tools/heddle/ImportVerb.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/JSON.h"
 #include "llvm/Support/Path.h"
@@ -49,7 +49,8 @@ private:
 
 void refuseOwnInput(const std::string &model, const std::string &output) {
   struct stat in, out;
-  if (stat(model.c_str(), &in) == 0 && stat(output.c_str(), &out) == 0 && in.st_dev == out.st_dev && in.st_ino == out.st_ino)
+  if (stat(model.c_str(), &in) == 0 && stat(output.c_str(), &out) == 0 && in.st_dev == out.st_dev &&
+      in.st_ino == out.st_ino)
     fail(ExitUsage, "the output '" + printable(output) + "' is the input itself; name another file with -o");
 }
 
@@ -62,7 +63,8 @@ std::pair<uint64_t, uint64_t> estimate(mlir::ModuleOp module, int64_t context) {
   for (auto op : module.getOps<mlir::heddle::CacheOp>()) {
     auto type = mlir::cast<mlir::heddle::KvCacheType>(op.getType());
     uint64_t pages = (static_cast<uint64_t>(context) + HEDDLE_PAGE_TOKENS - 1) / HEDDLE_PAGE_TOKENS;
-    cache += pages * HEDDLE_PAGE_TOKENS * static_cast<uint64_t>(type.getHeads() * (type.getKeyDim() + type.getValueDim())) * 2;
+    cache += pages * HEDDLE_PAGE_TOKENS *
+             static_cast<uint64_t>(type.getHeads() * (type.getKeyDim() + type.getValueDim())) * 2;
   }
   return {weights, cache};
 }
@@ -122,10 +124,11 @@ int compile(const CompileVerb &verb) {
                                                  {"sha256", model.files->sha256(index)}});
   }
   auto [weights, cache] = estimate(importer.module(), facts.maxContext);
-  llvm::errs() << "compiling " << printable(facts.name) << " (" << printable(facts.architecture) << "): " << formatBytes(weights)
-               << " of weights";
+  llvm::errs() << "compiling " << printable(facts.name) << " (" << printable(facts.architecture)
+               << "): " << formatBytes(weights) << " of weights";
   if (cache)
-    llvm::errs() << ", " << formatBytes(cache) << " of memory per sequence of " << facts.maxContext << " tokens";
+    llvm::errs() << ", " << formatBytes(cache) << " of memory per sequence of " << facts.maxContext
+                 << " tokens";
   llvm::errs() << "\n";
 
   Progress progress;
@@ -154,18 +157,21 @@ int compile(const CompileVerb &verb) {
 } // namespace
 
 void addCompile(CLI::App &app, Action &action) {
-  auto *verb = app.add_subcommand("compile", "Compile a model to one file of machine code, weights and metadata");
+  auto *verb =
+      app.add_subcommand("compile", "Compile a model to one file of machine code, weights and metadata");
   auto options = std::make_shared<CompileVerb>();
   addImportOptions(*verb, options->import);
   addFormatOption(*verb, options->format);
-  verb->add_option("-o,--output", options->output, "Result; default: the model's stem and .heddle")->option_text("FILE");
+  verb->add_option("-o,--output", options->output, "Result; default: the model's stem and .heddle")
+      ->option_text("FILE");
   verb->add_option("--emit", options->emit, "Print an intermediate form instead: mlir, llvm or asm")
       ->check(CLI::IsMember({"mlir", "llvm", "asm", "obj", "lib", "ptx", "npu"}))
       ->option_text("FORM");
   verb->add_option("--weights", options->weights, "packed: as kernels read them")
       ->check(CLI::IsMember({"packed", "reference"}))
       ->option_text("packed|reference");
-  verb->add_option("--chat-template", options->chatTemplate, "Template of chats, where the model's own is not recognized")
+  verb->add_option("--chat-template", options->chatTemplate,
+                   "Template of chats, where the model's own is not recognized")
       ->check(CLI::IsMember(chatTemplateNames()))
       ->option_text("NAME");
   verb->callback([&action, options] { action = [options] { return compile(*options); }; });

@@ -47,14 +47,19 @@ static void printFish(const CLI::App &app) {
                 verb->get_description().c_str());
     for (const CLI::Option *option : verb->get_options([](const CLI::Option *) { return true; }))
       for (const std::string &name : option->get_lnames())
-        std::printf("complete -c heddle -n '__fish_seen_subcommand_from %s' -l %s\n", verb->get_name().c_str(), name.c_str());
+        std::printf("complete -c heddle -n '__fish_seen_subcommand_from %s' -l %s\n",
+                    verb->get_name().c_str(), name.c_str());
   }
 }
 
 void addCompletion(CLI::App &app, Action &action) {
-  auto *verb = app.add_subcommand("completion", "Print a completion script, for example: source <(heddle completion bash)");
+  auto *verb = app.add_subcommand("completion",
+                                  "Print a completion script, for example: source <(heddle completion bash)");
   auto shell = std::make_shared<std::string>();
-  verb->add_option("shell", *shell, "bash, zsh or fish")->required()->check(CLI::IsMember({"bash", "zsh", "fish"}))->option_text("SHELL");
+  verb->add_option("shell", *shell, "bash, zsh or fish")
+      ->required()
+      ->check(CLI::IsMember({"bash", "zsh", "fish"}))
+      ->option_text("SHELL");
   verb->callback([&app, &action, shell] {
     action = [&app, shell] {
       (*shell == "bash" ? printBash : *shell == "zsh" ? printZsh : printFish)(app);

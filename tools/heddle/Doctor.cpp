@@ -44,16 +44,21 @@ std::vector<Finding> examine() {
                       features & HEDDLE_CPU_X86_64_V3 ? cpuFeatureNames(features)
                                                       : "has no AVX2; compiled models need x86-64-v3"});
   TeamPtr team = makeTeam(0);
-  findings.push_back({"threads", "ok", std::to_string(heddle_team_threads(team.get())) + " by affinity and quota"});
-  uint64_t memory = static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+  findings.push_back(
+      {"threads", "ok", std::to_string(heddle_team_threads(team.get())) + " by affinity and quota"});
+  uint64_t memory =
+      static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
   findings.push_back({"memory", "ok", formatBytes(memory)});
   std::string pages = firstLine("/sys/kernel/mm/transparent_hugepage/enabled");
   bool huge = pages.find("[always]") != pages.npos || pages.find("[madvise]") != pages.npos;
   findings.push_back({"huge pages", huge ? "ok" : "note",
-                      huge ? printable(pages) : "off; decoding may be a third slower: as root, echo madvise > /sys/kernel/mm/transparent_hugepage/enabled"});
+                      huge ? printable(pages)
+                           : "off; decoding may be a third slower: as root, echo madvise > "
+                             "/sys/kernel/mm/transparent_hugepage/enabled"});
   bool code = canMapCode();
   findings.push_back({"executable memory", code ? "ok" : "problem",
-                      code ? "memfd can be mapped read+execute" : "this host forbids it; link the code in with heddle compile --emit obj"});
+                      code ? "memfd can be mapped read+execute"
+                           : "this host forbids it; link the code in with heddle compile --emit obj"});
   try {
     std::string path = trustFile();
     bool exists = access(path.c_str(), F_OK) == 0;
@@ -67,7 +72,8 @@ std::vector<Finding> examine() {
 } // namespace
 
 void addDoctor(CLI::App &app, Action &action) {
-  auto *verb = app.add_subcommand("doctor", "Check this machine: processor, memory, huge pages, executable memory, trust");
+  auto *verb = app.add_subcommand(
+      "doctor", "Check this machine: processor, memory, huge pages, executable memory, trust");
   auto format = std::make_shared<Format>(Format::Text);
   addFormatOption(*verb, *format);
   verb->callback([&action, format] {
@@ -77,9 +83,11 @@ void addDoctor(CLI::App &app, Action &action) {
       llvm::json::Array rows;
       for (const Finding &finding : findings) {
         problem |= finding.state == "problem";
-        rows.push_back(llvm::json::Object{{"subject", finding.subject}, {"state", finding.state}, {"detail", finding.detail}});
+        rows.push_back(llvm::json::Object{
+            {"subject", finding.subject}, {"state", finding.state}, {"detail", finding.detail}});
         if (*format == Format::Text)
-          std::printf("%-8s %-18s %s\n", finding.state.c_str(), finding.subject.c_str(), finding.detail.c_str());
+          std::printf("%-8s %-18s %s\n", finding.state.c_str(), finding.subject.c_str(),
+                      finding.detail.c_str());
       }
       if (*format == Format::Json)
         llvm::outs() << llvm::formatv("{0:2}\n", llvm::json::Value(std::move(rows)));

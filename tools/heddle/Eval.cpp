@@ -37,7 +37,9 @@ double divergence(const float *expected, const float *actual, size_t size) {
   return sum;
 }
 
-size_t largest(const float *row, size_t size) { return static_cast<size_t>(std::max_element(row, row + size) - row); }
+size_t largest(const float *row, size_t size) {
+  return static_cast<size_t>(std::max_element(row, row + size) - row);
+}
 
 struct Evaluation {
   ModelPtr model;
@@ -68,8 +70,10 @@ int perplexity(const EvalVerb &verb) {
   Text text(eval.model.get(), verb.run.file);
   std::vector<int32_t> ids = text.encode(readFile(verb.text, kLargestText), HEDDLE_TEXT_ENCODE_SPECIAL);
   if (ids.size() < 2)
-    fail(ExitUsage, printable(verb.text) + ": has " + std::to_string(ids.size()) + " tokens; perplexity needs at least 2");
-  // Windows of the whole context, each `stride` after the one before; a token is scored once, with the most context.
+    fail(ExitUsage, printable(verb.text) + ": has " + std::to_string(ids.size()) +
+                        " tokens; perplexity needs at least 2");
+  // Windows of the whole context, each `stride` after the one before; a token is scored once, with the most
+  // context.
   uint32_t stride = verb.stride ? std::min(verb.stride, eval.context) : eval.context;
   double loss = 0;
   size_t scored = 0;
@@ -108,8 +112,9 @@ int perplexity(const EvalVerb &verb) {
     });
     llvm::outs() << "\n";
   } else {
-    std::printf("perplexity %.4f over %zu of %zu tokens (mean loss %.5f nats; context %u, stride %u, chunks of %u)\n",
-                std::exp(mean), scored, ids.size(), mean, eval.context, stride, eval.chunk);
+    std::printf(
+        "perplexity %.4f over %zu of %zu tokens (mean loss %.5f nats; context %u, stride %u, chunks of %u)\n",
+        std::exp(mean), scored, ids.size(), mean, eval.context, stride, eval.chunk);
   }
   return ExitOk;
 }
@@ -133,24 +138,28 @@ int compareLogits(const EvalVerb &verb) {
   Evaluation eval(verb);
   size_t vocabulary = eval.info.vocabulary;
   if (tokens.shape.size() != 1 || tokens.count() == 0)
-    fail(ExitUsage, "tokens: expected one dimension with at least one id, but found " + shapeText(tokens.shape));
+    fail(ExitUsage,
+         "tokens: expected one dimension with at least one id, but found " + shapeText(tokens.shape));
   std::vector<int32_t> ids;
   for (int64_t index = 0; index < tokens.count(); ++index) {
     double id = tokens.at(index);
     if (!(id >= 0 && id < eval.info.vocabulary && id == std::floor(id)))
-      fail(ExitUsage, "tokens: element " + std::to_string(index) + " is not an id below " + std::to_string(vocabulary));
+      fail(ExitUsage,
+           "tokens: element " + std::to_string(index) + " is not an id below " + std::to_string(vocabulary));
     ids.push_back(static_cast<int32_t>(id));
   }
   if (ids.size() > eval.context)
-    fail(ExitResourceLimit, "tokens: " + std::to_string(ids.size()) + " ids, but the context has room for " + std::to_string(eval.context));
+    fail(ExitResourceLimit, "tokens: " + std::to_string(ids.size()) + " ids, but the context has room for " +
+                                std::to_string(eval.context));
   std::vector<int64_t> shape = {static_cast<int64_t>(ids.size()), static_cast<int64_t>(vocabulary)};
   Tensor reference, logits;
   if (!verb.expected.empty()) {
     auto [name, value] = splitBinding(verb.expected, "--expected");
     reference = parseTensor(value, name, nullptr);
     if (name != "logits" || reference.type != HEDDLE_DTYPE_F32 || reference.shape != shape)
-      fail(ExitUsage, "--expected takes logits=..., f32 " + shapeText(shape) + ", but found " + printable(name) + ", " +
-                          dtypeName(reference.type) + " " + shapeText(reference.shape));
+      fail(ExitUsage, "--expected takes logits=..., f32 " + shapeText(shape) + ", but found " +
+                          printable(name) + ", " + dtypeName(reference.type) + " " +
+                          shapeText(reference.shape));
   }
   if (!verb.output.empty()) {
     logits.shape = shape;
@@ -164,7 +173,8 @@ int compareLogits(const EvalVerb &verb) {
     size_t count = std::min<size_t>(eval.chunk, ids.size() - at);
     const float *rows = sequence.step({ids.data() + at, count}, count);
     if (!verb.output.empty())
-      std::memcpy(static_cast<float *>(logits.data()) + at * vocabulary, rows, count * vocabulary * sizeof(float));
+      std::memcpy(static_cast<float *>(logits.data()) + at * vocabulary, rows,
+                  count * vocabulary * sizeof(float));
     for (size_t row = 0; row < count && !verb.expected.empty(); ++row) {
       const float *exact = static_cast<const float *>(reference.data()) + (at + row) * vocabulary;
       const float *actual = rows + row * vocabulary;
@@ -182,7 +192,8 @@ int compareLogits(const EvalVerb &verb) {
   }
   if (verb.expected.empty())
     return ExitOk;
-  double mean = sum / static_cast<double>(ids.size()), top1 = static_cast<double>(agreed) / static_cast<double>(ids.size());
+  double mean = sum / static_cast<double>(ids.size()),
+         top1 = static_cast<double>(agreed) / static_cast<double>(ids.size());
   if (verb.format == Format::Json) {
     llvm::json::OStream json(llvm::outs(), 2);
     json.object([&] {
@@ -194,11 +205,12 @@ int compareLogits(const EvalVerb &verb) {
     });
     llvm::outs() << "\n";
   } else {
-    std::printf("mean KL %.6f nats, largest %.6f, top-1 agreement %.2f %% over %zu tokens in chunks of %u\n", mean, most,
-                100 * top1, ids.size(), eval.chunk);
+    std::printf("mean KL %.6f nats, largest %.6f, top-1 agreement %.2f %% over %zu tokens in chunks of %u\n",
+                mean, most, 100 * top1, ids.size(), eval.chunk);
   }
   if (bound && !(mean <= *bound))
-    fail(ExitAccuracy, "mean KL " + std::to_string(mean) + " nats is above the bound of " + std::to_string(*bound));
+    fail(ExitAccuracy,
+         "mean KL " + std::to_string(mean) + " nats is above the bound of " + std::to_string(*bound));
   return ExitOk;
 }
 } // namespace
@@ -208,15 +220,21 @@ void addEval(CLI::App &app, Action &action) {
   auto options = std::make_shared<EvalVerb>();
   addRunOptions(*verb, options->run);
   addFormatOption(*verb, options->format);
-  verb->add_option("--text", options->text, "Perplexity of this text (-: standard input)")->option_text("FILE");
-  verb->add_option("--stride", options->stride, "Tokens between the starts of windows; default: the context")->option_text("N");
-  verb->add_option("--context", options->context, "Tokens in a window; default: the model's bound")->option_text("N");
-  verb->add_option("--chunk", options->chunk, "Tokens per step; default: the model's bound")->option_text("N");
+  verb->add_option("--text", options->text, "Perplexity of this text (-: standard input)")
+      ->option_text("FILE");
+  verb->add_option("--stride", options->stride, "Tokens between the starts of windows; default: the context")
+      ->option_text("N");
+  verb->add_option("--context", options->context, "Tokens in a window; default: the model's bound")
+      ->option_text("N");
+  verb->add_option("--chunk", options->chunk, "Tokens per step; default: the model's bound")
+      ->option_text("N");
   verb->add_flag("--step-by-step", options->stepByStep, "One token per step, as in generation");
   verb->add_option("--input", options->input, "Token ids to evaluate")->option_text("tokens=@IDS.npy");
-  verb->add_option("--expected", options->expected, "Reference logits, f32 [tokens, vocabulary]")->option_text("logits=@REF.npy");
+  verb->add_option("--expected", options->expected, "Reference logits, f32 [tokens, vocabulary]")
+      ->option_text("logits=@REF.npy");
   verb->add_option("--output", options->output, "Write the logits")->option_text("logits=@OUT.npy");
-  verb->add_option("--max-error", options->maxError, "Exit 6 when the mean KL is larger")->option_text("kl=NATS");
+  verb->add_option("--max-error", options->maxError, "Exit 6 when the mean KL is larger")
+      ->option_text("kl=NATS");
   verb->callback([&action, options] {
     action = [options] {
       bool text = !options->text.empty(), tensors = !options->input.empty();

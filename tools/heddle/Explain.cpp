@@ -21,7 +21,9 @@ struct Row {
   std::string pass, kind, source, reason;
   int64_t cost;
 
-  std::string text() const { return llvm::formatv("{0,-28} {1,-12} {2}: {3}", pass, kind, source, reason).str(); }
+  std::string text() const {
+    return llvm::formatv("{0,-28} {1,-12} {2}: {3}", pass, kind, source, reason).str();
+  }
 };
 
 // Runs the passes, no code generation, and returns what they decided.
@@ -34,7 +36,8 @@ std::vector<Row> decide(const ExplainVerb &verb, const ImportVerb &request) {
   std::vector<Row> rows;
   for (const mlir::heddle::Decision &decision : mlir::heddle::decisionsOf(importer.module()))
     if (verb.pass.empty() || decision.pass == verb.pass)
-      rows.push_back({decision.pass.str(), decision.kind.str(), mlir::heddle::sourceNames(decision.at), decision.reason.str(), decision.cost});
+      rows.push_back({decision.pass.str(), decision.kind.str(), mlir::heddle::sourceNames(decision.at),
+                      decision.reason.str(), decision.cost});
   return rows;
 }
 
@@ -61,8 +64,11 @@ int explain(const ExplainVerb &verb) {
   for (const Row &row : rows) {
     if (verb.format == Format::Text)
       std::printf("%s\n", printable(row.text()).c_str());
-    array.push_back(llvm::json::Object{
-        {"pass", row.pass}, {"kind", row.kind}, {"source", row.source}, {"reason", row.reason}, {"cost", row.cost}});
+    array.push_back(llvm::json::Object{{"pass", row.pass},
+                                       {"kind", row.kind},
+                                       {"source", row.source},
+                                       {"reason", row.reason},
+                                       {"cost", row.cost}});
   }
   if (verb.format == Format::Json)
     llvm::outs() << llvm::formatv("{0:2}\n", llvm::json::Value(std::move(array)));
@@ -71,7 +77,8 @@ int explain(const ExplainVerb &verb) {
 } // namespace
 
 void addExplain(CLI::App &app, Action &action) {
-  auto *verb = app.add_subcommand("explain", "Show what the passes decide for a model and why; two models: what differs");
+  auto *verb = app.add_subcommand(
+      "explain", "Show what the passes decide for a model and why; two models: what differs");
   auto options = std::make_shared<ExplainVerb>();
   addImportOptions(*verb, options->import);
   verb->add_option("second", options->second, "Another model to compare with")->option_text("MODEL");

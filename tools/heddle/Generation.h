@@ -13,8 +13,8 @@ public:
   Sequence(heddle_session *session, const char *entry, uint32_t vocabulary)
       : session(session), entry(entry), vocabulary(vocabulary) {}
 
-  // Appends `tokens` in one step. `wanted`: rows of logits, counted from the last: 0 none, 1 the last one only, ...
-  // The result is [wanted][vocabulary], valid until the next step.
+  // Appends `tokens` in one step. `wanted`: rows of logits, counted from the last: 0 none, 1 the last one
+  // only, ... The result is [wanted][vocabulary], valid until the next step.
   const float *step(std::span<const int32_t> tokens, size_t wanted);
   // Appends `tokens` in steps of at most `chunk`; returns the last row's logits.
   const float *prefill(std::span<const int32_t> tokens, size_t chunk);

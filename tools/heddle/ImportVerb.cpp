@@ -10,17 +10,26 @@ namespace heddle::cli {
 
 void addImportOptions(CLI::App &app, ImportVerb &verb) {
   app.add_option("model", verb.model, "Model file (.gguf)")->required()->option_text("MODEL");
-  app.add_option("--target", verb.targets, "cpu (all levels), cpu:LEVEL, cpu:native; see heddle targets")->option_text("TARGET,...");
-  app.add_option("--max-context", verb.maxContext, "Most tokens of a sequence; 0: the model's own, at most 4096")
+  app.add_option("--target", verb.targets, "cpu (all levels), cpu:LEVEL, cpu:native; see heddle targets")
+      ->option_text("TARGET,...");
+  app.add_option("--max-context", verb.maxContext,
+                 "Most tokens of a sequence; 0: the model's own, at most 4096")
       ->check(CLI::Range(0, 1 << 24))
       ->option_text("N");
-  app.add_option("--max-sequences", verb.maxSequences, "Most sequences of a session (4)")->check(CLI::Range(1, 4096))->option_text("N");
-  app.add_option("--max-chunk", verb.maxChunk, "Most tokens of one step (512)")->check(CLI::Range(1, 1 << 16))->option_text("N");
-  app.add_option("--activations", verb.activations, "Dynamic precision of activations: i8, i16, or i16 where memory or QKV and head decide")
+  app.add_option("--max-sequences", verb.maxSequences, "Most sequences of a session (4)")
+      ->check(CLI::Range(1, 4096))
+      ->option_text("N");
+  app.add_option("--max-chunk", verb.maxChunk, "Most tokens of one step (512)")
+      ->check(CLI::Range(1, 1 << 16))
+      ->option_text("N");
+  app.add_option("--activations", verb.activations,
+                 "Dynamic precision of activations: i8, i16, or i16 where memory or QKV and head decide")
       ->check(CLI::IsMember({"mixed", "i8", "i16"}))
       ->option_text("mixed|i8|i16");
-  app.add_flag("--precise", verb.precise, "i16 everywhere: results do not depend on how tokens are cut into steps");
-  app.add_option("--max-memory", verb.maxMemory, "Most memory for the reader's tables (1G)")->option_text("SIZE");
+  app.add_flag("--precise", verb.precise,
+               "i16 everywhere: results do not depend on how tokens are cut into steps");
+  app.add_option("--max-memory", verb.maxMemory, "Most memory for the reader's tables (1G)")
+      ->option_text("SIZE");
   app.add_option("--allow-external-dir", verb.externalFolders, "Links in the model's folder may lead there")
       ->allow_extra_args(false)
       ->option_text("DIR");
@@ -32,7 +41,8 @@ std::vector<const cpu::CpuLevel *> parseTargets(const std::string &targets) {
   for (llvm::StringRef target : llvm::split(targets, ',')) {
     auto [device, name] = target.split(':');
     if (device == "cuda" || device == "npu")
-      fail(ExitUnsupported, "target '" + device.str() + "' is not available in this build; available targets: cpu");
+      fail(ExitUnsupported,
+           "target '" + device.str() + "' is not available in this build; available targets: cpu");
     if (device != "cpu")
       fail(ExitUsage, "unknown target '" + printable(target.str()) + "'; known targets: cpu, cuda, npu");
     if (name.empty()) {
@@ -46,7 +56,8 @@ std::vector<const cpu::CpuLevel *> parseTargets(const std::string &targets) {
         if ((candidate.features & ~host) == 0)
           level = &candidate;
       if (!level)
-        fail(ExitUnsupported, "target 'cpu:native': this processor has none of the levels; it offers " + cpuFeatureNames(host));
+        fail(ExitUnsupported, "target 'cpu:native': this processor has none of the levels; it offers " +
+                                  cpuFeatureNames(host));
     } else if (!(level = cpu::cpuLevelByName(name))) {
       std::string known = "native";
       for (const cpu::CpuLevel &candidate : cpu::cpuLevels())
@@ -105,7 +116,8 @@ CompileOptions Importer::compileOptions() const {
 // A file of this user alone in the folder for temporary files; empty when none can be made.
 static std::string writeReproducer(const std::string &module) {
   const char *folder = std::getenv("TMPDIR");
-  std::string path = std::string(folder && folder[0] == '/' ? folder : "/tmp") + "/heddle-reproducer-XXXXXX.mlir";
+  std::string path =
+      std::string(folder && folder[0] == '/' ? folder : "/tmp") + "/heddle-reproducer-XXXXXX.mlir";
   int descriptor = mkstemps(path.data(), 5);
   if (descriptor < 0)
     return "";
@@ -142,7 +154,8 @@ void Importer::raise(llvm::Error error) {
     std::string path = writeReproducer(original);
     message = "internal error: " + message;
     if (!path.empty())
-      message += "\nthe model's graph, without weights, was written to " + path + "; please attach it to a report";
+      message +=
+          "\nthe model's graph, without weights, was written to " + path + "; please attach it to a report";
   }
   fail(static_cast<Exit>(failure.exitCode), message);
 }

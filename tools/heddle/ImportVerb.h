@@ -2,10 +2,10 @@
 #ifndef HEDDLE_TOOLS_IMPORT_VERB_H
 #define HEDDLE_TOOLS_IMPORT_VERB_H
 
-#include "mlir/IR/BuiltinOps.h"
-#include "mlir/IR/MLIRContext.h"
 #include "codegen/Compiler.h"
 #include "frontends/Import.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/MLIRContext.h"
 #include "tools/heddle/Common.h"
 
 namespace heddle::cli {
@@ -27,7 +27,8 @@ public:
   const ImportedModel &model() const { return imported; }
   // Levels and precision as asked for.
   CompileOptions compileOptions() const;
-  // Throws what `error` says together with the diagnostics so far; an internal error writes a reproducer first.
+  // Throws what `error` says together with the diagnostics so far; an internal error writes a reproducer
+  // first.
   [[noreturn]] void raise(llvm::Error error);
 
 private:

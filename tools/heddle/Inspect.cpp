@@ -29,8 +29,9 @@ std::string dimensionText(const heddle_dimension &dimension) {
 
 const char *typeWord(heddle_dtype type) {
   static const std::map<heddle_dtype, const char *> names = {
-      {HEDDLE_DTYPE_F32, "f32"}, {HEDDLE_DTYPE_F16, "f16"}, {HEDDLE_DTYPE_BF16, "bf16"}, {HEDDLE_DTYPE_I32, "i32"},
-      {HEDDLE_DTYPE_I64, "i64"}, {HEDDLE_DTYPE_I8, "i8"},   {HEDDLE_DTYPE_U8, "u8"}};
+      {HEDDLE_DTYPE_F32, "f32"}, {HEDDLE_DTYPE_F16, "f16"}, {HEDDLE_DTYPE_BF16, "bf16"},
+      {HEDDLE_DTYPE_I32, "i32"}, {HEDDLE_DTYPE_I64, "i64"}, {HEDDLE_DTYPE_I8, "i8"},
+      {HEDDLE_DTYPE_U8, "u8"}};
   auto found = names.find(type);
   return found == names.end() ? "unknown" : found->second;
 }
@@ -53,13 +54,15 @@ llvm::json::Object describe(const heddle_model *model, const std::string &file) 
                                        {"element", typeWord(facts.dtype)},
                                        {"shape", std::move(shape)}});
     }
-    entries.push_back(llvm::json::Object{{"name", entry.name}, {"kind", kindWord(entry.kind)}, {"tensors", std::move(ios)}});
+    entries.push_back(llvm::json::Object{
+        {"name", entry.name}, {"kind", kindWord(entry.kind)}, {"tensors", std::move(ios)}});
   }
   for (uint32_t index = 0; index < info.member_count; ++index) {
     auto member = sized<heddle_member_info>();
     call(file, heddle_model_member, model, index, &member);
-    members.push_back(llvm::json::Object{
-        {"name", member.name}, {"size_bytes", static_cast<int64_t>(member.size)}, {"sha256", hex(member.digest, 32)}});
+    members.push_back(llvm::json::Object{{"name", member.name},
+                                         {"size_bytes", static_cast<int64_t>(member.size)},
+                                         {"sha256", hex(member.digest, 32)}});
   }
   llvm::json::Object out{{"digest", "sha256:" + hex(info.digest, 32)},
                          {"entries", std::move(entries)},
@@ -72,13 +75,15 @@ llvm::json::Object describe(const heddle_model *model, const std::string &file) 
   auto memory = sized<heddle_memory>();
   auto error = sized<heddle_error>();
   if (heddle_model_memory(model, nullptr, &memory, &error) == HEDDLE_OK)
-    out["memory"] = llvm::json::Object{{"session_bytes", static_cast<int64_t>(memory.total_bytes)},
-                                       {"cache_bytes_per_sequence", static_cast<int64_t>(memory.bytes_per_sequence)}};
+    out["memory"] =
+        llvm::json::Object{{"session_bytes", static_cast<int64_t>(memory.total_bytes)},
+                           {"cache_bytes_per_sequence", static_cast<int64_t>(memory.bytes_per_sequence)}};
   return out;
 }
 
 // Everything that tells two artifacts apart, a line each.
-void flatten(const llvm::json::Value &value, const std::string &path, std::map<std::string, std::string> &lines) {
+void flatten(const llvm::json::Value &value, const std::string &path,
+             std::map<std::string, std::string> &lines) {
   if (const auto *object = value.getAsObject()) {
     for (const auto &[key, child] : *object)
       flatten(child, path.empty() ? key.str() : path + "." + key.str(), lines);
@@ -145,14 +150,16 @@ void printText(const llvm::json::Object &facts, const std::string &file) {
                 formatBytes(static_cast<uint64_t>(*memory->getInteger("cache_bytes_per_sequence"))).c_str());
   for (const llvm::json::Value &entry : *facts.getArray("entries")) {
     const llvm::json::Object &object = *entry.getAsObject();
-    std::printf("entry %s (%s)\n", printable(object.getString("name")->str()).c_str(), object.getString("kind")->str().c_str());
+    std::printf("entry %s (%s)\n", printable(object.getString("name")->str()).c_str(),
+                object.getString("kind")->str().c_str());
     for (const llvm::json::Value &io : *object.getArray("tensors")) {
       const llvm::json::Object &tensor = *io.getAsObject();
       std::string shape;
       for (const llvm::json::Value &size : *tensor.getArray("shape"))
         shape += size.getAsString()->str() + " x ";
       std::printf("  %-6s %-12s %s%s\n", tensor.getString("direction")->str().c_str(),
-                  printable(tensor.getString("name")->str()).c_str(), shape.c_str(), tensor.getString("element")->str().c_str());
+                  printable(tensor.getString("name")->str()).c_str(), shape.c_str(),
+                  tensor.getString("element")->str().c_str());
     }
   }
   std::printf("members\n");
@@ -171,15 +178,19 @@ void addInspect(CLI::App &app, Action &action) {
     bool diff = false;
     Format format = Format::Text;
   };
-  auto *verb = app.add_subcommand("inspect", "Show what a compiled model is; runs nothing of it, reads no weights");
+  auto *verb =
+      app.add_subcommand("inspect", "Show what a compiled model is; runs nothing of it, reads no weights");
   auto options = std::make_shared<Options>();
-  verb->add_option("file", options->files, "Compiled model (.heddle); two with --diff")->required()->option_text("FILE...");
+  verb->add_option("file", options->files, "Compiled model (.heddle); two with --diff")
+      ->required()
+      ->option_text("FILE...");
   verb->add_flag("--diff", options->diff, "Show how two compiled models differ; exit 1 when they do");
   addFormatOption(*verb, options->format);
   verb->callback([&action, options] {
     action = [options] {
       if (options->files.size() != (options->diff ? 2u : 1u))
-        fail(ExitUsage, options->diff ? "inspect --diff takes two files" : "inspect takes one file, or two with --diff");
+        fail(ExitUsage,
+             options->diff ? "inspect --diff takes two files" : "inspect takes one file, or two with --diff");
       if (options->diff)
         return diff(options->files[0], options->files[1]);
       ModelPtr model = openForInspection(options->files[0]);

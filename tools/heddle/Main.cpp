@@ -1,4 +1,5 @@
-// heddle: compiles models and runs compiled ones. One file per verb; this one parses, reports failures and exits.
+// heddle: compiles models and runs compiled ones. One file per verb; this one parses, reports failures and
+// exits.
 #include "tools/heddle/Common.h"
 #include "llvm/Support/raw_ostream.h"
 #include <cstdio>

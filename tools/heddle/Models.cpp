@@ -29,7 +29,8 @@ void addRunOptions(CLI::App &app, RunOptions &options) {
       ->option_text("N");
   app.add_option("--trust", options.trust, "Run the artifact whose manifest has this digest")
       ->option_text("sha256:...");
-  app.add_option("--max-memory", options.maxMemory, "Most memory for the model and its session")->option_text("SIZE");
+  app.add_option("--max-memory", options.maxMemory, "Most memory for the model and its session")
+      ->option_text("SIZE");
   app.add_flag("--map", options.map, "Map the weights instead of reading them: starts at once, runs slower");
   app.add_flag("--perf-map", options.perfMap, "Write /tmp/perf-PID.map, so that perf shows kernel names");
   app.add_flag("--gdb", options.gdb, "Register kernel names with gdb");
@@ -52,13 +53,16 @@ static bool looksUncompiled(const std::string &file) {
       return true;
   }
   auto endsWith = [&](std::string_view suffix) {
-    return file.size() > suffix.size() && file.compare(file.size() - suffix.size(), suffix.size(), suffix) == 0;
+    return file.size() > suffix.size() &&
+           file.compare(file.size() - suffix.size(), suffix.size(), suffix) == 0;
   };
   return endsWith(".safetensors") || endsWith(".onnx") || endsWith(".mlir");
 }
 
 static std::string shellQuoted(const std::string &text) {
-  if (!text.empty() && text.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-") == text.npos)
+  if (!text.empty() &&
+      text.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-") ==
+          text.npos)
     return text;
   std::string out = "'";
   for (char character : text)
@@ -113,12 +117,14 @@ static int trustCallback(void *, const uint8_t *digest, const char *, size_t) {
 }
 
 static void logToStderr(void *, heddle_log_level level, const char *message) {
-  std::fprintf(stderr, "heddle: %s%s\n", level == HEDDLE_LOG_WARNING ? "warning: " : "", printable(message).c_str());
+  std::fprintf(stderr, "heddle: %s%s\n", level == HEDDLE_LOG_WARNING ? "warning: " : "",
+               printable(message).c_str());
 }
 
 ModelPtr openToRun(const RunOptions &request, const heddle_allocator *allocator) {
   if (request.device != "cpu")
-    fail(ExitUnsupported, "device '" + printable(request.device) + "' is not available in this build; available devices: cpu");
+    fail(ExitUnsupported,
+         "device '" + printable(request.device) + "' is not available in this build; available devices: cpu");
   refuseUncompiled(request.file);
   auto source = pathSource(request.file);
   auto options = sized<heddle_model_options>();
@@ -136,7 +142,8 @@ ModelPtr openToRun(const RunOptions &request, const heddle_allocator *allocator)
   if (!request.trust.empty()) {
     digest = parseDigest(request.trust);
     if (!digest)
-      fail(ExitUsage, "--trust takes sha256: and 64 lower-case hexadecimal digits, but found '" + printable(request.trust) + "'");
+      fail(ExitUsage, "--trust takes sha256: and 64 lower-case hexadecimal digits, but found '" +
+                          printable(request.trust) + "'");
     options.trust = HEDDLE_TRUST_DIGEST;
     options.trust_digest = digest->data();
   }
@@ -147,10 +154,12 @@ ModelPtr openToRun(const RunOptions &request, const heddle_allocator *allocator)
     heddle_model_info info = modelInfo(openForInspection(request.file).get());
     std::string found = "sha256:" + hex(info.digest, 32);
     if (digest)
-      fail(ExitNotTrusted, printable(request.file) + ": not the artifact that --trust names: its digest is " + found);
-    fail(ExitNotTrusted, printable(request.file) + ": not trusted: it was not compiled by this user (" + found +
-                             "); an artifact is a program: if you know where it comes from, type: heddle trust " +
-                             shellQuoted(request.file));
+      fail(ExitNotTrusted,
+           printable(request.file) + ": not the artifact that --trust names: its digest is " + found);
+    fail(ExitNotTrusted,
+         printable(request.file) + ": not trusted: it was not compiled by this user (" + found +
+             "); an artifact is a program: if you know where it comes from, type: heddle trust " +
+             shellQuoted(request.file));
   }
   check(status, error, request.file);
   return ModelPtr(model);
@@ -194,9 +203,11 @@ heddle_entry_info entryOfKind(const heddle_model *model, heddle_entry_kind kind,
     call(file, heddle_model_entry_at, model, index, &entry);
     if (entry.kind == kind)
       return entry;
-    found += std::string(found.empty() ? "" : ", ") + printable(entry.name) + " (" + kindName(entry.kind) + ")";
+    found +=
+        std::string(found.empty() ? "" : ", ") + printable(entry.name) + " (" + kindName(entry.kind) + ")";
   }
-  fail(ExitUnsupported, printable(file) + ": expected a " + kindName(kind) + " model, but it has the entries " + found);
+  fail(ExitUnsupported,
+       printable(file) + ": expected a " + kindName(kind) + " model, but it has the entries " + found);
 }
 
 // ---------------------------------------------------------------------------------------------------------------

@@ -8,14 +8,16 @@
 
 namespace heddle::cli {
 
-std::vector<ByteRange> decodeWeightRanges(const heddle_model *model, const std::string &file, const char *entryName) {
+std::vector<ByteRange> decodeWeightRanges(const heddle_model *model, const std::string &file,
+                                          const char *entryName) {
   std::string program = readMember(model, "program.bin").value_or("");
   heddle_program_header header;
   auto bad = [&] { fail(ExitInvalidFile, printable(file) + ": program.bin is damaged"); };
   if (program.size() < sizeof header)
     bad();
   std::memcpy(&header, program.data(), sizeof header);
-  // The runtime has validated the program when it opened the model; a second reader still checks what it indexes.
+  // The runtime has validated the program when it opened the model; a second reader still checks what it
+  // indexes.
   auto record = [&](const heddle_span &span, uint64_t index, auto &out) {
     uint64_t size = sizeof out;
     if (index >= span.count || span.offset > program.size() || (program.size() - span.offset) / size <= index)
@@ -47,7 +49,8 @@ std::vector<ByteRange> decodeWeightRanges(const heddle_model *model, const std::
       }
     }
   }
-  std::sort(ranges.begin(), ranges.end(), [](const ByteRange &a, const ByteRange &b) { return a.begin < b.begin; });
+  std::sort(ranges.begin(), ranges.end(),
+            [](const ByteRange &a, const ByteRange &b) { return a.begin < b.begin; });
   std::vector<ByteRange> merged;
   for (const ByteRange &range : ranges) {
     if (!merged.empty() && range.begin <= merged.back().end)
@@ -71,7 +74,9 @@ RecordingAllocator::RecordingAllocator() : table(sized<heddle_allocator>()) {
   table.release = release;
 }
 
-const std::byte *RecordingAllocator::largest(uint64_t size) const { return blockSize >= size ? block : nullptr; }
+const std::byte *RecordingAllocator::largest(uint64_t size) const {
+  return blockSize >= size ? block : nullptr;
+}
 
 // As the library's own: large blocks aligned to and made of huge pages, asked for before the first touch.
 void *RecordingAllocator::allocate(void *context, size_t size, size_t alignment) {
@@ -106,12 +111,14 @@ __attribute__((target("avx2"))) static uint64_t readNarrow(const std::byte *at, 
   __m256i sums[4] = {};
   for (; at + 128 <= end; at += 128)
     for (int lane = 0; lane < 4; ++lane)
-      sums[lane] = _mm256_xor_si256(sums[lane], _mm256_loadu_si256(reinterpret_cast<const __m256i *>(at + 32 * lane)));
+      sums[lane] =
+          _mm256_xor_si256(sums[lane], _mm256_loadu_si256(reinterpret_cast<const __m256i *>(at + 32 * lane)));
   __m256i all = _mm256_xor_si256(_mm256_xor_si256(sums[0], sums[1]), _mm256_xor_si256(sums[2], sums[3]));
   return static_cast<uint64_t>(_mm256_extract_epi64(all, 0) ^ _mm256_extract_epi64(all, 3));
 }
 
-double readSeconds(const std::byte *weights, std::span<const ByteRange> ranges, unsigned threads, unsigned passes) {
+double readSeconds(const std::byte *weights, std::span<const ByteRange> ranges, unsigned threads,
+                   unsigned passes) {
   bool wide = hostCpuFeatures() & HEDDLE_CPU_X86_64_V4;
   uint64_t total = totalBytes(ranges);
   std::atomic<uint64_t> sink{0};

@@ -1,4 +1,5 @@
-// How fast this machine reads the very weights that a decode step reads: the limit that decoding is measured against.
+// How fast this machine reads the very weights that a decode step reads: the limit that decoding is measured
+// against.
 #ifndef HEDDLE_TOOLS_READ_BOUND_H
 #define HEDDLE_TOOLS_READ_BOUND_H
 
@@ -11,9 +12,11 @@ struct ByteRange {
   uint64_t begin, end;
 };
 
-// The parts of weights.bin that one step of one row reads in full: operands of launches whose items do not depend on
-// the rows, sorted and merged. Tables that are looked up by row (embeddings) are read only in part and not counted.
-std::vector<ByteRange> decodeWeightRanges(const heddle_model *model, const std::string &file, const char *entry);
+// The parts of weights.bin that one step of one row reads in full: operands of launches whose items do not
+// depend on the rows, sorted and merged. Tables that are looked up by row (embeddings) are read only in part
+// and not counted.
+std::vector<ByteRange> decodeWeightRanges(const heddle_model *model, const std::string &file,
+                                          const char *entry);
 uint64_t totalBytes(std::span<const ByteRange> ranges);
 
 // An allocator for heddle_model_options that remembers its largest block: the weights.
@@ -32,8 +35,10 @@ private:
   size_t blockSize = 0;
 };
 
-// Seconds to read all ranges once with this many threads, each an equal contiguous part; the best of `passes`.
-double readSeconds(const std::byte *weights, std::span<const ByteRange> ranges, unsigned threads, unsigned passes);
+// Seconds to read all ranges once with this many threads, each an equal contiguous part; the best of
+// `passes`.
+double readSeconds(const std::byte *weights, std::span<const ByteRange> ranges, unsigned threads,
+                   unsigned passes);
 
 } // namespace heddle::cli
 

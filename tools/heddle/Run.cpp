@@ -25,7 +25,9 @@ struct RunVerb {
 
 using Clock = std::chrono::steady_clock;
 
-double secondsSince(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+double secondsSince(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
 constexpr uint64_t kLargestPrompt = 256 << 20;
 
@@ -60,8 +62,9 @@ int generate(const RunVerb &verb, heddle_model *model) {
     fail(ExitUsage, "the prompt is empty; there is nothing to continue");
   uint32_t context = verb.context ? verb.context : info.max_context;
   if (ids.size() > context)
-    fail(ExitResourceLimit, "the prompt has " + std::to_string(ids.size()) + " tokens, but the context has room for " +
-                                std::to_string(context) + "; compile with a larger --max-context or shorten the prompt");
+    fail(ExitResourceLimit, "the prompt has " + std::to_string(ids.size()) +
+                                " tokens, but the context has room for " + std::to_string(context) +
+                                "; compile with a larger --max-context or shorten the prompt");
 
   TeamPtr team = makeTeam(verb.run.threads);
   auto options = sized<heddle_session_options>();
@@ -71,7 +74,8 @@ int generate(const RunVerb &verb, heddle_model *model) {
   SessionPtr session = makeSession(model, options);
   heddle_sampler *samplerPointer = nullptr;
   char message[512] = "";
-  checkText(heddle_sampler_create(&verb.sampler, info.vocabulary, &samplerPointer, message, sizeof message), message, "sampler");
+  checkText(heddle_sampler_create(&verb.sampler, info.vocabulary, &samplerPointer, message, sizeof message),
+            message, "sampler");
   std::unique_ptr<heddle_sampler, SamplerCloser> sampler(samplerPointer);
   for (int32_t id : ids)
     heddle_sampler_accept(sampler.get(), id);
@@ -118,7 +122,8 @@ int generate(const RunVerb &verb, heddle_model *model) {
   if (!stream.stopped())
     show(stream.end());
 
-  double prefillRate = static_cast<double>(ids.size()) / prefillSeconds, decodeRate = steps ? steps / decodeSeconds : 0;
+  double prefillRate = static_cast<double>(ids.size()) / prefillSeconds,
+         decodeRate = steps ? steps / decodeSeconds : 0;
   if (verb.format == Format::Json) {
     llvm::json::OStream json(llvm::outs(), 2);
     json.object([&] {
@@ -134,8 +139,9 @@ int generate(const RunVerb &verb, heddle_model *model) {
   } else {
     emitText("\n");
     if (!verb.quiet)
-      std::fprintf(stderr, "[%zu prompt tokens, %.1f tokens/s; %u generated, %.1f tokens/s; %u threads; %s]\n", ids.size(),
-                   prefillRate, generated, decodeRate, heddle_team_threads(team.get()), reason);
+      std::fprintf(stderr,
+                   "[%zu prompt tokens, %.1f tokens/s; %u generated, %.1f tokens/s; %u threads; %s]\n",
+                   ids.size(), prefillRate, generated, decodeRate, heddle_team_threads(team.get()), reason);
   }
   return ExitOk;
 }
@@ -146,8 +152,9 @@ int embed(const RunVerb &verb, heddle_model *model, const heddle_entry_info &ent
   std::vector<int32_t> ids = text.encode(promptText(verb.prompt), HEDDLE_TEXT_ENCODE_SPECIAL);
   heddle_model_info info = modelInfo(model);
   if (ids.size() > info.max_rows)
-    fail(ExitResourceLimit, "the text has " + std::to_string(ids.size()) + " tokens, but the model was compiled for at most " +
-                                std::to_string(info.max_rows) + "; compile with a larger --max-chunk or shorten it");
+    fail(ExitResourceLimit,
+         "the text has " + std::to_string(ids.size()) + " tokens, but the model was compiled for at most " +
+             std::to_string(info.max_rows) + "; compile with a larger --max-chunk or shorten it");
   TeamPtr team = makeTeam(verb.run.threads);
   auto options = sized<heddle_session_options>();
   options.team = team.get();
@@ -211,15 +218,18 @@ Io &findIo(std::vector<Io> &ios, const std::string &name, bool output) {
 void checkInput(const Io &io) {
   std::string name = "input '" + printable(io.info.name) + "'";
   if (io.tensor.type != io.info.dtype)
-    fail(ExitUsage, name + ": expected " + dtypeName(io.info.dtype) + ", but found " + dtypeName(io.tensor.type));
+    fail(ExitUsage,
+         name + ": expected " + dtypeName(io.info.dtype) + ", but found " + dtypeName(io.tensor.type));
   if (io.tensor.shape.size() != io.info.rank)
-    fail(ExitUsage, name + ": expected " + std::to_string(io.info.rank) + " dimensions, but found " + shapeText(io.tensor.shape));
+    fail(ExitUsage, name + ": expected " + std::to_string(io.info.rank) + " dimensions, but found " +
+                        shapeText(io.tensor.shape));
   for (uint32_t axis = 0; axis < io.info.rank; ++axis) {
     const heddle_dimension &bound = io.info.dimension[axis];
     int64_t size = io.tensor.shape[axis];
     if (size < bound.minimum || size > bound.maximum)
-      fail(ExitUsage, name + ": dimension " + std::to_string(axis) + " is " + std::to_string(size) + ", expected " +
-                          std::to_string(bound.minimum) + " to " + std::to_string(bound.maximum));
+      fail(ExitUsage, name + ": dimension " + std::to_string(axis) + " is " + std::to_string(size) +
+                          ", expected " + std::to_string(bound.minimum) + " to " +
+                          std::to_string(bound.maximum));
   }
 }
 
@@ -231,7 +241,8 @@ void completeTextInputs(std::vector<Io> &ios) {
   for (Io &io : ios) {
     if (io.info.is_output || io.given || io.info.dtype != HEDDLE_DTYPE_I32 || io.info.rank != 1)
       continue;
-    bool ascending = std::string_view(io.info.name) == "positions" || std::string_view(io.info.name) == "wanted";
+    bool ascending =
+        std::string_view(io.info.name) == "positions" || std::string_view(io.info.name) == "wanted";
     io.tensor.type = HEDDLE_DTYPE_I32;
     io.tensor.shape = tokens.tensor.shape;
     io.tensor.allocate();
@@ -261,8 +272,9 @@ bool compareTensors(const std::string &name, const Tensor &actual, const Tensor 
   }
   double relative = square == 0 ? 0 : reference > 0 ? std::sqrt(square / reference) : HUGE_VAL;
   bool ok = relative <= tolerance;
-  std::printf("output '%s': relative L2 %.3g (%s %.3g), largest difference %.3g at element %lld\n", printable(name).c_str(),
-              relative, ok ? "within" : "above", tolerance, largest, static_cast<long long>(worst));
+  std::printf("output '%s': relative L2 %.3g (%s %.3g), largest difference %.3g at element %lld\n",
+              printable(name).c_str(), relative, ok ? "within" : "above", tolerance, largest,
+              static_cast<long long>(worst));
   return ok;
 }
 
@@ -281,8 +293,10 @@ int runTensors(const RunVerb &verb, heddle_model *model) {
     Tensor like;
     like.type = io.info.dtype;
     for (uint32_t axis = 0; axis < io.info.rank; ++axis) {
-      if (io.info.dimension[axis].minimum != io.info.dimension[axis].maximum && value.rfind("random:", 0) == 0)
-        fail(ExitUsage, "input '" + printable(name) + "' has a dimension that varies; give a literal or a file instead of random data");
+      if (io.info.dimension[axis].minimum != io.info.dimension[axis].maximum &&
+          value.rfind("random:", 0) == 0)
+        fail(ExitUsage, "input '" + printable(name) +
+                            "' has a dimension that varies; give a literal or a file instead of random data");
       like.shape.push_back(io.info.dimension[axis].maximum);
     }
     io.tensor = parseTensor(value, name, &like);
@@ -298,7 +312,8 @@ int runTensors(const RunVerb &verb, heddle_model *model) {
     if (io.info.is_output)
       continue;
     if (!io.given)
-      fail(ExitUsage, "input '" + printable(io.info.name) + "' is missing; give --input " + printable(io.info.name) + "=...");
+      fail(ExitUsage, "input '" + printable(io.info.name) + "' is missing; give --input " +
+                          printable(io.info.name) + "=...");
     checkInput(io);
     heddle_view view = io.tensor.view();
     call("", heddle_session_bind, session.get(), entry.name, io.index, &view);
@@ -323,13 +338,16 @@ int runTensors(const RunVerb &verb, heddle_model *model) {
   bool matches = true;
   for (const std::string &argument : verb.expected) {
     auto [name, value] = splitBinding(argument, "--expected");
-    matches = compareTensors(name, findIo(ios, name, true).tensor, parseTensor(value, name, nullptr), verb.tolerance) && matches;
+    matches = compareTensors(name, findIo(ios, name, true).tensor, parseTensor(value, name, nullptr),
+                             verb.tolerance) &&
+              matches;
   }
   if (verb.outputs.empty() && verb.expected.empty()) {
     for (Io &io : ios) {
       if (!io.info.is_output)
         continue;
-      std::printf("%s=%sx%s=", printable(io.info.name).c_str(), shapeText(io.tensor.shape).c_str(), dtypeName(io.tensor.type));
+      std::printf("%s=%sx%s=", printable(io.info.name).c_str(), shapeText(io.tensor.shape).c_str(),
+                  dtypeName(io.tensor.type));
       for (int64_t index = 0; index < io.tensor.count(); ++index)
         std::printf("%s%.9g", index ? " " : "", io.tensor.at(index));
       std::printf("\n");
@@ -358,29 +376,48 @@ int run(const RunVerb &verb) {
 } // namespace
 
 void addRun(CLI::App &app, Action &action) {
-  auto *verb = app.add_subcommand("run", "Run a compiled model: generate text, embed a text, or compute tensors");
+  auto *verb =
+      app.add_subcommand("run", "Run a compiled model: generate text, embed a text, or compute tensors");
   auto options = std::make_shared<RunVerb>();
   addRunOptions(*verb, options->run);
   addFormatOption(*verb, options->format);
-  verb->add_option("--prompt", options->prompt, "Text to continue, to answer (--chat) or to embed")->option_text("TEXT|@FILE|-");
+  verb->add_option("--prompt", options->prompt, "Text to continue, to answer (--chat) or to embed")
+      ->option_text("TEXT|@FILE|-");
   verb->add_flag("--chat", options->chat, "The prompt is a user's message; use the model's chat template");
-  verb->add_option("--system", options->system, "System message before it; implies --chat")->option_text("TEXT|@FILE");
+  verb->add_option("--system", options->system, "System message before it; implies --chat")
+      ->option_text("TEXT|@FILE");
   verb->add_option("--stop", options->stops, "End before this text; may be repeated")->option_text("STRING");
   verb->add_option("--max-tokens", options->maxTokens, "Most tokens to generate (256)")->option_text("N");
-  verb->add_option("--context", options->context, "Tokens of prompt and answer to make room for; 0: the model's bound")->option_text("N");
-  verb->add_option("--temperature", options->sampler.temperature, "0: always the most likely token (default)")->check(CLI::Range(0.0, 100.0))->option_text("T");
+  verb->add_option("--context", options->context,
+                   "Tokens of prompt and answer to make room for; 0: the model's bound")
+      ->option_text("N");
+  verb->add_option("--temperature", options->sampler.temperature, "0: always the most likely token (default)")
+      ->check(CLI::Range(0.0, 100.0))
+      ->option_text("T");
   verb->add_option("--top-k", options->sampler.top_k, "Sample among the k most likely")->option_text("K");
-  verb->add_option("--top-p", options->sampler.top_p, "Sample among the fewest that reach this probability")->check(CLI::Range(0.0, 1.0))->option_text("P");
-  verb->add_option("--min-p", options->sampler.min_p, "Drop those below this share of the most likely")->check(CLI::Range(0.0, 1.0))->option_text("P");
-  verb->add_option("--repetition-penalty", options->sampler.repetition_penalty, "Make recent tokens less likely")->check(CLI::Range(0.0, 100.0))->option_text("R");
+  verb->add_option("--top-p", options->sampler.top_p, "Sample among the fewest that reach this probability")
+      ->check(CLI::Range(0.0, 1.0))
+      ->option_text("P");
+  verb->add_option("--min-p", options->sampler.min_p, "Drop those below this share of the most likely")
+      ->check(CLI::Range(0.0, 1.0))
+      ->option_text("P");
+  verb->add_option("--repetition-penalty", options->sampler.repetition_penalty,
+                   "Make recent tokens less likely")
+      ->check(CLI::Range(0.0, 100.0))
+      ->option_text("R");
   verb->add_option("--seed", options->sampler.seed, "Seed of the sampler (0)")->option_text("N");
   verb->add_flag("--quiet", options->quiet, "No statistics on stderr");
-  verb->add_option("--entry", options->entry, "Entry to run with --input; default: the first")->option_text("NAME");
-  verb->add_option("--input", options->inputs, "2x3xf32=1 2 3 4 5 6, @file.npy or random:SEED")->option_text("NAME=VALUE");
+  verb->add_option("--entry", options->entry, "Entry to run with --input; default: the first")
+      ->option_text("NAME");
+  verb->add_option("--input", options->inputs, "2x3xf32=1 2 3 4 5 6, @file.npy or random:SEED")
+      ->option_text("NAME=VALUE");
   verb->add_option("--output", options->outputs, "Write an output to a .npy file")->option_text("NAME=@FILE");
-  verb->add_option("--expected", options->expected, "Compare an output; exit 1 when it differs")->option_text("NAME=VALUE");
-  verb->add_option("--tolerance", options->tolerance, "Largest relative L2 difference for --expected (0.001)")->option_text("E");
-  for (auto *option : {verb->get_option("--stop"), verb->get_option("--input"), verb->get_option("--output"), verb->get_option("--expected")})
+  verb->add_option("--expected", options->expected, "Compare an output; exit 1 when it differs")
+      ->option_text("NAME=VALUE");
+  verb->add_option("--tolerance", options->tolerance, "Largest relative L2 difference for --expected (0.001)")
+      ->option_text("E");
+  for (auto *option : {verb->get_option("--stop"), verb->get_option("--input"), verb->get_option("--output"),
+                       verb->get_option("--expected")})
     option->allow_extra_args(false);
   verb->callback([&action, options] { action = [options] { return run(*options); }; });
 }

@@ -7,7 +7,8 @@
 namespace heddle::cli {
 
 void addTargets(CLI::App &app, Action &action) {
-  auto *verb = app.add_subcommand("targets", "What models can be compiled for, and what of it this machine runs");
+  auto *verb =
+      app.add_subcommand("targets", "What models can be compiled for, and what of it this machine runs");
   auto format = std::make_shared<Format>(Format::Text);
   addFormatOption(*verb, *format);
   verb->callback([&action, format] {
@@ -18,10 +19,13 @@ void addTargets(CLI::App &app, Action &action) {
         bool runs = (level.features & ~host) == 0;
         std::string name = "cpu:" + std::string(level.name);
         if (*format == Format::Text)
-          llvm::outs() << llvm::format("%-20s %-14s needs %s\n", name.c_str(), runs ? "runs here" : "not on this host",
+          llvm::outs() << llvm::format("%-20s %-14s needs %s\n", name.c_str(),
+                                       runs ? "runs here" : "not on this host",
                                        cpuFeatureNames(level.features).c_str());
-        rows.push_back(llvm::json::Object{
-            {"target", name}, {"runs_here", runs}, {"needs", cpuFeatureNames(level.features)}, {"f32_lanes", level.lanes}});
+        rows.push_back(llvm::json::Object{{"target", name},
+                                          {"runs_here", runs},
+                                          {"needs", cpuFeatureNames(level.features)},
+                                          {"f32_lanes", level.lanes}});
       }
       if (*format == Format::Json)
         llvm::outs() << llvm::formatv("{0:2}\n", llvm::json::Value(std::move(rows)));

@@ -13,8 +13,9 @@ struct TypeFacts {
   const char *npy; // nullptr: numpy has none
 };
 constexpr TypeFacts kTypes[] = {
-    {HEDDLE_DTYPE_F32, "f32", 4, "<f4"}, {HEDDLE_DTYPE_F16, "f16", 2, "<f2"},  {HEDDLE_DTYPE_BF16, "bf16", 2, nullptr},
-    {HEDDLE_DTYPE_I32, "i32", 4, "<i4"}, {HEDDLE_DTYPE_I64, "i64", 8, "<i8"},  {HEDDLE_DTYPE_I8, "i8", 1, "|i1"},
+    {HEDDLE_DTYPE_F32, "f32", 4, "<f4"},     {HEDDLE_DTYPE_F16, "f16", 2, "<f2"},
+    {HEDDLE_DTYPE_BF16, "bf16", 2, nullptr}, {HEDDLE_DTYPE_I32, "i32", 4, "<i4"},
+    {HEDDLE_DTYPE_I64, "i64", 8, "<i8"},     {HEDDLE_DTYPE_I8, "i8", 1, "|i1"},
     {HEDDLE_DTYPE_U8, "u8", 1, "|u1"},
 };
 
@@ -30,7 +31,8 @@ constexpr uint64_t kLargestFile = uint64_t(1) << 40;
 
 template <typename T> T load(const void *data, int64_t index) {
   T value;
-  std::memcpy(&value, static_cast<const char *>(data) + index * static_cast<int64_t>(sizeof(T)), sizeof value);
+  std::memcpy(&value, static_cast<const char *>(data) + index * static_cast<int64_t>(sizeof(T)),
+              sizeof value);
   return value;
 }
 template <typename T> void store(void *data, int64_t index, T value) {
@@ -58,7 +60,8 @@ int64_t Tensor::count() const {
 static void checkShape(const std::vector<int64_t> &shape, const std::string &name) {
   int64_t product = 1;
   if (shape.size() > HEDDLE_MAX_RANK)
-    fail(ExitUsage, printable(name) + ": at most " + std::to_string(HEDDLE_MAX_RANK) + " dimensions, but found " + std::to_string(shape.size()));
+    fail(ExitUsage, printable(name) + ": at most " + std::to_string(HEDDLE_MAX_RANK) +
+                        " dimensions, but found " + std::to_string(shape.size()));
   for (int64_t size : shape)
     if (size < 0 || __builtin_mul_overflow(product, size, &product) || product > kMostElements)
       fail(ExitUsage, printable(name) + ": the shape " + shapeText(shape) + " has too many elements");
@@ -75,34 +78,46 @@ void *Tensor::data() {
 
 double Tensor::at(int64_t index) const {
   switch (type) {
-  case HEDDLE_DTYPE_F32: return load<float>(data(), index);
-  case HEDDLE_DTYPE_F16: return static_cast<double>(load<_Float16>(data(), index));
+  case HEDDLE_DTYPE_F32:
+    return load<float>(data(), index);
+  case HEDDLE_DTYPE_F16:
+    return static_cast<double>(load<_Float16>(data(), index));
   case HEDDLE_DTYPE_BF16: {
     uint32_t bits = uint32_t(load<uint16_t>(data(), index)) << 16;
     return load<float>(&bits, 0);
   }
-  case HEDDLE_DTYPE_I32: return load<int32_t>(data(), index);
-  case HEDDLE_DTYPE_I64: return static_cast<double>(load<int64_t>(data(), index));
-  case HEDDLE_DTYPE_I8: return load<int8_t>(data(), index);
-  case HEDDLE_DTYPE_U8: return load<uint8_t>(data(), index);
+  case HEDDLE_DTYPE_I32:
+    return load<int32_t>(data(), index);
+  case HEDDLE_DTYPE_I64:
+    return static_cast<double>(load<int64_t>(data(), index));
+  case HEDDLE_DTYPE_I8:
+    return load<int8_t>(data(), index);
+  case HEDDLE_DTYPE_U8:
+    return load<uint8_t>(data(), index);
   }
   return 0;
 }
 
 void Tensor::set(int64_t index, double value) {
   switch (type) {
-  case HEDDLE_DTYPE_F32: return store(data(), index, static_cast<float>(value));
-  case HEDDLE_DTYPE_F16: return store(data(), index, static_cast<_Float16>(value));
+  case HEDDLE_DTYPE_F32:
+    return store(data(), index, static_cast<float>(value));
+  case HEDDLE_DTYPE_F16:
+    return store(data(), index, static_cast<_Float16>(value));
   case HEDDLE_DTYPE_BF16: { // round to nearest even on the upper half
     float single = static_cast<float>(value);
     uint32_t bits = load<uint32_t>(&single, 0);
     bits += 0x7fff + (bits >> 16 & 1);
     return store(data(), index, static_cast<uint16_t>(bits >> 16));
   }
-  case HEDDLE_DTYPE_I32: return store(data(), index, static_cast<int32_t>(value));
-  case HEDDLE_DTYPE_I64: return store(data(), index, static_cast<int64_t>(value));
-  case HEDDLE_DTYPE_I8: return store(data(), index, static_cast<int8_t>(value));
-  case HEDDLE_DTYPE_U8: return store(data(), index, static_cast<uint8_t>(value));
+  case HEDDLE_DTYPE_I32:
+    return store(data(), index, static_cast<int32_t>(value));
+  case HEDDLE_DTYPE_I64:
+    return store(data(), index, static_cast<int64_t>(value));
+  case HEDDLE_DTYPE_I8:
+    return store(data(), index, static_cast<int8_t>(value));
+  case HEDDLE_DTYPE_U8:
+    return store(data(), index, static_cast<uint8_t>(value));
   }
 }
 
@@ -126,17 +141,24 @@ std::pair<std::string, std::string> splitBinding(const std::string &text, const 
 
 static double integerRange(heddle_dtype type, bool upper) {
   switch (type) {
-  case HEDDLE_DTYPE_I32: return upper ? 2147483647.0 : -2147483648.0;
-  case HEDDLE_DTYPE_I64: return upper ? 9007199254740992.0 : -9007199254740992.0; // what a double holds exactly
-  case HEDDLE_DTYPE_I8: return upper ? 127 : -128;
-  case HEDDLE_DTYPE_U8: return upper ? 255 : 0;
-  default: return upper ? HUGE_VAL : -HUGE_VAL;
+  case HEDDLE_DTYPE_I32:
+    return upper ? 2147483647.0 : -2147483648.0;
+  case HEDDLE_DTYPE_I64:
+    return upper ? 9007199254740992.0 : -9007199254740992.0; // what a double holds exactly
+  case HEDDLE_DTYPE_I8:
+    return upper ? 127 : -128;
+  case HEDDLE_DTYPE_U8:
+    return upper ? 255 : 0;
+  default:
+    return upper ? HUGE_VAL : -HUGE_VAL;
   }
 }
 
 Tensor parseLiteral(const std::string &text, const std::string &name) {
   auto bad = [&](const std::string &why) {
-    fail(ExitUsage, "'" + printable(name) + "': expected a literal such as 2x3xf32=1 2 3 4 5 6, @file.npy or random:SEED; " + why);
+    fail(ExitUsage, "'" + printable(name) +
+                        "': expected a literal such as 2x3xf32=1 2 3 4 5 6, @file.npy or random:SEED; " +
+                        why);
   };
   size_t equals = text.find('=');
   if (equals == text.npos)
@@ -170,15 +192,18 @@ Tensor parseLiteral(const std::string &text, const std::string &name) {
     double value = 0;
     auto [next, problem] = std::from_chars(in, stop, value);
     if (problem == std::errc::invalid_argument || next == in)
-      bad("'" + printable(std::string(in, std::min<size_t>(16, static_cast<size_t>(stop - in)))) + "' is not a number");
+      bad("'" + printable(std::string(in, std::min<size_t>(16, static_cast<size_t>(stop - in)))) +
+          "' is not a number");
     bool integer = integerRange(tensor.type, true) != HUGE_VAL;
-    if (integer && !(value >= integerRange(tensor.type, false) && value <= integerRange(tensor.type, true) && value == std::floor(value)))
+    if (integer && !(value >= integerRange(tensor.type, false) && value <= integerRange(tensor.type, true) &&
+                     value == std::floor(value)))
       bad("a value does not fit " + typeName);
     values.push_back(value);
     in = next;
   }
   if (static_cast<int64_t>(values.size()) != tensor.count())
-    bad("the shape has " + std::to_string(tensor.count()) + " elements, but found " + std::to_string(values.size()));
+    bad("the shape has " + std::to_string(tensor.count()) + " elements, but found " +
+        std::to_string(values.size()));
   tensor.allocate();
   for (size_t index = 0; index < values.size(); ++index)
     tensor.set(static_cast<int64_t>(index), values[index]);
@@ -195,7 +220,9 @@ static std::string fieldAfter(const std::string &header, const char *key) {
 
 Tensor readNpy(const std::string &path) {
   std::string file = readFile(path, kLargestFile);
-  auto bad = [&](const std::string &why) { fail(ExitInvalidFile, printable(path) + ": not a usable .npy file: " + why); };
+  auto bad = [&](const std::string &why) {
+    fail(ExitInvalidFile, printable(path) + ": not a usable .npy file: " + why);
+  };
   if (file.size() < 12 || file.compare(0, 6, "\x93NUMPY") != 0)
     bad("it does not begin with the format's magic bytes");
   unsigned major = static_cast<unsigned char>(file[6]);
@@ -207,7 +234,8 @@ Tensor readNpy(const std::string &path) {
     bad("its header ends past the end of the file");
   std::string header = file.substr(begin, length);
   Tensor tensor;
-  std::string descr = fieldAfter(header, "descr"), order = fieldAfter(header, "fortran_order"), shape = fieldAfter(header, "shape");
+  std::string descr = fieldAfter(header, "descr"), order = fieldAfter(header, "fortran_order"),
+              shape = fieldAfter(header, "shape");
   bool known = false;
   for (const TypeFacts &facts : kTypes)
     if (facts.npy && descr.find(facts.npy) < 4)
@@ -234,8 +262,8 @@ Tensor readNpy(const std::string &path) {
   }
   checkShape(tensor.shape, path);
   if (tensor.bytes() != file.size() - begin - length)
-    bad("the shape " + shapeText(tensor.shape) + " needs " + std::to_string(tensor.bytes()) + " bytes of data, but it has " +
-        std::to_string(file.size() - begin - length));
+    bad("the shape " + shapeText(tensor.shape) + " needs " + std::to_string(tensor.bytes()) +
+        " bytes of data, but it has " + std::to_string(file.size() - begin - length));
   tensor.allocate();
   std::memcpy(tensor.data(), file.data() + begin + length, tensor.bytes());
   return tensor;
@@ -248,7 +276,8 @@ void writeNpy(const std::string &path, const Tensor &tensor) {
   std::string shape;
   for (int64_t size : tensor.shape)
     shape += std::to_string(size) + ",";
-  std::string header = std::string("{'descr': '") + facts.npy + "', 'fortran_order': False, 'shape': (" + shape + "), }";
+  std::string header =
+      std::string("{'descr': '") + facts.npy + "', 'fortran_order': False, 'shape': (" + shape + "), }";
   header.append(64 - (10 + header.size() + 1) % 64, ' ');
   header += '\n';
   std::string file("\x93NUMPY\x01\x00", 8);
@@ -267,7 +296,8 @@ Tensor parseTensor(const std::string &value, const std::string &name, const Tens
   uint64_t seed = 0;
   auto [end, problem] = std::from_chars(value.data() + 7, value.data() + value.size(), seed);
   if (problem != std::errc() || end != value.data() + value.size())
-    fail(ExitUsage, "'" + printable(name) + "': random: takes a number, but found '" + printable(value.substr(7)) + "'");
+    fail(ExitUsage,
+         "'" + printable(name) + "': random: takes a number, but found '" + printable(value.substr(7)) + "'");
   if (!like)
     fail(ExitUsage, "'" + printable(name) + "': random data needs an input of fixed size");
   Tensor tensor = *like;

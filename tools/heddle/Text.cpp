@@ -42,7 +42,8 @@ template <typename Encode> static std::vector<int32_t> grow(size_t guess, Encode
 
 std::vector<int32_t> Text::encode(std::string_view utf8, uint32_t flags) const {
   return grow(utf8.size() / 2 + 16, [&](int32_t *ids, size_t capacity, size_t *count) {
-    heddle_text_status status = heddle_text_encode(text, utf8.data(), utf8.size(), flags, ids, capacity, count);
+    heddle_text_status status =
+        heddle_text_encode(text, utf8.data(), utf8.size(), flags, ids, capacity, count);
     if (status != HEDDLE_TEXT_BUFFER_TOO_SMALL)
       checkText(status, "", file);
     return status;
@@ -60,18 +61,20 @@ std::vector<int32_t> Text::encodeChat(const std::string &system, const std::stri
   return grow((system.size() + user.size()) / 2 + 64, [&](int32_t *ids, size_t capacity, size_t *count) {
     char message[512] = "";
     heddle_text_status status =
-        heddle_text_encode_chat(text, messages.data(), messages.size(), HEDDLE_TEXT_CHAT_GENERATE, ids, capacity,
-                                count, message, sizeof message);
+        heddle_text_encode_chat(text, messages.data(), messages.size(), HEDDLE_TEXT_CHAT_GENERATE, ids,
+                                capacity, count, message, sizeof message);
     if (status == HEDDLE_TEXT_UNSUPPORTED)
-      fail(ExitUnsupported, printable(file) + ": no known chat template was recorded when this model was compiled; "
-                                              "compile it with --chat-template, or give the whole prompt without --chat");
+      fail(ExitUnsupported, printable(file) +
+                                ": no known chat template was recorded when this model was compiled; "
+                                "compile it with --chat-template, or give the whole prompt without --chat");
     if (status != HEDDLE_TEXT_BUFFER_TOO_SMALL)
       checkText(status, message, file);
     return status;
   });
 }
 
-TextStream::TextStream(const Text &text, const std::vector<std::string> &strings, uint32_t flags) : text(text) {
+TextStream::TextStream(const Text &text, const std::vector<std::string> &strings, uint32_t flags)
+    : text(text) {
   checkText(heddle_text_decoder_start(&decoder, text.get(), flags), "", "output");
   std::vector<const char *> pointers;
   std::vector<size_t> sizes;
@@ -89,7 +92,8 @@ std::string TextStream::throughStops(std::string piece) {
   std::string out(heddle_text_stops_held(stops) + piece.size(), '\0');
   size_t size = 0;
   int match = -1;
-  checkText(heddle_text_stops_feed(stops, piece.data(), piece.size(), out.data(), out.size(), &size, &match), "", "output");
+  checkText(heddle_text_stops_feed(stops, piece.data(), piece.size(), out.data(), out.size(), &size, &match),
+            "", "output");
   matched = matched || match >= 0;
   out.resize(size);
   return out;

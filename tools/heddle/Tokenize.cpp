@@ -37,7 +37,8 @@ std::string unwrap(std::string_view line, const TokenizeOptions &options, size_t
   if (!value)
     llvm::consumeError(value.takeError());
   if (!string)
-    fail(ExitInvalidFile, printable(options.lines) + ": line " + std::to_string(number) + " is not a JSON string");
+    fail(ExitInvalidFile,
+         printable(options.lines) + ": line " + std::to_string(number) + " is not a JSON string");
   return string->str();
 }
 
@@ -52,8 +53,8 @@ void decodeLine(const Text &text, std::string_view line, const TokenizeOptions &
     int32_t id = 0;
     auto [next, problem] = std::from_chars(at, end, id);
     if (problem != std::errc() || id < 0 || static_cast<uint32_t>(id) >= text.info().token_count)
-      fail(ExitInvalidFile, printable(options.lines) + ": line " + std::to_string(number) + ": expected token ids below " +
-                                std::to_string(text.info().token_count));
+      fail(ExitInvalidFile, printable(options.lines) + ": line " + std::to_string(number) +
+                                ": expected token ids below " + std::to_string(text.info().token_count));
     out += stream.feed(id);
     at = next;
   }
@@ -67,7 +68,8 @@ void decodeLine(const Text &text, std::string_view line, const TokenizeOptions &
 int tokenize(const TokenizeOptions &options) {
   ModelPtr model = openForInspection(options.model); // no code runs, so trust is not asked for
   Text text(model.get(), options.model);
-  uint32_t flags = (options.special ? HEDDLE_TEXT_ENCODE_SPECIAL : 0u) | (options.parseSpecial ? HEDDLE_TEXT_PARSE_SPECIAL : 0u);
+  uint32_t flags = (options.special ? HEDDLE_TEXT_ENCODE_SPECIAL : 0u) |
+                   (options.parseSpecial ? HEDDLE_TEXT_PARSE_SPECIAL : 0u);
   if (!options.lines.empty() == !options.text.empty())
     fail(ExitUsage, "tokenize takes either --file LINES or --text TEXT");
   auto one = [&](std::string_view line, size_t number) {
@@ -92,17 +94,23 @@ int tokenize(const TokenizeOptions &options) {
 } // namespace
 
 void addTokenize(CLI::App &app, Action &action) {
-  auto *verb = app.add_subcommand("tokenize", "Text to token ids and back, with a compiled model's tokenizer");
+  auto *verb =
+      app.add_subcommand("tokenize", "Text to token ids and back, with a compiled model's tokenizer");
   auto options = std::make_shared<TokenizeOptions>();
   verb->add_option("file", options->model, "Compiled model (.heddle)")->required()->option_text("FILE");
-  verb->add_option("--file", options->lines, "Each line of this file (-: standard input) by itself")->option_text("LINES");
+  verb->add_option("--file", options->lines, "Each line of this file (-: standard input) by itself")
+      ->option_text("LINES");
   verb->add_option("--text", options->text, "This text")->option_text("TEXT");
-  verb->add_option("--format", options->format, "jsonl: an array of ids a line; text: an id and its piece a line")
+  verb->add_option("--format", options->format,
+                   "jsonl: an array of ids a line; text: an id and its piece a line")
       ->check(CLI::IsMember({"jsonl", "text"}))
       ->option_text("jsonl|text");
-  verb->add_flag("--special", options->special, "Add the ids that the model wants around a text, such as BOS");
-  verb->add_flag("--parse-special", options->parseSpecial, "Names of control tokens in the text become those tokens");
-  verb->add_flag("--json-strings", options->strings, "Lines of text are JSON strings, which may hold any character");
+  verb->add_flag("--special", options->special,
+                 "Add the ids that the model wants around a text, such as BOS");
+  verb->add_flag("--parse-special", options->parseSpecial,
+                 "Names of control tokens in the text become those tokens");
+  verb->add_flag("--json-strings", options->strings,
+                 "Lines of text are JSON strings, which may hold any character");
   verb->add_flag("--decode", options->decode, "The lines are arrays of ids; print their text");
   verb->callback([&action, options] { action = [options] { return tokenize(*options); }; });
 }

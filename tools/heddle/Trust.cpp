@@ -12,7 +12,8 @@ static int trust(const std::string &file) {
   for (uint32_t index = 0; index < info.entry_count; ++index) {
     auto entry = sized<heddle_entry_info>();
     call(file, heddle_model_entry_at, model.get(), index, &entry);
-    std::printf("  entry %s: %u inputs, %u outputs\n", printable(entry.name).c_str(), entry.input_count, entry.output_count);
+    std::printf("  entry %s: %u inputs, %u outputs\n", printable(entry.name).c_str(), entry.input_count,
+                entry.output_count);
   }
   for (uint32_t index = 0; index < info.member_count; ++index) {
     auto member = sized<heddle_member_info>();
@@ -22,12 +23,14 @@ static int trust(const std::string &file) {
   }
   bool known = isTrusted(info.digest);
   recordTrust(info.digest);
-  std::printf("%s %s (recorded in %s)\n", known ? "already trusted:" : "trusted from now on:", digest.c_str(), printable(trustFile()).c_str());
+  std::printf("%s %s (recorded in %s)\n", known ? "already trusted:" : "trusted from now on:", digest.c_str(),
+              printable(trustFile()).c_str());
   return ExitOk;
 }
 
 void addTrust(CLI::App &app, Action &action) {
-  auto *verb = app.add_subcommand("trust", "Show what a compiled model is and let its code run for this user");
+  auto *verb =
+      app.add_subcommand("trust", "Show what a compiled model is and let its code run for this user");
   auto file = std::make_shared<std::string>();
   verb->add_option("file", *file, "Compiled model (.heddle)")->required()->option_text("FILE");
   verb->callback([&action, file] { action = [file] { return trust(*file); }; });

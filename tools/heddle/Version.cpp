@@ -6,7 +6,8 @@
 namespace heddle::cli {
 
 void addVersion(CLI::App &app, Action &action) {
-  auto *verb = app.add_subcommand("version", "Versions of this program, its artifact format and its code interface");
+  auto *verb =
+      app.add_subcommand("version", "Versions of this program, its artifact format and its code interface");
   auto format = std::make_shared<Format>(Format::Text);
   addFormatOption(*verb, *format);
   verb->callback([&action, format] {
@@ -27,9 +28,10 @@ void addVersion(CLI::App &app, Action &action) {
         });
         llvm::outs() << "\n";
       } else {
-        llvm::outs() << "heddle " << info.library << "\nartifact format " << info.format_min << " to " << info.format_max
-                     << "\ncode interface " << info.code_abi_min << " to " << info.code_abi_max << "\nC API " << info.api
-                     << "\nLLVM " << LLVM_VERSION_STRING << "\n";
+        llvm::outs() << "heddle " << info.library << "\nartifact format " << info.format_min << " to "
+                     << info.format_max << "\ncode interface " << info.code_abi_min << " to "
+                     << info.code_abi_max << "\nC API " << info.api << "\nLLVM " << LLVM_VERSION_STRING
+                     << "\n";
       }
       return ExitOk;
     };
