@@ -205,3 +205,35 @@ func.func @f(%x: tensor<f32>, %w: tensor<4xf32>) {
   %0 = heddle.rms_norm %x, %w : tensor<f32>, tensor<4xf32>
   return
 }
+
+// -----
+
+func.func @f(%x: tensor<?x8xf32>) {
+  // expected-error @below {{'heddle.unary' op requires the same type for all operands and results}}
+  %0 = "heddle.unary"(%x) <{kind = #heddle.unary_kind<silu>}> : (tensor<?x8xf32>) -> tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<?x8xf32>) {
+  // expected-error @below {{'heddle.binary' op requires the same type for all operands and results}}
+  %0 = "heddle.binary"(%x, %x) <{kind = #heddle.binary_kind<add>}> : (tensor<?x8xf32>, tensor<?x8xf32>) -> tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<?x8xf32>) {
+  // expected-error @below {{'heddle.l2_normalize' op requires the same type for all operands and results}}
+  %0 = "heddle.l2_normalize"(%x) : (tensor<?x8xf32>) -> tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<?x8xf32>) {
+  // expected-error @below {{'heddle.scale' op requires the same type for all operands and results}}
+  %0 = "heddle.scale"(%x) <{factor = 2.0 : f32}> : (tensor<?x8xf32>) -> tensor<?x4xf32>
+  return
+}
