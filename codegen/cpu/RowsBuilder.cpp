@@ -237,7 +237,7 @@ void RowsBuilder::flushWidth(int64_t columns, ArrayRef<Pending> group) {
     if (isa<QuantizeOp>(value.op) || llvm::any_of(readers, [&](Operation *reader) { return !members.contains(reader); }))
       stored[value.op] = destination(value.op->getResult(0));
   }
-  forColumns(columns, quantizes ? 2 : 1, {}, [&](ArrayRef<Column> at, ValueRange) {
+  forColumns(columns, quantizes ? 4 : 1, {}, [&](ArrayRef<Column> at, ValueRange) {
     llvm::DenseMap<Operation *, SmallVector<Value, 4>> computed;
     for (const Column &column : at) {
       columnValues.clear();
@@ -255,7 +255,7 @@ void RowsBuilder::flushWidth(int64_t columns, ArrayRef<Pending> group) {
     columnValues.clear();
     for (const Pending &value : group)
       if (auto quantize = dyn_cast<QuantizeOp>(value.op))
-        emitQuantizeBlock(quantize, computed[quantize].data(), at[0].index);
+        emitQuantizeBlocks(quantize, computed[quantize], at[0].index);
     return Values();
   });
 }

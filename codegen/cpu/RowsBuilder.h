@@ -32,7 +32,7 @@ private:
     Value mask;
   };
 
-  /// A value that a loop over columns will compute. `quantize` consumes instead, 32 columns at a time.
+  /// A value that a loop over columns will compute. `quantize` consumes instead, two blocks at a time.
   struct Pending {
     mlir::Operation *op;
     std::function<Value(const Column &)> compute;
@@ -86,7 +86,8 @@ private:
   void emitCacheAppend(mlir::heddle::CacheAppendOp op);
 
   // RowsQuantize.cpp
-  void emitQuantizeBlock(mlir::heddle::QuantizeOp op, Value columns[2], Value index);
+  /// One or two blocks of 32 columns from `index` on, given as vectors.
+  void emitQuantizeBlocks(mlir::heddle::QuantizeOp op, llvm::ArrayRef<Value> columns, Value index);
   void emitDequantize(mlir::heddle::DequantizeOp op);
 
   Emitter &e;

@@ -8,44 +8,111 @@ namespace heddle::cpu {
 
 static constexpr int64_t kInfinityBits = 0x7f800000;
 
-static Value reduceLanes(Emitter &e, Value vector, function_ref<Value(Value, Value)> combine) {
-  for (int n = cast<VectorType>(vector.getType()).getNumElements(); n > 1; n /= 2)
-    vector = combine(e.slice(vector, 0, n / 2), e.slice(vector, n / 2, n / 2));
-  return e.create<vector::ExtractOp>(vector, ArrayRef<int64_t>{0});
+/// An instruction that works on each 128-bit lane, on vectors of 512 bits: halves where the level's are narrower.
+static Value inLanes(Emitter &e, StringRef wide, StringRef narrow, VectorType type, Value a, Value b) {
+  if (e.lanes == 16)
+    return e.intrinsic(wide, type, {a, b});
+  auto half = [&](Value x, int i) {
+    int count = cast<VectorType>(x.getType()).getNumElements() / 2;
+    return e.slice(x, i * count, count);
+  };
+  int64_t count = type.getNumElements();
+  VectorType halfType = e.vec(type.getElementType(), count / 2);
+  Value low = e.intrinsic(narrow, halfType, {half(a, 0), half(b, 0)}), high = e.intrinsic(narrow, halfType, {half(a, 1), half(b, 1)});
+  SmallVector<int64_t> both;
+  for (int64_t i = 0; i < count; ++i)
+    both.push_back(i);
+  return e.create<vector::ShuffleOp>(low, high, both);
 }
 
-void RowsBuilder::emitQuantizeBlock(QuantizeOp op, Value columns[2], Value index) {
+static Value shuffle(Emitter &e, Value a, Value b, function_ref<int64_t(int64_t)> from, int count) {
+  SmallVector<int64_t> lanes;
+  for (int i = 0; i < count; ++i)
+    lanes.push_back(from(i));
+  return e.create<vector::ShuffleOp>(a, b, lanes);
+}
+
+/// 16 lanes whose lower half holds a's lanes i and i + 8 combined, the upper half b's.
+static Value combineHalves(Emitter &e, Value a, Value b, function_ref<Value(Value, Value)> combine) {
+  Value low = shuffle(e, a, b, [](int64_t i) { return i < 8 ? i : i + 8; }, 16);
+  Value high = shuffle(e, a, b, [](int64_t i) { return i < 8 ? i + 8 : i + 16; }, 16);
+  return combine(low, high);
+}
+
+/// Combines each lane with the one whose number differs in the bit `distance`.
+static Value combineWith(Emitter &e, Value x, int distance, function_ref<Value(Value, Value)> combine) {
+  return combine(x, shuffle(e, x, x, [&](int64_t i) { return i ^ distance; }, 16));
+}
+
+// Two blocks at a time, so that their reductions share shuffles, which one port of the machine does.
+void RowsBuilder::emitQuantizeBlocks(QuantizeOp op, ArrayRef<Value> columns, Value index) {
   ActivationLayout layout = activationLayout(op.getType());
   Value target = destination(op.getResult());
+  int blocks = int(columns.size() / 2);
+  auto maximum = [&](Value a, Value b) { return e.maxS(a, b); };
+  auto sum = [&](Value a, Value b) { return e.add(a, b); };
+  auto perBlock = [&](Value x, Type element) { return e.bitcast(x, e.vec(element, blocks)); };
+
   // Sizes of floats order like their bits, and NaN is above infinity: an integer maximum misses neither.
   auto size = [&](Value x) { return e.bitAnd(e.bitcast(x, ints), 0x7fffffff); };
-  Value sizeBits = reduceLanes(e, e.maxS(size(columns[0]), size(columns[1])), [&](Value a, Value b) { return e.maxS(a, b); });
-  Value scale = e.divF(e.bitcast(sizeBits, e.f32()), e.cF32(layout.limit()));
-  Value inverse = e.divF(e.cF32(1), scale);
+  Value first = e.maxS(size(columns[0]), size(columns[1]));
+  Value second = blocks == 2 ? e.maxS(size(columns[2]), size(columns[3])) : first;
+  Value sizes = combineHalves(e, first, second, maximum);
+  for (int distance : {4, 2, 1})
+    sizes = combineWith(e, sizes, distance, maximum);
+  Value sizeBits = shuffle(e, sizes, sizes, [](int64_t block) { return block * 8; }, blocks);
+  VectorType blockFloats = e.vec(e.f32(), blocks);
+  Value scale = e.divF(perBlock(sizeBits, e.f32()), e.constant(blockFloats, layout.limit()));
+  Value inverse = e.divF(e.constant(blockFloats, 1), scale);
   // An infinite inverse covers amax = 0, and sizes so small that nothing could be told apart.
-  Value finite = e.create<arith::AndIOp>(e.lessThan(sizeBits, e.cI32(kInfinityBits)),
-                                         e.lessThan(e.bitcast(inverse, e.i32()), e.cI32(kInfinityBits)));
-  Value keep = e.extendS(finite, e.i32()), keepLanes = e.splat(keep, ints);
-  scale = e.bitcast(e.create<arith::AndIOp>(e.bitcast(scale, e.i32()), keep), e.f32());
+  Value infinity = e.constantInt(e.vec(e.i32(), blocks), kInfinityBits);
+  Value finite = e.create<arith::AndIOp>(e.lessThan(sizeBits, infinity), e.lessThan(perBlock(inverse, e.i32()), infinity));
+  Value keep = e.extendS(finite, e.i32());
+  scale = perBlock(e.create<arith::AndIOp>(perBlock(scale, e.i32()), keep), e.f32());
   e.store(scale, e.at(target, e.shiftRightU(index, 3), layout.scale()));
-  for (int i = 0; i < 2; ++i) {
+
+  Values codes;
+  for (auto [i, column] : llvm::enumerate(columns)) {
+    auto everywhere = [&, block = i / 2](Value x) { return shuffle(e, x, x, [&](int64_t) { return block; }, kLanes); };
     // Adding 1.5 * 2^23 rounds half to even and leaves the integer in the low bits.
-    Value shifted = e.addF(e.mulF(columns[i], e.splat(inverse, floats)), e.constant(floats, 12582912.0));
-    Value code = e.create<arith::AndIOp>(e.add(e.bitcast(shifted, ints), -0x4b400000), keepLanes);
-    Value plane = e.at(target, index, i * kLanes);
-    if (layout.planes == 2) {
-      // q = 256 * hi + lo with lo in [-128, 127].
-      e.store(e.truncate(code, e.i8()), e.at(plane, layout.low()));
-      Value high = e.create<arith::ShRSIOp>(e.add(code, 128), e.constantInt(ints, 8));
-      e.store(e.truncate(high, e.i8()), plane);
-    } else {
-      e.store(e.truncate(code, e.i8()), plane);
-    }
-    Value sum = reduceLanes(e, code, [&](Value a, Value b) { return e.add(a, b); });
-    Value offset = e.shiftRightU(index, 2);
-    e.store(e.mulF(scale, e.toF32(sum)), e.at(target, offset, layout.sum() + i * 4));
-    e.store(sum, e.at(target, offset, layout.isum() + i * 4));
+    Value shifted = e.addF(e.mulF(column, everywhere(inverse)), e.constant(floats, 12582912.0));
+    codes.push_back(e.create<arith::AndIOp>(e.add(e.bitcast(shifted, ints), -0x4b400000), everywhere(keep)));
   }
+  while (codes.size() < 4)
+    codes.push_back(e.constantInt(ints, 0));
+
+  // In each 128-bit lane four codes of one vector and four of the next, 16 bits each.
+  VectorType words = e.vec(e.i16(), 32), bytes = e.vec(e.i8(), 64);
+  auto packWords = [&](Value a, Value b) { return inLanes(e, "llvm.x86.avx512.packssdw.512", "llvm.x86.avx2.packssdw", words, a, b); };
+  Value pairs[2] = {packWords(codes[0], codes[1]), packWords(codes[2], codes[3])};
+  auto storePlane = [&](Value packed, int64_t offset) {
+    // Dword j of lane k is dword k of vector j.
+    Value dwords = e.bitcast(packed, ints);
+    Value ordered = shuffle(e, dwords, dwords, [](int64_t i) { return i % 4 * 4 + i / 4; }, 8 * blocks);
+    e.store(ordered, e.at(target, index, offset));
+  };
+  if (layout.planes == 2) {
+    // q = 256 * hi + lo with lo in [-128, 127].
+    auto packBytes = [&](Value a, Value b) { return inLanes(e, "llvm.x86.avx512.packuswb.512", "llvm.x86.avx2.packuswb", bytes, a, b); };
+    auto low = [&](Value pair) { return e.bitAnd(pair, 255); };
+    auto high = [&](Value pair) { return e.shiftRightU(e.add(pair, 128), 8); };
+    storePlane(packBytes(low(pairs[0]), low(pairs[1])), layout.low());
+    storePlane(packBytes(high(pairs[0]), high(pairs[1])), 0);
+  } else {
+    storePlane(inLanes(e, "llvm.x86.avx512.packsswb.512", "llvm.x86.avx2.packsswb", bytes, pairs[0], pairs[1]), 0);
+  }
+
+  // Adding neighbours leaves two partial sums of each vector in every lane.
+  auto addNeighbours = [&](Value pair) {
+    return inLanes(e, "llvm.x86.avx512.pmaddw.d.512", "llvm.x86.avx2.pmadd.wd", ints, pair, e.constantInt(words, 1));
+  };
+  Value sums = combineHalves(e, addNeighbours(pairs[0]), addNeighbours(pairs[1]), sum);
+  sums = combineWith(e, combineWith(e, sums, 4, sum), 1, sum);
+  Value isum = shuffle(e, sums, sums, [](int64_t i) { return i / 2 * 8 + i % 2 * 2; }, 2 * blocks);
+  Value scales = shuffle(e, scale, scale, [](int64_t i) { return i / 2; }, 2 * blocks);
+  Value offset = e.shiftRightU(index, 2);
+  e.store(e.mulF(scales, e.toF32(isum)), e.at(target, offset, layout.sum()));
+  e.store(isum, e.at(target, offset, layout.isum()));
 }
 
 void RowsBuilder::emitDequantize(DequantizeOp op) {
