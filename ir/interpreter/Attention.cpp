@@ -36,7 +36,7 @@ llvm::Error interpreter::evaluateCacheAppend(Operation *op, Cache &cache, const 
       if (context.tracks()) {
         // What lies as near to a tie as it is uncertain may round to the neighbour.
         bool flips = half && moved > 0 && std::abs(x - stored) + moved >= halfStep(stored) / 2;
-        tolerance[position * size + i] = flips ? moved + ::heddle::kStepFactor * halfStep(stored) : half ? 0 : moved;
+        tolerance[position * size + i] = flips ? std::hypot(moved, ::heddle::kStepFactor * halfStep(stored)) : half ? 0 : moved;
       }
     }
   };

@@ -135,13 +135,12 @@ Result interpreter::evaluateQuantize(QuantizeOp op, const Numbers &input, Contex
       result.codes[b * block + j] = code;
       if (!context.tracks())
         continue;
-      // The scale moves with the block's largest element; a code moves when its number may lie on the other side of a tie.
-      double tolerance = widest > 0 ? std::abs(code) * widest / limit : 0;
-      double reach = (input.toleranceAt(b * block + j) + std::abs(x[j]) * widest / amax) / scale;
-      if (reach > 0 && std::abs(scaled - code) + reach + std::abs(scaled) * ::heddle::kF32Epsilon >= 0.5)
-        tolerance += ::heddle::kStepFactor * scale * std::ceil(reach);
-      if (context.options.quantizationBound)
-        tolerance += ::heddle::kStepFactor * scale / 2;
+      // The scale moves with the block's largest element, a code when its number may lie on the other side of a tie.
+      double moved = input.toleranceAt(b * block + j), tolerance = std::abs(x[j]) * widest / amax;
+      double reach = (moved + tolerance) / scale;
+      bool flips = reach > 0 && std::abs(scaled - code) + reach + std::abs(scaled) * ::heddle::kF32Epsilon >= 0.5;
+      if (flips || context.options.quantizationBound)
+        tolerance = std::max(tolerance, std::hypot(moved, ::heddle::kStepFactor * scale));
       result.tolerance[b * block + j] = tolerance;
     }
   }

@@ -23,7 +23,12 @@ struct Arithmetics {
   double round(double x) const { return single ? static_cast<float>(x) : x; }
 
   /// A result whose terms have absolute values that sum to `magnitude`, and that its operands' tolerances move by `passed`.
-  Real result(double exact, double magnitude, double passed) const { return {round(exact), unit * magnitude + passed}; }
+  Real result(double exact, double magnitude, double passed) const {
+    if (unit == 0)
+      return {round(exact), 0};
+    double tolerance = unit * magnitude + passed; // infinity times zero: nothing is known
+    return {round(exact), std::isnan(tolerance) ? std::numeric_limits<double>::infinity() : tolerance};
+  }
 
   Real add(Real a, Real b) const {
     return result(a.value + b.value, std::abs(a.value + b.value), a.tolerance + b.tolerance);

@@ -61,6 +61,11 @@ Result interpreter::evaluateGatherRows(GatherRowsOp op, const Numbers &input, co
   return std::move(*result);
 }
 
+/// A normalized element cannot leave [-bound, bound], whatever its operands' tolerances are.
+static Real within(Real value, double bound) {
+  return {value.value, std::min(value.tolerance, std::abs(bound) + std::abs(value.value))};
+}
+
 /// Applies `normalize(first element of the row)` to each innermost row.
 template <typename Normalize>
 static Result normalizeRows(Operation *op, const Numbers &input, Context &context, Normalize normalize) {
@@ -103,7 +108,7 @@ Result interpreter::evaluateRmsNorm(RmsNormOp op, const Numbers &input, const Nu
       row.push_back(at(input, first + i));
     Real factor = inverseRoot(a, sumOfSquares(a, row), width, epsilon);
     for (size_t i = 0; i < width; ++i)
-      set(result, first + i, a.multiply(a.multiply(row[i], factor), at(weight, i)));
+      set(result, first + i, a.multiply(within(a.multiply(row[i], factor), std::sqrt(width)), at(weight, i)));
   });
 }
 
@@ -124,7 +129,8 @@ Result interpreter::evaluateLayerNorm(LayerNormOp op, const Numbers &input, cons
       centred.push_back(a.subtract(at(input, first + i), mean));
     Real factor = inverseRoot(a, sumOfSquares(a, centred), width, epsilon);
     for (size_t i = 0; i < width; ++i)
-      set(result, first + i, a.add(a.multiply(a.multiply(centred[i], factor), at(weight, i)), at(bias, i)));
+      set(result, first + i,
+          a.add(a.multiply(within(a.multiply(centred[i], factor), std::sqrt(width)), at(weight, i)), at(bias, i)));
   });
 }
 
@@ -138,7 +144,7 @@ Result interpreter::evaluateL2Normalize(L2NormalizeOp op, const Numbers &input, 
     Real length = a.apply(squareRoot, sumOfSquares(a, row));
     length = a.maximum(length, {epsilon, 0});
     for (size_t i = 0; i < width; ++i)
-      set(result, first + i, a.divide(row[i], length));
+      set(result, first + i, within(a.divide(row[i], length), 1));
   });
 }
 

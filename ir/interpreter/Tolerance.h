@@ -21,9 +21,9 @@ namespace heddle {
 /// equal signs by sqrt(K)/6 epsilon; 8 leaves room for the ulp of approximated functions and for orders of summation.
 inline constexpr double kToleranceFactor = 8;
 
-/// A deviation by a whole step (a code that flips) or anywhere within half a step (quantization as such) counts this many times:
-/// several of them may have one sign, and their sum is taken as if they were independent.
-inline constexpr double kStepFactor = 4;
+/// Steps of its format that a number counts for which rounding may move: one step where it may flip to the neighbour, half a
+/// step where a program without the rounding is compared. Sums take them as independent; two leave room for some of one sign.
+inline constexpr double kStepFactor = 2;
 
 inline constexpr double kF32Epsilon = FLT_EPSILON; // 2^-23
 inline constexpr double kF64Epsilon = DBL_EPSILON; // 2^-52

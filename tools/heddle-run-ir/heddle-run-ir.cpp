@@ -150,8 +150,12 @@ int main(int argc, char **argv) {
   mlir::OwningOpRef<mlir::ModuleOp> transformed;
   if (!pipeline.empty()) {
     transformed = mlir::cast<mlir::ModuleOp>((*module)->clone());
-    mlir::PassManager passes(&context);
-    if (mlir::failed(mlir::parsePassPipeline(pipeline, passes)))
+    mlir::PassManager passes(&context, "builtin.module");
+    // With or without the anchor, which heddle-opt asks for; nested once more it would match nothing.
+    llvm::StringRef list = pipeline;
+    if (list.consume_front("builtin.module("))
+      list.consume_back(")");
+    if (mlir::failed(mlir::parsePassPipeline(list, passes)))
       return 2;
     if (mlir::failed(passes.run(*transformed)))
       return 1;
