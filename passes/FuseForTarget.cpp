@@ -146,6 +146,10 @@ LogicalResult Fusion::check() {
       return op.emitOpError() << "cannot be part of a kernel of target '" << target.name << "'";
     else if (!isContext(&op) && rows.of(&op).empty())
       return op.emitOpError() << "expected rows that follow from its operands, but they have none";
+  // Two handles could be of one cache, so order is kept by its name.
+  for (BlockArgument argument : body.getArguments())
+    if (isa<KvCacheType>(argument.getType()))
+      return function.emitOpError() << "expected caches to come from 'heddle.get_cache', but found argument " << argument.getArgNumber();
   for (auto [number, value] : llvm::enumerate(body.getTerminator()->getOperands())) {
     Operation *maker = value.getDefiningOp();
     if (!maker || isContext(maker))

@@ -97,6 +97,9 @@ struct PlanMemory : mlir::heddle::impl::PlanMemoryPassBase<PlanMemory> {
     FailureOr<RowDims> rows = RowDims::compute(function);
     if (failed(rows))
       return failure();
+    for (BlockArgument argument : function.getArguments())
+      if (isa<KvCacheType>(argument.getType()))
+        return function.emitOpError() << "expected caches to come from 'heddle.get_cache', but found argument " << argument.getArgNumber();
     for (LaunchOp launch : launches)
       if (!rows->knows(launch.getRows()))
         return launch.emitOpError() << "expected to run over a dimension of the function's arguments, but found '" << launch.getRows() << "'";

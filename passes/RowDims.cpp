@@ -141,6 +141,8 @@ FailureOr<RowDims> RowDims::compute(func::FuncOp function) {
   RowDims dims;
   if (function.isExternal())
     return dims;
+  if (!function.getBody().hasOneBlock())
+    return function.emitOpError() << "expected a function without branches, but found " << function.getBody().getBlocks().size() << " blocks";
   if (failed(dims.declare(function)))
     return failure();
   for (Operation &op : function.getBody().front())

@@ -24,3 +24,17 @@ func.func @too_large(%x: tensor<?x1099511627776xf32> {heddle.dims = [#heddle.dim
   %1 = heddle.launch @wide(%0) over "n" : (tensor<?x1099511627776xf32>) -> tensor<?x1099511627776xf32>
   return %1 : tensor<?x1099511627776xf32>
 }
+
+// -----
+
+heddle.kernel @append family <rows> target "cpu" {
+^bb0(%c: !heddle.kv_cache<4x4x4xf16>, %k: tensor<?x4x4xf32>, %p: tensor<?xi32>):
+  heddle.cache_append %c, %k, %k at %p, %p : !heddle.kv_cache<4x4x4xf16>, tensor<?x4x4xf32>, tensor<?x4x4xf32>, tensor<?xi32>, tensor<?xi32>
+  heddle.yield
+}
+// expected-error @below {{expected caches to come from 'heddle.get_cache', but found argument 0}}
+func.func @cache_argument(%c: !heddle.kv_cache<4x4x4xf16>, %k: tensor<?x4x4xf32> {heddle.dims = [#heddle.dim<"n", 1 to 4>]},
+                          %p: tensor<?xi32> {heddle.dims = [#heddle.dim<"n", 1 to 4>]}) {
+  heddle.launch @append(%c, %k, %p) over "n" : (!heddle.kv_cache<4x4x4xf16>, tensor<?x4x4xf32>, tensor<?xi32>) -> ()
+  return
+}
