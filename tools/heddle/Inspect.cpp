@@ -12,9 +12,10 @@ namespace {
 llvm::json::Value manifestOf(const heddle_model *model, const std::string &file) {
   std::string text = readMember(model, "manifest.json").value_or("{}");
   auto value = llvm::json::parse(text);
-  if (value)
+  if (value && value->getAsObject())
     return std::move(*value);
-  fail(ExitInvalidFile, printable(file) + ": manifest.json: " + llvm::toString(value.takeError()));
+  fail(ExitInvalidFile, printable(file) + ": manifest.json: " +
+                            (value ? "expected an object" : llvm::toString(value.takeError())));
 }
 
 const char *kindWord(heddle_entry_kind kind) {
@@ -132,8 +133,11 @@ std::string words(const llvm::json::Value &value) {
   }
   if (const auto *object = value.getAsObject()) {
     std::string out;
+    std::map<std::string, const llvm::json::Value *> sorted; // a json::Object has no order
     for (const auto &[key, item] : *object)
-      out += (out.empty() ? "" : ", ") + printable(key.str()) + " " + words(item);
+      sorted[key.str()] = &item;
+    for (const auto &[key, item] : sorted)
+      out += (out.empty() ? "" : ", ") + printable(key) + " " + words(*item);
     return out;
   }
   return llvm::formatv("{0}", value).str();
@@ -141,9 +145,9 @@ std::string words(const llvm::json::Value &value) {
 
 void printText(const llvm::json::Object &facts, const std::string &file) {
   std::printf("%s\n  digest       %s\n", printable(file).c_str(), facts.getString("digest")->str().c_str());
-  for (const auto &[key, value] : *facts.get("manifest")->getAsObject())
-    if (key != "members" && key != "entries")
-      std::printf("  %-12s %s\n", printable(key.str()).c_str(), words(value).c_str());
+  for (const char *key : {"model", "sources", "targets", "precision", "format"})
+    if (const llvm::json::Value *value = facts.getObject("manifest")->get(key))
+      std::printf("  %-12s %s\n", key, words(*value).c_str());
   if (const llvm::json::Object *memory = facts.getObject("memory"))
     std::printf("  memory       %s for a session, %s of it per sequence\n",
                 formatBytes(static_cast<uint64_t>(*memory->getInteger("session_bytes"))).c_str(),
