@@ -94,7 +94,7 @@ llvm::Error ArtifactWriter::addMember(llvm::StringRef name, uint64_t size,
   assert((padding == 0 || padding >= 4) && "sizes are multiples that make every padding expressible");
   // The header holds the checksum, so it is written last.
   uint8_t header[HEDDLE_ZIP_HEADER_BYTES];
-  size_t length = heddle_zip_local_header(header, member.name.c_str(), member.size, 0, position);
+  size_t length = heddle_zip_header(header, 0, member.name.c_str(), member.size, 0, position);
   if (llvm::Error error = writeZeros(length + (padding ? padding - 4 : 0)))
     return error;
 
@@ -117,7 +117,7 @@ llvm::Error ArtifactWriter::addMember(llvm::StringRef name, uint64_t size,
   if (llvm::Error error = sink({zeros, static_cast<size_t>(member.size - size)}))
     return error;
   member.digest = hash.final();
-  heddle_zip_local_header(header, member.name.c_str(), member.size, member.crc, member.start);
+  heddle_zip_header(header, 0, member.name.c_str(), member.size, member.crc, member.start);
   if (llvm::Error error = writeAt({header, length}, member.start))
     return error;
   members.push_back(std::move(member));
@@ -165,7 +165,7 @@ llvm::Error ArtifactWriter::writeDirectory() {
   uint8_t header[HEDDLE_ZIP_HEADER_BYTES];
   for (const Member &member : members) {
     uint32_t padding = heddle_zip_padding(member.name.size(), member.size, member.start);
-    size_t length = heddle_zip_central_header(header, member.name.c_str(), member.size, member.crc, member.start);
+    size_t length = heddle_zip_header(header, 1, member.name.c_str(), member.size, member.crc, member.start);
     if (llvm::Error error = write({header, length}))
       return error;
     if (llvm::Error error = writeZeros(padding ? padding - 4 : 0))

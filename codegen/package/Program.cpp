@@ -337,7 +337,8 @@ llvm::Expected<std::string> ProgramBuilder::build() {
   header.weights_size = weights.size;
   header.max_rows = maxRows;
   header.max_wanted = maxWanted;
-  header.max_context = (fact("max_context") + HEDDLE_PAGE_TOKENS - 1) / HEDDLE_PAGE_TOKENS * HEDDLE_PAGE_TOKENS;
+  // Only caches have a context.
+  header.max_context = caches.empty() ? 0 : (fact("max_context") + HEDDLE_PAGE_TOKENS - 1) / HEDDLE_PAGE_TOKENS * HEDDLE_PAGE_TOKENS;
   header.max_slots = fact("max_slots", 1);
   header.vocabulary = fact("vocabulary");
   std::string bytes(sizeof header, '\0');

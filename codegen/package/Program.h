@@ -2,6 +2,7 @@
 #pragma once
 #include "heddle/program.h"
 #include "ir/Heddle.h"
+#include "mlir/IR/BuiltinOps.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/Support/Error.h"
 #include <string>

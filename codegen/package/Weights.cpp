@@ -1,5 +1,7 @@
 #include "codegen/package/Weights.h"
 #include "codegen/package/Pack.h"
+#include "ir/interpreter/Interpreter.h"
+#include "mlir/IR/TypeUtilities.h"
 #include "llvm/ADT/DenseSet.h"
 #include <array>
 #include <cmath>
@@ -21,16 +23,13 @@ template <typename T> llvm::ArrayRef<uint8_t> asBytes(llvm::ArrayRef<T> values) 
   return {reinterpret_cast<const uint8_t *>(values.data()), values.size() * sizeof(T)};
 }
 
-/// Rows of `rope_table` (its description has the formula): f64 inside, one rounding to f32.
-llvm::Error writeRopeTable(RopeTableOp table, llvm::ArrayRef<float> factors, ByteSink sink) {
+/// Rows of `rope_table` without factors (its description has the formula): f64 inside, one rounding to f32.
+llvm::Error writeRopeTable(RopeTableOp table, ByteSink sink) {
   auto type = cast<RankedTensorType>(table.getType());
   int64_t rows = type.getDimSize(0), half = type.getDimSize(1) / 2;
   std::vector<double> frequency(half);
-  for (int64_t i = 0; i < half; ++i) {
+  for (int64_t i = 0; i < half; ++i)
     frequency[i] = table.getScale().convertToDouble() * std::pow(table.getBase().convertToDouble(), -2.0 * i / (2.0 * half));
-    if (!factors.empty())
-      frequency[i] /= factors[i];
-  }
   std::vector<float> row(2 * half);
   for (int64_t p = 0; p < rows; ++p) {
     for (int64_t i = 0; i < half; ++i) {
@@ -111,30 +110,22 @@ llvm::Error WeightPacker::writeParam(ParamOp param, ByteSink sink) {
 
 llvm::Error WeightPacker::writeRecipe(ParamOp param, ByteSink sink) {
   Block &recipe = param.getRecipe().front();
-  if (recipe.getOperations().size() != 2)
-    return paramError(param, "expected its recipe to be one op");
-  auto sourceParam = [&](Value value) {
-    auto name = cast<FlatSymbolRefAttr>((*param.getFrom())[cast<BlockArgument>(value).getArgNumber()]);
-    return lookupParam(param, name);
-  };
-  if (auto pack = dyn_cast<PackOp>(recipe.front()))
-    return writePacked(pack, sourceParam(pack.getInput()), sink);
-  if (auto table = dyn_cast<RopeTableOp>(recipe.front())) {
-    std::vector<float> factors;
-    if (table.getFactors()) {
-      auto collect = [&](llvm::ArrayRef<uint8_t> bytes) {
-        size_t old = factors.size();
-        factors.resize(old + bytes.size() / sizeof(float));
-        std::memcpy(factors.data() + old, bytes.data(), bytes.size());
-        return llvm::Error::success();
-      };
-      if (auto error = writeParam(sourceParam(table.getFactors()), collect))
-        return error;
-    }
-    return writeRopeTable(table, factors, sink);
+  // What can be large streams; everything else is a table of at most some megabytes, which the interpreter makes.
+  if (auto pack = dyn_cast<PackOp>(recipe.front())) {
+    auto from = cast<FlatSymbolRefAttr>((*param.getFrom())[cast<BlockArgument>(pack.getInput()).getArgNumber()]);
+    return writePacked(pack, lookupParam(param, from), sink);
   }
-  return paramError(param, "expected its recipe to be 'heddle.pack' or 'heddle.rope_table', but found '" +
-                               recipe.front().getName().getStringRef() + "'");
+  if (auto table = dyn_cast<RopeTableOp>(recipe.front()); table && !table.getFactors())
+    return writeRopeTable(table, sink);
+  interpreter::Interpreter evaluator(module, {}, &source);
+  auto value = evaluator.parameter(param.getSymName());
+  if (!value)
+    return value.takeError();
+  const interpreter::Numbers *numbers = value->numbers();
+  if (!numbers || !getElementTypeOrSelf(param.getType()).isF32())
+    return paramError(param, "expected its recipe to give an f32 tensor, but found " + value->describe());
+  std::vector<float> rounded(numbers->data.begin(), numbers->data.end());
+  return sink(asBytes<float>(rounded));
 }
 
 llvm::Error WeightPacker::writePacked(PackOp pack, ParamOp from, ByteSink sink) {
