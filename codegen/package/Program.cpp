@@ -236,7 +236,7 @@ llvm::Error ProgramBuilder::addLaunch(LaunchOp launch) {
     record.items_dim = HEDDLE_DIM_WORK;
     auto attention = *kernel.getBody().front().getOps<AttentionOp>().begin();
     record.items_mul = attention.kvHeads();
-    variants.back().work_rows = info.workRows;
+    variants.back().work_rows = std::min(info.workRows, maxRows);
     break;
   }
   }
