@@ -11,11 +11,13 @@ namespace mlir::heddle {
 using namespace mlir;
 using namespace mlir::heddle;
 
-/// Up to this many rows a weight is read for few products, so memory decides and 16-bit activations are nearly free.
+/// Up to this many rows a weight is read for few products, so memory decides and 16-bit activations are
+/// nearly free.
 static constexpr int64_t kMemoryBoundRows = 4;
 
 /// Marks the linears whose result reaches `value` through ops for which `passes` is true.
-static void markProducers(Value value, function_ref<bool(Operation *)> passes, DenseSet<Operation *> &visited, DenseSet<Operation *> &linears) {
+static void markProducers(Value value, function_ref<bool(Operation *)> passes, DenseSet<Operation *> &visited,
+                          DenseSet<Operation *> &linears) {
   SmallVector<Value> worklist{value};
   while (!worklist.empty()) {
     Operation *op = worklist.pop_back_val().getDefiningOp();
@@ -24,7 +26,8 @@ static void markProducers(Value value, function_ref<bool(Operation *)> passes, D
     if (isa<LinearOp>(op))
       linears.insert(op);
     else if (passes(op))
-      llvm::append_range(worklist, isa<UnaryOp, ScaleOp, ReshapeOp>(op) ? ValueRange(op->getOperands()) : ValueRange(rowOperands(op)));
+      llvm::append_range(worklist, isa<UnaryOp, ScaleOp, ReshapeOp>(op) ? ValueRange(op->getOperands())
+                                                                        : ValueRange(rowOperands(op)));
   }
 }
 
@@ -46,7 +49,8 @@ struct ChoosePrecision : mlir::heddle::impl::ChoosePrecisionPassBase<ChoosePreci
 
   void runOnOperation() override {
     if (!llvm::is_contained({"mixed", "i8", "i16", "f32"}, activations)) {
-      getOperation().emitError() << "unknown activations '" << activations << "'; expected mixed, i8, i16 or f32";
+      getOperation().emitError() << "unknown activations '" << activations
+                                 << "'; expected mixed, i8, i16 or f32";
       return signalPassFailure();
     }
     Decisions decisions(getOperation(), getArgument());
@@ -76,8 +80,9 @@ struct ChoosePrecision : mlir::heddle::impl::ChoosePrecisionPassBase<ChoosePreci
         continue;
       }
       if (activations == "f32")
-        return linear.emitOpError() << "expected quantized activations for weight '" << weightName(linear) << "', which is stored in blocks ("
-                                    << linear.getWeight().getType() << "), but found activations 'f32'; choose mixed, i8 or i16";
+        return linear.emitOpError() << "expected quantized activations for weight '" << weightName(linear)
+                                    << "', which is stored in blocks (" << linear.getWeight().getType()
+                                    << "), but found activations 'f32'; choose mixed, i8 or i16";
       Format format = Format::ACT_I8;
       StringRef why = "i8: arithmetic decides at this many rows";
       if (activations != "mixed") {
@@ -111,13 +116,19 @@ struct ChoosePrecision : mlir::heddle::impl::ChoosePrecisionPassBase<ChoosePreci
     return success();
   }
 
-  /// Linears that make queries, keys and values (`attended`), and those whose results are the function's (`head`).
-  static void markPrecise(func::FuncOp function, DenseSet<Operation *> &attended, DenseSet<Operation *> &head) {
+  /// Linears that make queries, keys and values (`attended`), and those whose results are the function's
+  /// (`head`).
+  static void markPrecise(func::FuncOp function, DenseSet<Operation *> &attended,
+                          DenseSet<Operation *> &head) {
     DenseSet<Operation *> visited, visitedHead;
     auto mark = [&](Value value) {
       if (value)
         markProducers(
-            value, [](Operation *op) { return isa<ReshapeOp, RmsNormOp, LayerNormOp, L2NormalizeOp, RopeOp, ScaleOp>(op); }, visited, attended);
+            value,
+            [](Operation *op) {
+              return isa<ReshapeOp, RmsNormOp, LayerNormOp, L2NormalizeOp, RopeOp, ScaleOp>(op);
+            },
+            visited, attended);
     };
     for (Operation &op : function.getBody().front()) {
       if (auto attention = dyn_cast<AttentionOp>(op)) {
@@ -128,7 +139,8 @@ struct ChoosePrecision : mlir::heddle::impl::ChoosePrecisionPassBase<ChoosePreci
         mark(append.getValues());
       } else if (isa<func::ReturnOp>(op)) {
         for (Value value : op.getOperands())
-          markProducers(value, [](Operation *op) { return isa<UnaryOp, ScaleOp, ReshapeOp>(op); }, visitedHead, head);
+          markProducers(
+              value, [](Operation *op) { return isa<UnaryOp, ScaleOp, ReshapeOp>(op); }, visitedHead, head);
       }
     }
   }

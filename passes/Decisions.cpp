@@ -6,7 +6,8 @@
 using namespace mlir;
 using namespace mlir::heddle;
 
-Decisions::Decisions(ModuleOp module, StringRef pass) : module(module), pass(StringAttr::get(module.getContext(), pass)) {}
+Decisions::Decisions(ModuleOp module, StringRef pass)
+    : module(module), pass(StringAttr::get(module.getContext(), pass)) {}
 
 Decisions::~Decisions() {
   if (records.empty())
@@ -20,9 +21,10 @@ Decisions::~Decisions() {
 
 void Decisions::record(Location at, StringRef kind, const Twine &reason, int64_t cost) {
   Builder b(module.getContext());
-  records.push_back(b.getDictionaryAttr({b.getNamedAttr("at", LocationAttr(at)), b.getNamedAttr("cost", b.getI64IntegerAttr(cost)),
-                                         b.getNamedAttr("kind", b.getStringAttr(kind)), b.getNamedAttr("pass", pass),
-                                         b.getNamedAttr("reason", b.getStringAttr(reason))}));
+  records.push_back(b.getDictionaryAttr(
+      {b.getNamedAttr("at", LocationAttr(at)), b.getNamedAttr("cost", b.getI64IntegerAttr(cost)),
+       b.getNamedAttr("kind", b.getStringAttr(kind)), b.getNamedAttr("pass", pass),
+       b.getNamedAttr("reason", b.getStringAttr(reason))}));
 }
 
 SmallVector<Decision> mlir::heddle::decisionsOf(ModuleOp module) {

@@ -8,18 +8,20 @@ namespace mlir::heddle {
 /// Module attribute with every decision so far, in order: an array of {pass, kind, reason, cost, at}.
 inline constexpr llvm::StringLiteral kDecisionsAttr = "heddle.decisions";
 
-/// The decisions of one run of one pass. They join the module's attribute when the object dies, so a pass makes one
-/// at the start of runOnOperation().
+/// The decisions of one run of one pass. They join the module's attribute when the object dies, so a pass
+/// makes one at the start of runOnOperation().
 class Decisions {
 public:
   Decisions(ModuleOp module, StringRef pass);
   ~Decisions();
   Decisions(const Decisions &) = delete;
 
-  /// `kind` is a word ("fuse", "precision"), `reason` a sentence without a full stop, `cost` a number in the unit that the
-  /// pass's manual states (bytes for all of today's passes).
+  /// `kind` is a word ("fuse", "precision"), `reason` a sentence without a full stop, `cost` a number in the
+  /// unit that the pass's manual states (bytes for all of today's passes).
   void record(Location at, StringRef kind, const Twine &reason, int64_t cost = 0);
-  void record(Operation *op, StringRef kind, const Twine &reason, int64_t cost = 0) { record(op->getLoc(), kind, reason, cost); }
+  void record(Operation *op, StringRef kind, const Twine &reason, int64_t cost = 0) {
+    record(op->getLoc(), kind, reason, cost);
+  }
 
 private:
   ModuleOp module;

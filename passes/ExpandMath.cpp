@@ -1,6 +1,6 @@
 #include "ir/Heddle.h"
-#include "passes/Passes.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
+#include "passes/Passes.h"
 
 namespace mlir::heddle {
 #define GEN_PASS_DEF_EXPANDMATHPASS
@@ -12,8 +12,9 @@ using namespace mlir::heddle;
 
 namespace {
 
-/// f32 functions as arith and math.fma on `type`, an f32 or a vector of it. The polynomials are weighted minimax fits whose
-/// coefficients were rounded to f32 one by one, each followed by a new fit of the rest. Largest errors: Passes.td.
+/// f32 functions as arith and math.fma on `type`, an f32 or a vector of it. The polynomials are weighted
+/// minimax fits whose coefficients were rounded to f32 one by one, each followed by a new fit of the rest.
+/// Largest errors: Passes.td.
 class Expansion {
 public:
   Expansion(OpBuilder &builder, Location loc, Type type) : b(loc, builder), type(type) {
@@ -23,10 +24,12 @@ public:
   }
 
   Value exp(Value x) {
-    // Past these bounds the result is infinity or 0 anyway, and inside them the two factors of 2^n are normal numbers.
+    // Past these bounds the result is infinity or 0 anyway, and inside them the two factors of 2^n are normal
+    // numbers.
     Split s = split(lowerBound(upperBound(x, 89.0f), -104.5f));
     Value p = fma(fma(remainder(s.r), s.r, c(1.0f)), s.r, c(1.0f));
-    // Two factors, so that results above 2^127 and denormal ones need no case of their own; only the last product rounds.
+    // Two factors, so that results above 2^127 and denormal ones need no case of their own; only the last
+    // product rounds.
     Value half = b.create<arith::ShRSIOp>(s.n, ci(1));
     return mul(mul(p, powerOfTwo(half)), powerOfTwo(b.create<arith::SubIOp>(s.n, half)));
   }
@@ -45,11 +48,13 @@ public:
   /// Below 1: x + x P(x^2). From 1 on: 1 - exp(-Q(|x|)), where Q approximates -log(erfc).
   Value erf(Value x) {
     Value a = magnitude(x);
-    Value small = fma(a, polynomial(mul(a, a), {0.12837917f, -0.37612626f, 0.11283579f, -0.026853349f, 0.0051871715f,
-                                                -0.00079979957f, 7.807594e-05f}), a);
+    Value small = fma(a,
+                      polynomial(mul(a, a), {0.12837917f, -0.37612626f, 0.11283579f, -0.026853349f,
+                                             0.0051871715f, -0.00079979957f, 7.807594e-05f}),
+                      a);
     Value bounded = upperBound(a, 3.95f); // erf is 1 from here
-    Value q = polynomial(bounded, {0.00034150935f, 1.1270893f, 0.6381447f, 0.103106946f, -0.021838188f, 0.0029476993f,
-                                   -0.00018638447f});
+    Value q = polynomial(bounded, {0.00034150935f, 1.1270893f, 0.6381447f, 0.103106946f, -0.021838188f,
+                                   0.0029476993f, -0.00018638447f});
     Split s = split(b.create<arith::NegFOp>(q));
     Value tail = mul(fma(fma(remainder(s.r), s.r, c(1.0f)), s.r, c(1.0f)), powerOfTwo(s.n));
     Value isSmall = b.create<arith::CmpFOp>(arith::CmpFPredicate::OLT, a, c(1.0f));
@@ -121,13 +126,15 @@ private:
 struct ExpandMath : mlir::heddle::impl::ExpandMathPassBase<ExpandMath> {
   void runOnOperation() override {
     getOperation()->walk([](Operation *op) {
-      if (!isa<math::ExpOp, math::TanhOp, math::ErfOp>(op) || !getElementTypeOrSelf(op->getResult(0)).isF32() ||
-          isa<TensorType>(op->getResult(0).getType()))
+      if (!isa<math::ExpOp, math::TanhOp, math::ErfOp>(op) ||
+          !getElementTypeOrSelf(op->getResult(0)).isF32() || isa<TensorType>(op->getResult(0).getType()))
         return;
       OpBuilder builder(op);
       Expansion expansion(builder, op->getLoc(), op->getResult(0).getType());
       Value x = op->getOperand(0);
-      Value result = isa<math::ExpOp>(op) ? expansion.exp(x) : isa<math::TanhOp>(op) ? expansion.tanh(x) : expansion.erf(x);
+      Value result = isa<math::ExpOp>(op)    ? expansion.exp(x)
+                     : isa<math::TanhOp>(op) ? expansion.tanh(x)
+                                             : expansion.erf(x);
       op->getResult(0).replaceAllUsesWith(result);
       op->erase();
     });

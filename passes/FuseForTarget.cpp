@@ -1,12 +1,13 @@
-// Nodes are what fusion moves as a whole: a product with its epilogue, an attention with its reshapes, or one row-wise op. Nodes are scheduled,
-// then join groups, and each group becomes a kernel. Groups are in an order that respects every dependency.
+// Nodes are what fusion moves as a whole: a product with its epilogue, an attention with its reshapes, or one
+// row-wise op. Nodes are scheduled, then join groups, and each group becomes a kernel. Groups are in an order
+// that respects every dependency.
+#include "mlir/IR/IRMapping.h"
+#include "mlir/Transforms/RegionUtils.h"
 #include "passes/Decisions.h"
 #include "passes/KernelNames.h"
 #include "passes/Passes.h"
 #include "passes/RowDims.h"
 #include "passes/TargetDescription.h"
-#include "mlir/IR/IRMapping.h"
-#include "mlir/Transforms/RegionUtils.h"
 #include <set>
 
 namespace mlir::heddle {
@@ -20,16 +21,19 @@ using namespace mlir::heddle;
 namespace {
 
 /// Stays in the function: its results are operands of kernels.
-bool isContext(Operation *op) { return isa<GetParamOp, GetCacheOp>(op) || op->hasTrait<OpTrait::ConstantLike>(); }
+bool isContext(Operation *op) {
+  return isa<GetParamOp, GetCacheOp>(op) || op->hasTrait<OpTrait::ConstantLike>();
+}
 
 bool isRowsOp(Operation *op) {
-  return isa<EmbeddingOp, GatherRowsOp, RmsNormOp, LayerNormOp, L2NormalizeOp, RopeOp, CacheAppendOp, ReshapeOp, QuantizeOp, DequantizeOp,
-             PoolRowsOp, ElementwiseOpInterface>(op);
+  return isa<EmbeddingOp, GatherRowsOp, RmsNormOp, LayerNormOp, L2NormalizeOp, RopeOp, CacheAppendOp,
+             ReshapeOp, QuantizeOp, DequantizeOp, PoolRowsOp, ElementwiseOpInterface>(op);
 }
 
 /// Whether `op`, computing row i, reads row i of this operand and no other row.
 bool readsOwnRow(OpOperand &operand) {
-  return !isa<PoolRowsOp>(operand.getOwner()) && llvm::is_contained(rowOperands(operand.getOwner()), operand.get());
+  return !isa<PoolRowsOp>(operand.getOwner()) &&
+         llvm::is_contained(rowOperands(operand.getOwner()), operand.get());
 }
 
 struct Dependency {
@@ -56,8 +60,10 @@ struct Group {
 
 class Fusion {
 public:
-  Fusion(func::FuncOp function, const TargetDescription &target, RowDims &rows, KernelNames &names, Decisions &decisions)
-      : function(function), body(function.getBody().front()), target(target), rows(rows), names(names), decisions(decisions) {}
+  Fusion(func::FuncOp function, const TargetDescription &target, RowDims &rows, KernelNames &names,
+         Decisions &decisions)
+      : function(function), body(function.getBody().front()), target(target), rows(rows), names(names),
+        decisions(decisions) {}
 
   LogicalResult run() {
     sinkConstants();
@@ -116,7 +122,8 @@ private:
   DenseMap<Value, Value> results;                    // value -> launch result
 };
 
-/// Removes what nobody reads, and moves constants (which canonicalization hoists) back into the regions of attention.
+/// Removes what nobody reads, and moves constants (which canonicalization hoists) back into the regions of
+/// attention.
 void Fusion::sinkConstants() {
   for (Operation &op : body)
     for (Region &region : op.getRegions()) {
@@ -149,17 +156,21 @@ LogicalResult Fusion::check() {
   // Two handles could be of one cache, so order is kept by its name.
   for (BlockArgument argument : body.getArguments())
     if (isa<KvCacheType>(argument.getType()))
-      return function.emitOpError() << "expected caches to come from 'heddle.get_cache', but found argument " << argument.getArgNumber();
+      return function.emitOpError() << "expected caches to come from 'heddle.get_cache', but found argument "
+                                    << argument.getArgNumber();
   for (auto [number, value] : llvm::enumerate(body.getTerminator()->getOperands())) {
     Operation *maker = value.getDefiningOp();
     if (!maker || isContext(maker))
-      return function.emitOpError() << "expected result " << number << " to be computed or an f32 tensor, but found an argument, parameter or constant of type "
-                                    << value.getType();
+      return function.emitOpError()
+             << "expected result " << number
+             << " to be computed or an f32 tensor, but found an argument, parameter or constant of type "
+             << value.getType();
   }
   return success();
 }
 
-/// A reshape costs nothing in the kernels that read it, except where they cannot hold one: products, and results of the function.
+/// A reshape costs nothing in the kernels that read it, except where they cannot hold one: products, and
+/// results of the function.
 void Fusion::findFreeReshapes() {
   for (Operation &op : llvm::reverse(body)) {
     auto reshape = dyn_cast<ReshapeOp>(op);
@@ -178,10 +189,17 @@ void Fusion::makeNodes() {
   for (Operation &op : body.without_terminator()) {
     if (isContext(&op) || freeReshapes.contains(&op) || nodeOf.contains(&op))
       continue;
-    Node node{isa<LinearOp>(op) ? Family::Contraction : isa<AttentionOp>(op) ? Family::Attention : Family::Rows, rows.of(&op), {&op}, {}, {}};
+    Node node{isa<LinearOp>(op)      ? Family::Contraction
+              : isa<AttentionOp>(op) ? Family::Attention
+                                     : Family::Rows,
+              rows.of(&op),
+              {&op},
+              {},
+              {}};
     if (isa<LinearOp>(op))
       growContraction(node);
-    if (isa<AttentionOp>(op) && op.hasOneUse() && isa<ReshapeOp>(*op.user_begin()) && !freeReshapes.contains(*op.user_begin()))
+    if (isa<AttentionOp>(op) && op.hasOneUse() && isa<ReshapeOp>(*op.user_begin()) &&
+        !freeReshapes.contains(*op.user_begin()))
       node.ops.push_back(*op.user_begin());
     for (Operation *member : node.ops)
       nodeOf[member] = nodes.size();
@@ -197,7 +215,8 @@ void Fusion::growContraction(Node &node) {
   for (Value value = first.getResult();;) {
     Operation *next = *value.user_begin();
     if (!llvm::all_of(value.getUsers(), [&](Operation *user) { return user == next; })) {
-      decisions.record(node.ops.back(), "keep", "the result has several readers, so what follows stays apart");
+      decisions.record(node.ops.back(), "keep",
+                       "the result has several readers, so what follows stays apart");
       break;
     }
     if (!isa<ElementwiseOpInterface>(next) || nodeOf.contains(next))
@@ -209,7 +228,9 @@ void Fusion::growContraction(Node &node) {
       if (second.empty())
         continue;
       ++products;
-      decisions.record(second[0], "fuse", "two products of one input meet in one op: one kernel reads the input once", traffic(other));
+      decisions.record(second[0], "fuse",
+                       "two products of one input meet in one op: one kernel reads the input once",
+                       traffic(other));
       node.ops.push_back(second[0]);
       epilogue.append(second.begin() + 1, second.end());
     }
@@ -221,7 +242,8 @@ void Fusion::growContraction(Node &node) {
   llvm::append_range(node.ops, epilogue);
 }
 
-/// A product and the ops of one operand that lead from it to `value`, if it can stand beside `first` and nobody else reads it; else nothing.
+/// A product and the ops of one operand that lead from it to `value`, if it can stand beside `first` and
+/// nobody else reads it; else nothing.
 SmallVector<Operation *> Fusion::secondProduct(Value value, LinearOp first) {
   SmallVector<Operation *> chain;
   while (Operation *op = value.getDefiningOp()) {
@@ -229,7 +251,8 @@ SmallVector<Operation *> Fusion::secondProduct(Value value, LinearOp first) {
       return {};
     chain.push_back(op);
     if (auto linear = dyn_cast<LinearOp>(op)) {
-      bool alike = linear.getInput() == first.getInput() && linear.getWeight().getType() == first.getWeight().getType();
+      bool alike = linear.getInput() == first.getInput() &&
+                   linear.getWeight().getType() == first.getWeight().getType();
       if (!alike)
         return {};
       return {chain.rbegin(), chain.rend()};
@@ -286,8 +309,8 @@ void Fusion::linkNodes() {
   }
 }
 
-/// Products and attention first, when they can: row-wise ops that became possible in the meantime then find each other, and
-/// independent products stand together. Ties in order of the source.
+/// Products and attention first, when they can: row-wise ops that became possible in the meantime then find
+/// each other, and independent products stand together. Ties in order of the source.
 std::vector<unsigned> Fusion::schedule() {
   std::vector<unsigned> order, missing;
   std::set<std::pair<bool, unsigned>> ready;
@@ -313,7 +336,8 @@ int64_t Fusion::newRowBytes(const Group &group, Operation *op, SmallVectorImpl<V
   int64_t bytes = 0;
   auto count = [&](Value value) {
     value = base(value);
-    if (rows.of(value).empty() || rows.of(value) != group.rows || group.values.contains(value) || llvm::is_contained(values, value))
+    if (rows.of(value).empty() || rows.of(value) != group.rows || group.values.contains(value) ||
+        llvm::is_contained(values, value))
       return;
     values.push_back(value);
     bytes += bytesOf(value.getType(), 1);
@@ -336,8 +360,9 @@ Group *Fusion::findRowsGroup(const Node &node, unsigned earliest) {
   SmallVector<Value> values;
   int64_t bytes = newRowBytes(group, op, values);
   if (group.rowBytes + bytes > target.level2Bytes) {
-    decisions.record(op, "keep", "one row of the group would take " + Twine(group.rowBytes + bytes) + " bytes, more than the private cache (" +
-                                     Twine(target.level2Bytes) + ")");
+    decisions.record(op, "keep",
+                     "one row of the group would take " + Twine(group.rowBytes + bytes) +
+                         " bytes, more than the private cache (" + Twine(target.level2Bytes) + ")");
     return nullptr;
   }
   int64_t saved = 0;
@@ -353,7 +378,8 @@ void Fusion::join(unsigned number) {
   unsigned earliest = 0;
   for (Dependency need : node.needs) {
     const Group &group = groups[nodes[need.node].group];
-    bool together = need.ownRow && node.family == Family::Rows && group.family == Family::Rows && group.rows == node.rows;
+    bool together =
+        need.ownRow && node.family == Family::Rows && group.family == Family::Rows && group.rows == node.rows;
     earliest = std::max(earliest, nodes[need.node].group + (together ? 0 : 1));
   }
   Group *group = node.family == Family::Rows ? findRowsGroup(node, earliest) : nullptr;
@@ -395,8 +421,9 @@ void Fusion::outline(const Group &group) {
   OpBuilder builder(context);
   builder.setInsertionPointToEnd(function->getBlock());
   std::string name = names.unique(describeKernel(group.family, group.ops));
-  auto kernel = builder.create<KernelOp>(loc, builder.getStringAttr(name), FamilyAttr::get(context, group.family), builder.getStringAttr(target.name),
-                                         builder.getDictionaryAttr({}));
+  auto kernel =
+      builder.create<KernelOp>(loc, builder.getStringAttr(name), FamilyAttr::get(context, group.family),
+                               builder.getStringAttr(target.name), builder.getDictionaryAttr({}));
   Block *block = builder.createBlock(&kernel.getBody());
   IRMapping inside;
   SmallVector<Value> inputs;
@@ -433,8 +460,9 @@ void Fusion::outline(const Group &group) {
   builder.setInsertionPoint(body.getTerminator());
   for (Value &input : inputs)
     input = results.contains(input) ? results.lookup(input) : input;
-  auto launch = builder.create<LaunchOp>(loc, TypeRange(ValueRange(outputs)), FlatSymbolRefAttr::get(context, name), inputs,
-                                         builder.getStringAttr(group.rows), DenseI64ArrayAttr(), UnitAttr());
+  auto launch =
+      builder.create<LaunchOp>(loc, TypeRange(ValueRange(outputs)), FlatSymbolRefAttr::get(context, name),
+                               inputs, builder.getStringAttr(group.rows), DenseI64ArrayAttr(), UnitAttr());
   for (auto [output, result] : llvm::zip(outputs, launch.getResults()))
     results[output] = result;
 }
@@ -448,7 +476,8 @@ void Fusion::finish() {
       op.erase();
 }
 
-/// A kernel writes each result, so one that is an argument or another result too is copied: a reshape to its own type.
+/// A kernel writes each result, so one that is an argument or another result too is copied: a reshape to its
+/// own type.
 void copyReturned(func::FuncOp function) {
   Operation *end = function.getBody().front().getTerminator();
   OpBuilder builder(end);

@@ -28,14 +28,15 @@ struct InferShapes : mlir::heddle::impl::InferShapesPassBase<InferShapes> {
         continue;
       StringRef name = rows->of(value);
       if (!tensor.isDynamicDim(0) || tensor.getNumDynamicDims() != 1 || name.empty())
-        return function.emitOpError() << "expected only the first dimension of result " << number
-                                      << " to be dynamic, and to follow from the arguments, but found " << tensor;
+        return function.emitOpError()
+               << "expected only the first dimension of result " << number
+               << " to be dynamic, and to follow from the arguments, but found " << tensor;
       RowDims::Bounds bounds = rows->bounds(name);
       Attribute dim = DimAttr::get(&getContext(), name, bounds.min, bounds.max);
       auto declared = function.getResultAttrOfType<ArrayAttr>(number, kDimsAttr);
       if (declared && (declared.size() != 1 || declared[0] != dim))
-        return function.emitOpError() << "expected '" << kDimsAttr << "' of result " << number << " to be " << dim
-                                      << ", which its rows follow from, but found " << declared;
+        return function.emitOpError() << "expected '" << kDimsAttr << "' of result " << number << " to be "
+                                      << dim << ", which its rows follow from, but found " << declared;
       function.setResultAttr(number, kDimsAttr, ArrayAttr::get(&getContext(), dim));
     }
     return success();

@@ -20,11 +20,13 @@ static std::string word(Operation *op) {
       .Case<BinaryOp>([](BinaryOp binary) { return stringifyBinaryKind(binary.getKind()).str(); })
       .Case<PoolRowsOp>([](PoolRowsOp pool) { return "pool_" + stringifyPoolKind(pool.getKind()).str(); })
       .Case<QuantizeOp>([](QuantizeOp quantize) {
-        return "quantize_" + stringifyFormat(cast<StoredType>(quantize.getType()).getEncoding().getFormat()).str();
+        return "quantize_" +
+               stringifyFormat(cast<StoredType>(quantize.getType()).getEncoding().getFormat()).str();
       })
       .Case<EmbeddingOp>([](EmbeddingOp embedding) {
         auto stored = dyn_cast<StoredType>(embedding.getTable().getType());
-        return "embedding" + (stored ? "_" + stringifyFormat(stored.getEncoding().getFormat()).str() : std::string());
+        return "embedding" +
+               (stored ? "_" + stringifyFormat(stored.getEncoding().getFormat()).str() : std::string());
       })
       .Default([](Operation *other) { return other->getName().stripDialect().str(); });
 }
@@ -62,7 +64,8 @@ std::string mlir::heddle::describeKernel(Family family, ArrayRef<Operation *> op
   case Family::Attention: {
     auto attention = cast<AttentionOp>(*llvm::find_if(ops, llvm::IsaPred<AttentionOp>));
     auto query = shapeOf(attention.getQuery().getType());
-    return "attention_" + std::to_string(query[1]) + "x" + std::to_string(attention.kvHeads()) + "x" + std::to_string(query[2]);
+    return "attention_" + std::to_string(query[1]) + "x" + std::to_string(attention.kvHeads()) + "x" +
+           std::to_string(query[2]);
   }
   case Family::Rows: {
     appendWords(name, ops);

@@ -32,7 +32,8 @@ struct PackParameters : mlir::heddle::impl::PackParametersPassBase<PackParameter
   }
 
   /// Points the uses of `get` that read rows of packed numbers to a derived parameter.
-  void packUses(GetParamOp get, SymbolTable &symbols, DenseMap<Operation *, ParamOp> &packed, Decisions &decisions) {
+  void packUses(GetParamOp get, SymbolTable &symbols, DenseMap<Operation *, ParamOp> &packed,
+                Decisions &decisions) {
     auto type = dyn_cast<StoredType>(get.getType());
     if (!type || type.getEncoding().getLayout() != Layout::Rows || type.getShape().size() != 2)
       return;
@@ -46,7 +47,8 @@ struct PackParameters : mlir::heddle::impl::PackParametersPassBase<PackParameter
     ParamOp &derived = packed[source];
     if (!derived) {
       derived = derive(source, type, symbols);
-      decisions.record(source, "layout", "'" + source.getSymName() + "' packed as w16, the order in which CPU kernels read it");
+      decisions.record(source, "layout",
+                       "'" + source.getSymName() + "' packed as w16, the order in which CPU kernels read it");
     }
     OpBuilder builder(get);
     auto fresh = builder.create<GetParamOp>(get.getLoc(), derived.getType(), derived.getSymName());
@@ -63,7 +65,8 @@ struct PackParameters : mlir::heddle::impl::PackParametersPassBase<PackParameter
     auto to = StoredType::get(context, type.getShape(), type.getElementType(),
                               EncAttr::get(context, type.getEncoding().getFormat(), Layout::W16));
     auto from = builder.getArrayAttr(FlatSymbolRefAttr::get(source.getSymNameAttr()));
-    auto param = builder.create<ParamOp>(source.getLoc(), (source.getSymName() + ".w16").str(), to, /*file=*/IntegerAttr(),
+    auto param = builder.create<ParamOp>(source.getLoc(), (source.getSymName() + ".w16").str(), to,
+                                         /*file=*/IntegerAttr(),
                                          /*offset=*/IntegerAttr(), /*value=*/ElementsAttr(), from);
     Block *recipe = builder.createBlock(&param.getRecipe(), {}, type, source.getLoc());
     Value result = builder.create<PackOp>(source.getLoc(), to, recipe->getArgument(0));

@@ -15,7 +15,8 @@ using namespace mlir::heddle;
 static constexpr int64_t kAlignment = 64;
 
 namespace {
-/// The free parts of an arena that grows at its end. Best fit: the smallest part that holds the request, the lowest of equals.
+/// The free parts of an arena that grows at its end. Best fit: the smallest part that holds the request, the
+/// lowest of equals.
 class Arena {
 public:
   int64_t take(int64_t bytes) {
@@ -73,7 +74,8 @@ private:
   int64_t end = 0;
 };
 
-/// A launch result in the arena. Times are *epochs*: the launches between two barriers share one, as workers may be at any of them at once.
+/// A launch result in the arena. Times are *epochs*: the launches between two barriers share one, as workers
+/// may be at any of them at once.
 struct Buffer {
   OpResult value;
   int64_t bytes;
@@ -99,10 +101,14 @@ struct PlanMemory : mlir::heddle::impl::PlanMemoryPassBase<PlanMemory> {
       return failure();
     for (BlockArgument argument : function.getArguments())
       if (isa<KvCacheType>(argument.getType()))
-        return function.emitOpError() << "expected caches to come from 'heddle.get_cache', but found argument " << argument.getArgNumber();
+        return function.emitOpError()
+               << "expected caches to come from 'heddle.get_cache', but found argument "
+               << argument.getArgNumber();
     for (LaunchOp launch : launches)
       if (!rows->knows(launch.getRows()))
-        return launch.emitOpError() << "expected to run over a dimension of the function's arguments, but found '" << launch.getRows() << "'";
+        return launch.emitOpError()
+               << "expected to run over a dimension of the function's arguments, but found '"
+               << launch.getRows() << "'";
     DenseMap<Operation *, int64_t> epochs;
     int64_t barriers = placeBarriers(launches, symbols, epochs);
 
@@ -114,10 +120,12 @@ struct PlanMemory : mlir::heddle::impl::PlanMemoryPassBase<PlanMemory> {
           continue; // an output: the caller's memory
         int64_t bytes = bytesOf(result.getType(), rows->bounds(rows->of(result)).max);
         if (bytes >= kMaxBytes - total)
-          return launch.emitOpError() << "expected results of all launches to take fewer than 2^48 bytes, but " << result.getType()
-                                      << " at " << rows->bounds(rows->of(result)).max << " rows passes that";
-        Buffer buffer{result, std::max<int64_t>((bytes + kAlignment - 1) / kAlignment * kAlignment, kAlignment), epochs.lookup(launch),
-                      epochs.lookup(launch)};
+          return launch.emitOpError()
+                 << "expected results of all launches to take fewer than 2^48 bytes, but " << result.getType()
+                 << " at " << rows->bounds(rows->of(result)).max << " rows passes that";
+        Buffer buffer{result,
+                      std::max<int64_t>((bytes + kAlignment - 1) / kAlignment * kAlignment, kAlignment),
+                      epochs.lookup(launch), epochs.lookup(launch)};
         for (Operation *user : result.getUsers())
           buffer.end = std::max(buffer.end, epochs.lookup(user));
         buffers.push_back(buffer);
@@ -137,15 +145,18 @@ struct PlanMemory : mlir::heddle::impl::PlanMemoryPassBase<PlanMemory> {
       launch.setArena(arena);
     }
     function->setAttr(kArenaBytesAttr, Builder(&getContext()).getI64IntegerAttr(size));
-    decisions.record(function, "memory", "'" + function.getName() + "' needs " + Twine(size) + " bytes for " + Twine(buffers.size()) +
-                                             " results of " + Twine(total) + " bytes together; " + Twine(int64_t(launches.size())) + " launches, " +
-                                             Twine(barriers) + " barriers",
+    decisions.record(function, "memory",
+                     "'" + function.getName() + "' needs " + Twine(size) + " bytes for " +
+                         Twine(buffers.size()) + " results of " + Twine(total) + " bytes together; " +
+                         Twine(int64_t(launches.size())) + " launches, " + Twine(barriers) + " barriers",
                      size);
     return success();
   }
 
-  /// Sets `barrier` on every launch that depends on one since the last barrier, numbers epochs, and returns how many barriers there are.
-  static int64_t placeBarriers(ArrayRef<LaunchOp> launches, SymbolTable &symbols, DenseMap<Operation *, int64_t> &epochs) {
+  /// Sets `barrier` on every launch that depends on one since the last barrier, numbers epochs, and returns
+  /// how many barriers there are.
+  static int64_t placeBarriers(ArrayRef<LaunchOp> launches, SymbolTable &symbols,
+                               DenseMap<Operation *, int64_t> &epochs) {
     struct CacheUse {
       int64_t read = -1, written = -1; // last epoch
     };
@@ -187,17 +198,21 @@ struct PlanMemory : mlir::heddle::impl::PlanMemoryPassBase<PlanMemory> {
     return epoch;
   }
 
-  /// Gives every buffer an offset; buffers overlap only where no epoch touches both, so reuse adds no barrier. Returns the arena's size.
+  /// Gives every buffer an offset; buffers overlap only where no epoch touches both, so reuse adds no
+  /// barrier. Returns the arena's size.
   static int64_t place(MutableArrayRef<Buffer> buffers) {
     SmallVector<size_t> starts(buffers.size());
     for (auto [number, start] : llvm::enumerate(starts))
       start = number;
     // Within an epoch the large ones choose first.
     llvm::sort(starts, [&](size_t a, size_t b) {
-      return std::tuple(buffers[a].begin, -buffers[a].bytes, a) < std::tuple(buffers[b].begin, -buffers[b].bytes, b);
+      return std::tuple(buffers[a].begin, -buffers[a].bytes, a) <
+             std::tuple(buffers[b].begin, -buffers[b].bytes, b);
     });
     SmallVector<size_t> ends = starts;
-    llvm::sort(ends, [&](size_t a, size_t b) { return std::tuple(buffers[a].end, a) < std::tuple(buffers[b].end, b); });
+    llvm::sort(ends, [&](size_t a, size_t b) {
+      return std::tuple(buffers[a].end, a) < std::tuple(buffers[b].end, b);
+    });
     Arena arena;
     const size_t *ended = ends.begin();
     for (size_t number : starts) {

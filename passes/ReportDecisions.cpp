@@ -21,7 +21,8 @@ struct ReportDecisions : mlir::heddle::impl::ReportDecisionsPassBase<ReportDecis
       for (const Decision &decision : decisionsOf(getOperation()))
         emitRemark(decision.at) << decision.pass << ": " << decision.kind << ": " << decision.reason;
     } else {
-      getOperation().emitError() << "unknown format '" << format << "' of '" << getArgument() << "'; expected remarks or json";
+      getOperation().emitError() << "unknown format '" << format << "' of '" << getArgument()
+                                 << "'; expected remarks or json";
       return signalPassFailure();
     }
     getOperation()->removeAttr(kDecisionsAttr);

@@ -19,15 +19,17 @@ SmallVector<Value> mlir::heddle::rowOperands(Operation *op) {
       .Case<LinearOp, RmsNormOp, LayerNormOp, L2NormalizeOp, ReshapeOp, QuantizeOp, DequantizeOp>(
           [&](auto unary) { rows = {unary.getInput()}; })
       .Case<RopeOp>([&](RopeOp rope) { rows = {rope.getInput(), rope.getPositions()}; })
-      .Case<CacheAppendOp>(
-          [&](CacheAppendOp append) { rows = {append.getKeys(), append.getValues(), append.getSlots(), append.getPositions()}; })
+      .Case<CacheAppendOp>([&](CacheAppendOp append) {
+        rows = {append.getKeys(), append.getValues(), append.getSlots(), append.getPositions()};
+      })
       .Case<AttentionOp>([&](AttentionOp attention) {
         rows = {attention.getQuery(), attention.getSlots(), attention.getPositions()};
         if (attention.getKeys())
           rows.append({attention.getKeys(), attention.getValues()});
       })
       .Case<PoolRowsOp>([&](PoolRowsOp pool) { rows = {pool.getInput(), pool.getSequences()}; })
-      .Case<ElementwiseOpInterface>([&](Operation *elementwise) { llvm::append_range(rows, elementwise->getOperands()); });
+      .Case<ElementwiseOpInterface>(
+          [&](Operation *elementwise) { llvm::append_range(rows, elementwise->getOperands()); });
   return rows;
 }
 
@@ -45,8 +47,10 @@ LogicalResult RowDims::declare(func::FuncOp function) {
     if (isNew)
       declared.push_back(dim);
     else if (entry->second != dim)
-      return function.emitOpError() << "expected one range for dimension '" << dim.getName() << "', but found " << entry->second.getMin()
-                                    << " to " << entry->second.getMax() << " and " << dim.getMin() << " to " << dim.getMax();
+      return function.emitOpError() << "expected one range for dimension '" << dim.getName()
+                                    << "', but found " << entry->second.getMin() << " to "
+                                    << entry->second.getMax() << " and " << dim.getMin() << " to "
+                                    << dim.getMax();
     return success();
   };
   MLIRContext *context = function.getContext();
@@ -59,18 +63,20 @@ LogicalResult RowDims::declare(func::FuncOp function) {
     auto dims = function.getArgAttrOfType<ArrayAttr>(number, kDimsAttr);
     int64_t named = dims ? dims.size() : 0;
     if (named != dynamic)
-      return function.emitOpError() << "expected '" << kDimsAttr << "' of argument " << number << " to name its " << dynamic
-                                    << " dynamic dimensions, but found " << named;
+      return function.emitOpError() << "expected '" << kDimsAttr << "' of argument " << number
+                                    << " to name its " << dynamic << " dynamic dimensions, but found "
+                                    << named;
     if (llvm::is_contained(shape.drop_front(), ShapedType::kDynamic))
-      return function.emitOpError() << "expected only the first dimension of argument " << number << " to be dynamic, but found "
-                                    << argument.getType();
+      return function.emitOpError() << "expected only the first dimension of argument " << number
+                                    << " to be dynamic, but found " << argument.getType();
     if (dynamic == 0) {
       names[argument] = StringAttr::get(context, Twine(shape[0]));
       continue;
     }
     auto dim = dyn_cast<DimAttr>(dims[0]);
     if (!dim)
-      return function.emitOpError() << "expected '" << kDimsAttr << "' of argument " << number << " to hold #heddle.dim, but found " << dims[0];
+      return function.emitOpError() << "expected '" << kDimsAttr << "' of argument " << number
+                                    << " to hold #heddle.dim, but found " << dims[0];
     if (failed(add(dim)))
       return failure();
     names[argument] = StringAttr::get(context, dim.getName());
@@ -110,8 +116,10 @@ LogicalResult RowDims::infer(Operation *op) {
         rows = name;
         first = operand;
       } else if (name != rows) {
-        InFlightDiagnostic error = op->emitOpError() << "expected operands with the same rows, but " << describe(first) << " has rows '"
-                                                     << rows.getValue() << "' and " << describe(operand) << " has rows '" << name.getValue() << "'";
+        InFlightDiagnostic error = op->emitOpError()
+                                   << "expected operands with the same rows, but " << describe(first)
+                                   << " has rows '" << rows.getValue() << "' and " << describe(operand)
+                                   << " has rows '" << name.getValue() << "'";
         error.attachNote(first.getLoc()) << "rows '" << rows.getValue() << "' come from here";
         error.attachNote(operand.getLoc()) << "rows '" << name.getValue() << "' come from here";
         return failure();
@@ -142,7 +150,8 @@ FailureOr<RowDims> RowDims::compute(func::FuncOp function) {
   if (function.isExternal())
     return dims;
   if (!function.getBody().hasOneBlock())
-    return function.emitOpError() << "expected a function without branches, but found " << function.getBody().getBlocks().size() << " blocks";
+    return function.emitOpError() << "expected a function without branches, but found "
+                                  << function.getBody().getBlocks().size() << " blocks";
   if (failed(dims.declare(function)))
     return failure();
   for (Operation &op : function.getBody().front())
@@ -163,7 +172,8 @@ StringRef RowDims::of(Operation *op) const {
 
 bool RowDims::knows(StringRef name) const {
   int64_t size;
-  return llvm::any_of(declared, [&](DimAttr dim) { return dim.getName() == name; }) || !name.getAsInteger(10, size);
+  return llvm::any_of(declared, [&](DimAttr dim) { return dim.getName() == name; }) ||
+         !name.getAsInteger(10, size);
 }
 
 RowDims::Bounds RowDims::bounds(StringRef name) const {
@@ -186,7 +196,9 @@ int64_t mlir::heddle::bytesOf(Type type, int64_t rows) {
     assert(stored.getEncoding().isActivation() && "weights are parameters, not values with rows");
     if (shape.back() > kMaxBytes)
       return kMaxBytes;
-    times(::heddle::ActivationLayout{shape.back(), stored.getEncoding().getFormat() == Format::ACT_I16 ? 2 : 1}.stride());
+    times(
+        ::heddle::ActivationLayout{shape.back(), stored.getEncoding().getFormat() == Format::ACT_I16 ? 2 : 1}
+            .stride());
   } else {
     for (int64_t size : shape.drop_front())
       times(size);

@@ -13,8 +13,9 @@ using namespace mlir;
 using namespace mlir::heddle;
 
 namespace {
-/// What a kernel is, apart from its name and its locations: equal structures have equal words. Types, attributes and op names are unique
-/// in a context, so their addresses stand for them; values are numbered in order of definition.
+/// What a kernel is, apart from its name and its locations: equal structures have equal words. Types,
+/// attributes and op names are unique in a context, so their addresses stand for them; values are numbered in
+/// order of definition.
 class Structure {
 public:
   Structure(KernelOp kernel, StringAttr rows) {
@@ -30,8 +31,9 @@ public:
   size_t hash() const { return llvm::hash_combine_range(words.begin(), words.end()); }
 
 private:
-  template <typename T>
-  void add(T unique) { words.push_back(reinterpret_cast<uintptr_t>(unique.getAsOpaquePointer())); }
+  template <typename T> void add(T unique) {
+    words.push_back(reinterpret_cast<uintptr_t>(unique.getAsOpaquePointer()));
+  }
 
   void define(Value value) {
     numbers.try_emplace(value, numbers.size());
@@ -69,7 +71,8 @@ struct ShareKernels : mlir::heddle::impl::ShareKernelsPassBase<ShareKernels> {
     Decisions decisions(getOperation(), getArgument());
     // A kernel's items run over one dimension, so launches over different ones do not share.
     DenseMap<StringAttr, StringAttr> rows;
-    getOperation().walk([&](LaunchOp launch) { rows[launch.getKernelAttr().getAttr()] = launch.getRowsAttr(); });
+    getOperation().walk(
+        [&](LaunchOp launch) { rows[launch.getKernelAttr().getAttr()] = launch.getRowsAttr(); });
 
     struct Shared {
       KernelOp kernel;
@@ -99,7 +102,9 @@ struct ShareKernels : mlir::heddle::impl::ShareKernelsPassBase<ShareKernels> {
     });
     for (Shared &shared : kept)
       if (shared.copies > 1)
-        decisions.record(shared.kernel, "share", "'" + shared.kernel.getSymName() + "' stands for " + Twine(shared.copies) + " equal kernels");
+        decisions.record(shared.kernel, "share",
+                         "'" + shared.kernel.getSymName() + "' stands for " + Twine(shared.copies) +
+                             " equal kernels");
   }
 };
 } // namespace

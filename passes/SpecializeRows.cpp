@@ -38,7 +38,8 @@ struct SpecializeRows : mlir::heddle::impl::SpecializeRowsPassBase<SpecializeRow
     int64_t previous = 0;
     for (int64_t bound : bounds) {
       if (bound <= previous) {
-        getOperation().emitError() << "expected 'bounds' of '" << getArgument() << "' to be positive and ascending, but found " << bound << " after "
+        getOperation().emitError() << "expected 'bounds' of '" << getArgument()
+                                   << "' to be positive and ascending, but found " << bound << " after "
                                    << previous;
         return signalPassFailure();
       }
@@ -54,7 +55,8 @@ struct SpecializeRows : mlir::heddle::impl::SpecializeRowsPassBase<SpecializeRow
   void specialize(func::FuncOp function, SymbolTable &symbols, Decisions &decisions) {
     DimAttr rows = findDim(function, dim);
     if (!rows) {
-      decisions.record(function, "variant", "one variant: entry '" + function.getName() + "' has no dimension '" + dim + "'");
+      decisions.record(function, "variant",
+                       "one variant: entry '" + function.getName() + "' has no dimension '" + dim + "'");
       return;
     }
     int64_t low = rows.getMin();
@@ -76,7 +78,8 @@ struct SpecializeRows : mlir::heddle::impl::SpecializeRowsPassBase<SpecializeRow
       for (unsigned i = 0; i < variant.getNumResults(); ++i)
         if (auto dims = variant.getResultAttrOfType<ArrayAttr>(i, kDimsAttr))
           variant.setResultAttr(i, kDimsAttr, narrow(dims, range));
-      decisions.record(variant, "variant", "'" + variant.getName() + "' serves " + Twine(low) + " to " + Twine(high) + " rows");
+      decisions.record(variant, "variant",
+                       "'" + variant.getName() + "' serves " + Twine(low) + " to " + Twine(high) + " rows");
       low = high + 1;
     }
     symbols.erase(function);

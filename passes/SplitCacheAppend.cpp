@@ -17,8 +17,8 @@ struct SplitCacheAppend : mlir::heddle::impl::SplitCacheAppendPassBase<SplitCach
       if (!attention.getCache() || !attention.getKeys())
         return;
       OpBuilder builder(attention);
-      builder.create<CacheAppendOp>(attention.getLoc(), attention.getCache(), attention.getKeys(), attention.getValues(),
-                                    attention.getSlots(), attention.getPositions());
+      builder.create<CacheAppendOp>(attention.getLoc(), attention.getCache(), attention.getKeys(),
+                                    attention.getValues(), attention.getSlots(), attention.getPositions());
       attention.getKeysMutable().clear();
       attention.getValuesMutable().clear();
     });

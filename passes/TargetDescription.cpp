@@ -4,9 +4,13 @@
 
 using namespace mlir::heddle;
 
-#define TARGET(NAME) {.name = #NAME,
+#define TARGET(NAME)                                                                                         \
+  {                                                                                                          \
+    .name = #NAME,
 #define FIELD(FIELD_NAME, VALUE) .FIELD_NAME = VALUE,
-#define END_TARGET() },
+#define END_TARGET()                                                                                         \
+  }                                                                                                          \
+  ,
 static constexpr TargetDescription kTargets[] = {
 #include "passes/targets/cpu.def"
 };
@@ -19,5 +23,6 @@ const TargetDescription *mlir::heddle::findTarget(llvm::StringRef name) {
 }
 
 std::string mlir::heddle::targetNames() {
-  return llvm::join(llvm::map_range(kTargets, [](const TargetDescription &target) { return target.name; }), ", ");
+  return llvm::join(llvm::map_range(kTargets, [](const TargetDescription &target) { return target.name; }),
+                    ", ");
 }
