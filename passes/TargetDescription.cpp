@@ -4,13 +4,6 @@
 
 using namespace mlir::heddle;
 
-#define TARGET(NAME)                                                                                         \
-  {                                                                                                          \
-    .name = #NAME,
-#define FIELD(FIELD_NAME, VALUE) .FIELD_NAME = VALUE,
-#define END_TARGET()                                                                                         \
-  }                                                                                                          \
-  ,
 static constexpr TargetDescription kTargets[] = {
 #include "passes/targets/cpu.def"
 };

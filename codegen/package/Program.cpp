@@ -227,10 +227,9 @@ llvm::Error ProgramBuilder::addLaunch(LaunchOp launch) {
     break;
   case Family::Rows:
     record.items_dim = dimensionId(launch.getRows());
-    if (launch.getRows() == "1") {
-      record.items_dim = -1;
-      record.items_mul = shapeOf(launch.getResultTypes()[0]).front();
-    }
+    // Static rows are named by their number.
+    if (record.items_dim == -1 && launch.getRows().getAsInteger(10, record.items_mul))
+      return failed(launch, "has rows '" + launch.getRows() + "', which are neither of the call, nor wanted, nor a number");
     break;
   case Family::Attention: {
     record.items_dim = HEDDLE_DIM_WORK;
@@ -299,12 +298,19 @@ llvm::Expected<std::string> ProgramBuilder::build() {
   for (auto function : module.getOps<func::FuncOp>()) {
     if (auto entry = function->getAttrOfType<StringAttr>(kEntryAttr))
       byEntry[entry.getValue()].push_back(function);
+    auto addBounds = [&](ArrayAttr dims) {
+      if (!dims)
+        return;
+      for (auto dim : dims.getAsRange<DimAttr>()) {
+        uint32_t &bound = dim.getName() == "n" ? maxRows : maxWanted;
+        bound = std::max<uint32_t>(bound, dim.getMax());
+      }
+    };
     for (unsigned i = 0; i < function.getNumArguments(); ++i)
-      if (auto dims = function.getArgAttrOfType<ArrayAttr>(i, kDimsAttr))
-        for (auto dim : dims.getAsRange<DimAttr>()) {
-          uint32_t &bound = dim.getName() == "n" ? maxRows : maxWanted;
-          bound = std::max<uint32_t>(bound, dim.getMax());
-        }
+      addBounds(function.getArgAttrOfType<ArrayAttr>(i, kDimsAttr));
+    // Sequences stand on results alone.
+    for (unsigned i = 0; i < function.getNumResults(); ++i)
+      addBounds(function.getResultAttrOfType<ArrayAttr>(i, kDimsAttr));
   }
   maxRows = std::max(maxRows, 1u);
   maxWanted = std::max(maxWanted, 1u);
