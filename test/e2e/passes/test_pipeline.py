@@ -15,8 +15,10 @@ PASSES = ("canonicalize,heddle-infer-shapes,heddle-split-cache-append,heddle-cho
 
 class Pipeline(test_models.Models):
     def check(self, model, text, *flags):
-        # 16-bit activations, whose bound is tight enough to show a wrong graph.
-        super().check(model, text, *flags, "--pass-pipeline", PASSES.format("i16"))
+        # 16 bits have a bound that is tight enough to show a wrong graph; the others show that both schemes fit together.
+        for activations in ("i16", "mixed", "i8"):
+            with self.subTest(activations=activations):
+                super().check(model, text, *flags, "--pass-pipeline", PASSES.format(activations))
 
     test_a_wrong_constant_is_found = None  # of the tool, not of passes
 
