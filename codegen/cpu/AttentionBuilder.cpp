@@ -7,7 +7,7 @@ using namespace mlir::heddle;
 namespace heddle::cpu {
 
 static constexpr int64_t kPage = HEDDLE_PAGE_TOKENS, kChunk = HEDDLE_CHUNK_TOKENS;
-/// Stands for the weight of a key that a row cannot see; weights are never negative.
+/// Stands for the weight of a key that a row cannot see. Weights are stored without a sign, NaN too, so the sign tells the two apart.
 static constexpr double kUnseen = -1;
 
 AttentionBuilder::AttentionBuilder(Emitter &e, AttentionOp op, const CpuKernelContext &context)
@@ -225,6 +225,20 @@ Value AttentionBuilder::keyAddress(Value key) {
   return e.at(page, e.mul(e.bitAnd(key, kPage - 1), keyDim * elementBytes));
 }
 
+/// Calls `use` for all pairs of `rows` splats and `columns` vectors. The fewer of the two stay in registers while the others pass.
+static void multiplyAll(int rows, int columns, function_ref<Value(int)> splat, function_ref<Value(int)> vector,
+                        function_ref<void(int, int, Value, Value)> use) {
+  Values kept;
+  bool keepsVectors = columns < rows;
+  for (int i = 0; i < std::min(rows, columns); ++i)
+    kept.push_back(keepsVectors ? vector(i) : splat(i));
+  for (int i = 0; i < std::max(rows, columns); ++i) {
+    Value passing = keepsVectors ? splat(i) : vector(i);
+    for (int j = 0; j < int(kept.size()); ++j)
+      keepsVectors ? use(i, j, passing, kept[j]) : use(j, i, kept[j], passing);
+  }
+}
+
 /// Plain products of queries and keys; lanes past the tile's keys hold whatever the page holds.
 void AttentionBuilder::emitScores(const Tile &tile, Value chunkBegin, Range keys) {
   // Groups of 16 keys, a power of two so that they divide a page: two share each query element; more where it takes them to hide the fma's latency.
@@ -241,14 +255,11 @@ void AttentionBuilder::emitScores(const Tile &tile, Value chunkBegin, Range keys
       Values next(carried);
       Value keyAt = e.at(address, e.mul(d, 16 * elementBytes)), queryAt = e.at(tile.query, e.mul(d, 4));
       for (int u = 0; u < unroll; ++u) {
-        Values keyVectors;
-        for (int g = 0; g < groups; ++g)
-          keyVectors.push_back(loadF32(floats, e.at(keyAt, g * groupBytes + u * 16 * elementBytes), element));
-        for (int v = 0; v < count; ++v) {
-          Value query = e.loadSplat(floats, e.at(queryAt, queryOffset(tile, v) + u * 4));
-          for (int g = 0; g < groups; ++g)
-            next[v * groups + g] = e.fma(query, keyVectors[g], next[v * groups + g]);
-        }
+        auto key = [&](int g) { return loadF32(floats, e.at(keyAt, g * groupBytes + u * 16 * elementBytes), element); };
+        auto query = [&](int v) { return e.loadSplat(floats, e.at(queryAt, queryOffset(tile, v) + u * 4)); };
+        multiplyAll(count, groups, query, key, [&](int v, int g, Value q, Value k) {
+          next[v * groups + g] = e.fma(q, k, next[v * groups + g]);
+        });
       }
       return next;
     });
@@ -308,7 +319,7 @@ void AttentionBuilder::emitSoftmax(const Tile &tile, Value chunkBegin, Range key
     // Lanes that are not seen hold minus infinity, whose weight is 0.
     Values sums = e.forRange(firstGroup, endGroup, e.cI64(1), {e.constant(floats, 0)}, [&](Value g, ValueRange carried) {
       Value at = e.at(scores, e.mul(g, 64)), weight = exp(e.subF(e.load(floats, at), maxima));
-      e.store(weight, at);
+      e.store(e.bitAnd(e.bitcast(weight, ints), 0x7fffffff), at);
       return Values{e.addF(carried[0], weight)};
     });
     // The values' sums must tell such keys from those whose weight is 0. With ranges only groups at their ends have any.
@@ -338,6 +349,7 @@ void AttentionBuilder::emitSoftmax(const Tile &tile, Value chunkBegin, Range key
     e.store(e.select(visible, maximum, oldMaximum), e.at(state, maximaOffset));
     e.store(e.select(visible, sum, oldSum), e.at(state, sumsOffset));
     e.store(oldFactor, e.at(state, oldFactorsOffset));
+    newFactor = e.bitcast(e.bitAnd(e.bitcast(newFactor, e.i32()), 0x7fffffff), e.f32());
     e.store(e.select(visible, newFactor, e.cF32(kUnseen)), e.at(state, newFactorsOffset));
   });
 }
@@ -358,26 +370,22 @@ void AttentionBuilder::emitValues(const Tile &tile, Value chunkBegin, Range keys
 void AttentionBuilder::emitValueSlice(const Tile &tile, Value chunkBegin, Range keys, Value d, int vectors, int width) {
   int count = tile.count();
   VectorType type = e.vec(e.f32(), width);
-  auto unseen = [&](Value x) {
-    return e.create<arith::CmpFOp>(arith::CmpFPredicate::OEQ, x, e.constant(type, kUnseen));
+  VectorType bits = e.vec(e.i32(), width);
+  auto seen = [&](Value x) {
+    return e.create<arith::CmpIOp>(arith::CmpIPredicate::sge, e.bitcast(x, bits), e.constantInt(bits, 0));
   };
   // Keys of `range`, which lie at `base` + key * valueRowBytes.
   auto accumulate = [&](Value base, Range range, bool selects, ValueRange initial) {
     return e.forRange(range.begin, range.end, e.cI64(1), initial, [&](Value key, ValueRange carried) {
       Values next(carried);
       Value from = e.at(base, e.mul(key, valueRowBytes)), weights = e.at(scratch, e.mul(e.sub(key, chunkBegin), 4));
-      Values values;
-      for (int i = 0; i < vectors; ++i)
-        values.push_back(loadF32(type, e.at(from, i * width * elementBytes), element));
-      for (int v = 0; v < count; ++v) {
-        Value weight = e.loadSplat(type, e.at(weights, v * kScoreRow));
-        Value skip = selects ? unseen(weight) : Value();
-        for (int i = 0; i < vectors; ++i) {
-          Value &sum = next[v * vectors + i];
-          Value added = e.fma(weight, values[i], sum);
-          sum = selects ? e.select(skip, sum, added) : added;
-        }
-      }
+      auto value = [&](int i) { return loadF32(type, e.at(from, i * width * elementBytes), element); };
+      auto weight = [&](int v) { return e.loadSplat(type, e.at(weights, v * kScoreRow)); };
+      multiplyAll(count, vectors, weight, value, [&](int v, int i, Value w, Value x) {
+        Value &sum = next[v * vectors + i];
+        Value added = e.fma(w, x, sum);
+        sum = selects ? e.select(seen(w), added, sum) : added;
+      });
       return next;
     });
   };
@@ -403,11 +411,11 @@ void AttentionBuilder::emitValueSlice(const Tile &tile, Value chunkBegin, Range 
   Value outputs = e.at(scratch, e.mul(d, 4), outputsOffset);
   for (int v = 0; v < count; ++v) {
     Value oldFactor = e.loadSplat(type, e.at(scratch, oldFactorsOffset + v * 4));
-    Value newFactor = e.loadSplat(type, e.at(scratch, newFactorsOffset + v * 4)), skip = unseen(newFactor);
+    Value newFactor = e.loadSplat(type, e.at(scratch, newFactorsOffset + v * 4)), merges = seen(newFactor);
     for (int i = 0; i < vectors; ++i) {
       Value at = e.at(outputs, (v * valueDim + i * width) * 4), old = e.load(type, at);
       Value merged = e.fma(sums[v * vectors + i], newFactor, e.mulF(old, oldFactor));
-      e.store(e.select(skip, old, merged), at);
+      e.store(e.select(merges, merged, old), at);
     }
   }
 }

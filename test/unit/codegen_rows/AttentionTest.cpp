@@ -272,6 +272,71 @@ TEST_CASE("the bits of a row do not depend on the rows beside it, the range of i
   }
 }
 
+TEST_CASE("NaN that a row sees reaches its result, and no other row's") {
+  const CpuKernelContext facts{.maxContext = kContext, .maxRows = 512, .maxSlots = kSlots};
+  const Shape shape{6, 2, 32, 32};
+  const int rows = 20, position = 250, out = shape.queryHeads * shape.valueDim;
+  for (const Regions &regions : {causal(), window(6), unusual()}) {
+    forWidths([&](const CpuLevel &level) {
+      TestKernel kernel(kernelText(shape, regions, true), level, facts);
+      REQUIRE(kernel.error == "");
+      Cache cache(shape, {600});
+      std::vector<float> queries = randomQueries(shape, rows, 5);
+      // Head 1 of row 4; key 259 of KV head 1; value 262, element 7, of KV head 0.
+      queries[(4 * shape.queryHeads + 1) * shape.keyDim] = NAN;
+      Cache::put(*cache.keyAt(0, 1, 259, 3), -NAN);
+      Cache::put(*cache.valueAt(0, 0, 262, 7), NAN);
+      auto found = runCached(kernel, shape, regions, cache, {{rows, 0, position}}, queries, false);
+      int wrong = 0;
+      for (int r = 0; r < rows; ++r)
+        for (int h = 0; h < shape.queryHeads; ++h)
+          for (int d = 0; d < shape.valueDim; ++d) {
+            bool nan = (r == 4 && h == 1) || (h >= 3 && regions.sees(position + r, 259)) || (h < 3 && d == 7 && regions.sees(position + r, 262));
+            wrong += std::isnan(found[r * out + h * shape.valueDim + d]) != nan;
+          }
+      CHECK(wrong == 0);
+    });
+  }
+}
+
+TEST_CASE("inner loops of products keep everything in registers, and nothing is called") {
+  const CpuLevel &level = cpuLevels().back();
+  mlir::MLIRContext context;
+  loadKernelDialects(context);
+  context.loadDialect<mlir::heddle::HeddleDialect>();
+  for (const std::string &text : {kernelText({9, 3, 64, 64}, causal(), true), kernelText({4, 1, 256, 256}, window(512), true),
+                                  kernelText({12, 12, 32, 32}, {kPlainScore, "", sameScore, {}}, false)}) {
+    auto module = mlir::parseSourceString<mlir::ModuleOp>(text, mlir::ParserConfig(&context));
+    REQUIRE(module);
+    mlir::OwningOpRef<mlir::ModuleOp> out = mlir::ModuleOp::create(mlir::UnknownLoc::get(&context));
+    auto kernel = *module->getOps<mlir::heddle::KernelOp>().begin();
+    REQUIRE(!!emitAttentionKernel(kernel, level, {.maxContext = kContext, .maxRows = 512, .maxSlots = kSlots}, *out));
+    auto assembly = compileToText(*out, level, TextForm::Assembly);
+    REQUIRE(!!assembly);
+    CHECK_THAT(*assembly, !Catch::Contains("\tcall"));
+    // Loops of one block: those whose last jump goes to their own label.
+    int loops = 0;
+    llvm::SmallVector<llvm::StringRef> lines;
+    llvm::StringRef(*assembly).split(lines, '\n');
+    llvm::StringRef label;
+    int products = 0, stack = 0;
+    for (llvm::StringRef line : lines) {
+      if (line.starts_with(".LBB")) {
+        label = line.split(':').first;
+        products = stack = 0;
+      }
+      products += line.contains("vfmadd");
+      stack += line.contains("(%rsp)") || line.contains("(%rbp)");
+      if (line.starts_with("\tj") && line.ends_with(label) && !label.empty() && products >= 12) {
+        INFO(label.str());
+        CHECK(stack == 0);
+        ++loops;
+      }
+    }
+    CHECK(loops >= 4); // scores and values, of full and of smaller tiles
+  }
+}
+
 TEST_CASE("attention without a cache: sequences of mixed length") {
   const std::vector<int> lengths{1, 40, 16, 300, 7};
   int rows = 0;
