@@ -169,9 +169,12 @@ LogicalResult Fusion::check() {
   return success();
 }
 
-/// A reshape costs nothing in the kernels that read it, except where they cannot hold one: products, and
-/// results of the function.
+/// A reshape costs nothing in the kernels that read it, except where they cannot hold one: before products
+/// and where other rows are read, which want a tensor in memory, and as a result of the function.
 void Fusion::findFreeReshapes() {
+  auto wantsMemory = [](OpOperand &use) {
+    return isa<LinearOp, func::ReturnOp>(use.getOwner()) || (isRowsOp(use.getOwner()) && !readsOwnRow(use));
+  };
   for (Operation &op : llvm::reverse(body)) {
     auto reshape = dyn_cast<ReshapeOp>(op);
     if (!reshape)
@@ -180,7 +183,7 @@ void Fusion::findFreeReshapes() {
     auto attention = reshape.getInput().getDefiningOp<AttentionOp>();
     if (attention && attention->hasOneUse())
       continue;
-    if (llvm::none_of(reshape->getUsers(), llvm::IsaPred<LinearOp, func::ReturnOp>))
+    if (llvm::none_of(reshape->getUses(), wantsMemory))
       freeReshapes.insert(reshape);
   }
 }

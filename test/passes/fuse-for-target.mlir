@@ -271,3 +271,18 @@ func.func @parameters_alone() -> tensor<32x64xf32> {
   %0 = heddle.dequantize %w : !heddle.stored<32x64xf32, #heddle.enc<q8_0>> -> tensor<32x64xf32>
   return %0 : tensor<32x64xf32>
 }
+
+// -----
+
+#n = #heddle.dim<"n", 1 to 512>
+#m = #heddle.dim<"m", 0 to 512>
+
+// Other rows are read from memory, so a reshape before that is one kernel's result.
+// CHECK-LABEL: func.func @reshape_then_gather(
+// CHECK:         %[[R:.*]] = heddle.launch @reshape_64(%{{.*}}) over "n" : (tensor<?x64xf32>) -> tensor<?x4x16xf32>
+// CHECK-NEXT:    heddle.launch @gather_rows_64(%[[R]], %{{.*}}) over "m"
+func.func @reshape_then_gather(%a: tensor<?x64xf32> {heddle.dims = [#n]}, %w: tensor<?xi32> {heddle.dims = [#m]}) -> tensor<?x4x16xf32> {
+  %0 = heddle.reshape %a : tensor<?x64xf32> -> tensor<?x4x16xf32>
+  %1 = heddle.gather_rows %0, %w : tensor<?x4x16xf32>, tensor<?xi32> -> tensor<?x4x16xf32>
+  return %1 : tensor<?x4x16xf32>
+}
