@@ -8,7 +8,9 @@
 #include "codegen/package/Program.h"
 #include "codegen/package/Weights.h"
 #include "mlir/Pass/PassManager.h"
+#include "passes/Decisions.h"
 #include "passes/Passes.h"
+#include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/ThreadPool.h"
 
 using namespace mlir;
@@ -162,11 +164,15 @@ llvm::Expected<std::array<uint8_t, 32>> compileToArtifact(ModuleOp module, const
   if (!options.text.empty())
     if (auto error = (*writer)->addMember("text.bin", llvm::ArrayRef<char>(options.text.data(), options.text.size())))
       return std::move(error);
+  std::string decisions = llvm::formatv("{0:2}", llvm::json::Value(decisionsJson(module)));
+  if (auto error = (*writer)->addMember("decisions.json", llvm::ArrayRef<char>(decisions.data(), decisions.size())))
+    return std::move(error);
   auto produce = [&](ByteSink sink) {
     return packer.write(sink, [&](uint64_t written) { progress("weights", double(written) / std::max<uint64_t>(layout->size, 1)); });
   };
-  if (auto error = (*writer)->addMember("weights.bin", layout->size, produce))
-    return std::move(error);
+  if (layout->size != 0) // a member cannot be empty; the runtime asks for none then
+    if (auto error = (*writer)->addMember("weights.bin", layout->size, produce))
+      return std::move(error);
 
   llvm::json::Object manifest;
   manifest["model"] = std::move(options.model);

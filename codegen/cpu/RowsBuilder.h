@@ -1,8 +1,9 @@
 // Emits the body of a rows kernel for one row.
 //
-// A value of the kernel's body is a row in memory (an argument's, an output's or scratch) or pending: known by how its
-// columns are computed. Pending values of one width are computed together in one loop over the columns, and only those
-// that something outside of the loop reads are stored. All levels use the same 16 lanes, so all compute the same bits.
+// A value of the kernel's body is a row in memory (an argument's, an output's or scratch) or pending: known
+// by how its columns are computed. Pending values of one width are computed together in one loop over the
+// columns, and only those that something outside of the loop reads are stored. All levels use the same 16
+// lanes, so all compute the same bits.
 #pragma once
 #include "codegen/cpu/Emit.h"
 #include "codegen/cpu/Kernel.h"
@@ -24,7 +25,8 @@ public:
 private:
   static constexpr int kLanes = 16;
 
-  /// Up to 16 columns from `index` (i64) on. Where fewer are left in the row, the others are off in `mask`, else null.
+  /// Up to 16 columns from `index` (i64) on. Where fewer are left in the row, the others are off in `mask`,
+  /// else null.
   struct Column {
     Value index;
     int64_t more = 0; // added to index
@@ -51,7 +53,9 @@ private:
   Value clampedIndex(Value indices, Value count);
   /// Rows of an argument as i64.
   Value rowCount(Value argument);
-  void defer(mlir::Operation *op, std::function<Value(const Column &)> compute) { pending.push_back({op, std::move(compute)}); }
+  void defer(mlir::Operation *op, std::function<Value(const Column &)> compute) {
+    pending.push_back({op, std::move(compute)});
+  }
   void flush();
   void flushWidth(int64_t columns, llvm::ArrayRef<Pending> group);
   Value columnOf(Value value, const Column &column);
@@ -96,10 +100,10 @@ private:
   mlir::VectorType floats, ints; // of kLanes
   Value row, rowsOfCall, scratchBase;
   int64_t scratchSize = 0;
-  llvm::DenseMap<Value, Value> operands;    // block arguments to the address of their operand
-  llvm::DenseMap<Value, Value> pageTables;  // caches to the address of theirs
-  llvm::DenseMap<Value, Value> rows;        // values in memory to the address of this row
-  llvm::SmallVector<Value> outputs;         // addresses of outputs
+  llvm::DenseMap<Value, Value> operands;   // block arguments to the address of their operand
+  llvm::DenseMap<Value, Value> pageTables; // caches to the address of theirs
+  llvm::DenseMap<Value, Value> rows;       // values in memory to the address of this row
+  llvm::SmallVector<Value> outputs;        // addresses of outputs
   llvm::SmallVector<Pending> pending;
   llvm::DenseMap<Value, Value> columnValues; // computed so far for the columns that a loop is at
 };

@@ -12,15 +12,18 @@ Value RowsBuilder::widen(Value stored) {
   if (!element.isBF16())
     return element.isF32() ? stored : e.toF32(stored);
   // The upper half of an f32.
-  auto like = [&](Type of) -> Type { return isa<VectorType>(type) ? Type(cast<VectorType>(type).clone(of)) : of; };
+  auto like = [&](Type of) -> Type {
+    return isa<VectorType>(type) ? Type(cast<VectorType>(type).clone(of)) : of;
+  };
   return e.bitcast(e.shiftLeft(e.extendU(e.bitcast(stored, like(e.i16())), e.i32()), 16), like(e.f32()));
 }
 
 llvm::Error RowsBuilder::emitGatherRows(GatherRowsOp op) {
-  if (!isa<BlockArgument>(op.getInput()))
+  Value input = withoutReshapes(op.getInput());
+  if (!isa<BlockArgument>(input))
     return unsupported(*op, "expected its input to be an argument of the kernel");
-  Value index = clampedIndex(op.getIndices(), rowCount(op.getInput()));
-  Value from = e.at(operandOf(op.getInput()), e.mul(index, rowBytes(op.getType())));
+  Value index = clampedIndex(op.getIndices(), rowCount(input));
+  Value from = e.at(operandOf(input), e.mul(index, rowBytes(op.getType())));
   defer(op, [this, from](const Column &column) { return loadColumn(from, column); });
   return llvm::Error::success();
 }
@@ -51,7 +54,8 @@ llvm::Error RowsBuilder::emitEmbedding(EmbeddingOp op) {
   }
   // A row is contiguous in file order; in a row group its elements are 16 apart.
   int64_t bytes = element.getIntOrFloatBitWidth() / 8, step = packed ? PackedLayout::kRows * bytes : bytes;
-  Value from = packed ? e.at(e.at(operandOf(op.getTable()), e.mul(e.divU(index, 16), shape[1] * step)), e.mul(e.bitAnd(index, 15), bytes))
+  Value from = packed ? e.at(e.at(operandOf(op.getTable()), e.mul(e.divU(index, 16), shape[1] * step)),
+                             e.mul(e.bitAnd(index, 15), bytes))
                       : e.at(operandOf(op.getTable()), e.mul(index, shape[1] * bytes));
   float scale = op.getScale().convertToFloat();
   defer(op, [this, from, element, bytes, step, scale](const Column &column) {
@@ -62,7 +66,8 @@ llvm::Error RowsBuilder::emitEmbedding(EmbeddingOp op) {
     } else {
       numbers = e.constant(floats, 0);
       for (int i = 0; i < column.lanes; ++i)
-        numbers = e.create<vector::InsertOp>(widen(e.load(element, e.at(at, i * step))), numbers, ArrayRef<int64_t>{i});
+        numbers = e.create<vector::InsertOp>(widen(e.load(element, e.at(at, i * step))), numbers,
+                                             ArrayRef<int64_t>{i});
     }
     return scale == 1 ? numbers : e.mulF(numbers, e.constant(floats, scale));
   });
@@ -75,7 +80,8 @@ void RowsBuilder::emitPackedBlocks(EmbeddingOp op, const BlockScheme &scheme, Va
   const float factor = op.getScale().convertToFloat();
   Value target = destination(op.getResult());
   Value lane = e.bitAnd(index, 15), lane4 = e.shiftLeft(lane, 2), lane2 = e.shiftLeft(lane, 1);
-  Value group = e.at(operandOf(op.getTable()), e.mul(e.divU(index, 16), columns / scheme.super * layout.bytes()));
+  Value group =
+      e.at(operandOf(op.getTable()), e.mul(e.divU(index, 16), columns / scheme.super * layout.bytes()));
   VectorType bytes16 = e.vec(e.i8(), 16);
 
   e.forRange(0, columns / chunk, 1, [&](Value number) {
@@ -85,10 +91,13 @@ void RowsBuilder::emitPackedBlocks(EmbeddingOp op, const BlockScheme &scheme, Va
     auto bytesAt = [&](Value plane, int vector) {
       Value words = e.constantInt(e.vec(e.i32(), 4), 0);
       for (int i = 0; i < 4; ++i)
-        words = e.create<vector::InsertOp>(e.load(e.i32(), e.at(plane, lane4, (vector + i) * 64)), words, ArrayRef<int64_t>{i});
+        words = e.create<vector::InsertOp>(e.load(e.i32(), e.at(plane, lane4, (vector + i) * 64)), words,
+                                           ArrayRef<int64_t>{i});
       return e.bitcast(words, bytes16);
     };
-    auto bitsAt = [&](Value bytes, int shift, int mask) { return e.extendU(e.bitAnd(e.shiftRightU(bytes, shift), mask), e.i32()); };
+    auto bitsAt = [&](Value bytes, int shift, int mask) {
+      return e.extendU(e.bitAnd(e.shiftRightU(bytes, shift), mask), e.i32());
+    };
     Value low = e.at(block, e.mul(part, chunk * 16 * scheme.lowBits / 8));
     Value high = e.at(block, e.mul(part, chunk * 16 * scheme.highBits / 8), layout.high());
     Value scale = e.toF32(e.load(e.f16(), e.at(block, lane2, layout.scale())));
@@ -130,9 +139,11 @@ void RowsBuilder::emitPackedBlocks(EmbeddingOp op, const BlockScheme &scheme, Va
         // Sub-blocks are 16 factors apart, one for each row.
         Value sub = e.at(block, e.mul(part, chunk / scheme.sub * 16));
         int64_t offset = piece * 16 / scheme.sub * 16;
-        s = e.mulF(s, e.toF32(e.extendS(e.load(e.i8(), e.at(sub, lane, layout.subScale() + offset)), e.i32())));
+        s = e.mulF(s,
+                   e.toF32(e.extendS(e.load(e.i8(), e.at(sub, lane, layout.subScale() + offset)), e.i32())));
         if (m)
-          m = e.mulF(m, e.toF32(e.extendU(e.load(e.i8(), e.at(sub, lane, layout.subMinimum() + offset)), e.i32())));
+          m = e.mulF(
+              m, e.toF32(e.extendU(e.load(e.i8(), e.at(sub, lane, layout.subMinimum() + offset)), e.i32())));
       }
       Value numbers = e.mulF(e.toF32(e.add(codes, -scheme.zero)), e.splat(s, floats));
       if (m) // stored negated

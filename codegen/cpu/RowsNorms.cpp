@@ -9,14 +9,15 @@ namespace heddle::cpu {
 Value RowsBuilder::sumColumns(Value address, int64_t columns, function_ref<Value(Value, Value)> accumulate) {
   // Four chains of fma hide their latency.
   constexpr int kSums = 4;
-  Values sums = forColumns(columns, kSums, Values(kSums, e.constant(floats, 0)), [&](ArrayRef<Column> at, ValueRange carried) {
-    Values next(carried);
-    for (auto [i, column] : llvm::enumerate(at)) {
-      Value sum = accumulate(loadColumn(address, column), next[i]);
-      next[i] = column.mask ? e.select(column.mask, sum, next[i]) : sum;
-    }
-    return next;
-  });
+  Values sums = forColumns(columns, kSums, Values(kSums, e.constant(floats, 0)),
+                           [&](ArrayRef<Column> at, ValueRange carried) {
+                             Values next(carried);
+                             for (auto [i, column] : llvm::enumerate(at)) {
+                               Value sum = accumulate(loadColumn(address, column), next[i]);
+                               next[i] = column.mask ? e.select(column.mask, sum, next[i]) : sum;
+                             }
+                             return next;
+                           });
   return e.sumPairs(e.addF(e.addF(sums[0], sums[1]), e.addF(sums[2], sums[3])));
 }
 
@@ -25,7 +26,9 @@ void RowsBuilder::emitNorm(Operation *op, function_ref<Normalize(Value, int64_t)
   int64_t columns = shapeOf(result.getType()).back(), segments = rowColumns(result.getType()) / columns;
   if (segments == 1) {
     Normalize normalize = prepare(input, columns);
-    defer(op, [this, input, normalize](const Column &column) { return normalize(column, loadColumn(input, column)); });
+    defer(op, [this, input, normalize](const Column &column) {
+      return normalize(column, loadColumn(input, column));
+    });
     return;
   }
   Value target = destination(result);
@@ -84,19 +87,21 @@ void RowsBuilder::emitL2Normalize(L2NormalizeOp op) {
 
 llvm::Error RowsBuilder::emitPoolRows(PoolRowsOp op) {
   // Items are sequences here, so the rows to pool must lie in memory as a whole.
-  if (!isa<BlockArgument>(op.getInput()) || !isa<BlockArgument>(op.getSequences()))
+  Value argument = withoutReshapes(op.getInput());
+  if (!isa<BlockArgument>(argument) || !isa<BlockArgument>(op.getSequences()))
     return unsupported(*op, "expected its input to be an argument of the kernel");
-  Value input = operandOf(op.getInput()), sequences = operandOf(op.getSequences());
-  Value count = rowCount(op.getInput());
+  Value input = operandOf(argument), sequences = operandOf(op.getSequences());
+  Value count = rowCount(argument);
   int64_t columns = rowColumns(op.getType());
   Value number = e.truncate(row, e.i32());
   // Rows before the sequence, and rows of it; the sequence is contiguous.
-  Values found = e.forRange(e.cI64(0), count, e.cI64(1), {e.cI64(0), e.cI64(0)}, [&](Value i, ValueRange carried) {
-    Value same = e.equal(e.load(e.i32(), e.at(sequences, e.shiftLeft(i, 2))), number);
-    Value none = e.equal(carried[1], e.cI64(0));
-    Value length = e.add(carried[1], e.extendU(same, e.i64()));
-    return Values{e.select(none, i, carried[0]), length};
-  });
+  Values found =
+      e.forRange(e.cI64(0), count, e.cI64(1), {e.cI64(0), e.cI64(0)}, [&](Value i, ValueRange carried) {
+        Value same = e.equal(e.load(e.i32(), e.at(sequences, e.shiftLeft(i, 2))), number);
+        Value none = e.equal(carried[1], e.cI64(0));
+        Value length = e.add(carried[1], e.extendU(same, e.i64()));
+        return Values{e.select(none, i, carried[0]), length};
+      });
   // The loop above leaves the last row before the first hit advanced to the hit itself.
   Value first = found[0], length = found[1];
   Value last = e.sub(e.add(first, length), e.cI64(1));
@@ -105,9 +110,10 @@ llvm::Error RowsBuilder::emitPoolRows(PoolRowsOp op) {
   if (op.getKind() == PoolKind::Mean) {
     Value divisor = e.splat(e.create<arith::SIToFPOp>(e.f32(), e.maxS(length, e.cI64(1))), floats);
     defer(op, [this, rowAt, first, length, divisor](const Column &column) {
-      Values sum = e.forRange(first, e.add(first, length), e.cI64(1), {e.constant(floats, 0)}, [&](Value i, ValueRange carried) {
-        return Values{e.addF(carried[0], loadColumn(rowAt(i), column))};
-      });
+      Values sum = e.forRange(first, e.add(first, length), e.cI64(1), {e.constant(floats, 0)},
+                              [&](Value i, ValueRange carried) {
+                                return Values{e.addF(carried[0], loadColumn(rowAt(i), column))};
+                              });
       return e.divF(sum[0], divisor);
     });
     return llvm::Error::success();
