@@ -33,7 +33,9 @@ llvm::Expected<std::vector<Example>> interpreter::readExamples(ModuleOp module) 
     Attribute attribute = function->getAttr(kExampleAttr);
     if (!attribute)
       continue;
-    Example example{function.getName().str(), {}};
+    Example example{function.getName().str(), "", {}};
+    if (auto reason = function->getAttrOfType<StringAttr>(kSkipCompiledAttr))
+      example.skipCompiled = reason.str();
     auto calls = dyn_cast<ArrayAttr>(attribute);
     if (!calls || calls.empty())
       return fail(function, "expected '" + Twine(kExampleAttr) + "' to be an array of calls");

@@ -9,6 +9,9 @@ inline constexpr llvm::StringLiteral kExampleAttr = "heddle.example";
 /// Module attribute: an array of byte constants, the contents of the files that parameters name.
 inline constexpr llvm::StringLiteral kFilesAttr = "heddle.files";
 
+/// Function attribute: why the example cannot run as compiled code.
+inline constexpr llvm::StringLiteral kSkipCompiledAttr = "heddle.skip_compiled";
+
 struct ExampleCall {
   SmallVector<Datum> inputs, expected;
 };
@@ -16,6 +19,7 @@ struct ExampleCall {
 /// A function's calls, made one after the other on the same caches, which are empty at first.
 struct Example {
   std::string function;
+  std::string skipCompiled; // the reason; empty: it can
   std::vector<ExampleCall> calls;
 };
 

@@ -22,10 +22,3 @@ std::unique_ptr<Backend> heddle::run_ir::interpreterBackend(mlir::ModuleOp modul
                                                             const ParameterSource &parameters) {
   return std::make_unique<InterpreterBackend>(module, options, parameters);
 }
-
-llvm::Expected<std::unique_ptr<Backend>> heddle::run_ir::targetBackend(llvm::StringRef target, mlir::ModuleOp module,
-                                                                       const ParameterSource &parameters) {
-  if (target == "interpreter")
-    return interpreterBackend(module, Options{}, parameters);
-  return llvm::createStringError("unknown target '" + target + "'; known targets: interpreter");
-}

@@ -1,5 +1,6 @@
 // What executes an example: the interpreter or a compiled target, behind one interface.
 #pragma once
+#include "codegen/Compiler.h"
 #include "ir/interpreter/Example.h"
 
 namespace heddle::run_ir {
@@ -17,7 +18,7 @@ public:
 std::unique_ptr<Backend> interpreterBackend(mlir::ModuleOp module, const mlir::heddle::interpreter::Options &options,
                                             const ParameterSource &parameters);
 
-/// The backend that `--target` names: "interpreter" in f32 arithmetic, "cpu" or "cpu:LEVEL".
-llvm::Expected<std::unique_ptr<Backend>> targetBackend(llvm::StringRef target, mlir::ModuleOp module, const ParameterSource &parameters);
+/// Compiles a function when it is first run. `module` is at model level: the pipeline of the CPU target runs on a copy.
+std::unique_ptr<Backend> cpuBackend(mlir::ModuleOp module, const CompileOptions &options, const ParameterSource &parameters);
 
 } // namespace heddle::run_ir

@@ -1,4 +1,5 @@
 // heddle-run-ir: runs the executable examples of an IR file and checks their results. For tests; docs/interpreter.md.
+#include "codegen/Pipelines.h"
 #include "frontends/Import.h"
 #include "passes/Passes.h"
 #include "tools/heddle-run-ir/Backend.h"
@@ -18,9 +19,11 @@ using namespace mlir::heddle::interpreter;
 
 static llvm::cl::opt<std::string> inputFile(llvm::cl::Positional, llvm::cl::desc("FILE.mlir|MODEL.gguf"), llvm::cl::Required);
 static llvm::cl::opt<std::string> examplesFile("examples", llvm::cl::desc("Take the examples from the functions of this IR file"));
-static llvm::cl::opt<std::string> target("target", llvm::cl::desc("What runs the examples: interpreter, cpu, cpu:LEVEL"),
+static llvm::cl::opt<std::string> targetOption("target", llvm::cl::desc("What runs the examples: interpreter, cpu, cpu:LEVEL"),
                                          llvm::cl::init("interpreter"));
 static llvm::cl::opt<std::string> only("function", llvm::cl::desc("Run the example of this function alone"));
+static llvm::cl::opt<std::string> activations("activations", llvm::cl::desc("Activations of a compiled target: mixed, i8, i16"),
+                                               llvm::cl::init("mixed"));
 static llvm::cl::opt<std::string> pipeline("pass-pipeline",
                                            llvm::cl::desc("Run these passes on a copy and compare it with the original"));
 
@@ -31,9 +34,9 @@ double toleranceOf(const Datum &datum, size_t element) { return datum.numbers() 
 /// Runs examples against the reference: f64 arithmetic of the module as it was read.
 class Checker {
 public:
-  Checker(mlir::ModuleOp module, mlir::ModuleOp transformed, Backend &backend, const ParameterSource &parameters)
+  Checker(mlir::ModuleOp module, mlir::ModuleOp transformed, Backend &backend, llvm::StringRef target, const ParameterSource &parameters)
       : exact(interpreterBackend(module, {Arithmetic::F64, kF64Epsilon}, parameters)),
-        reference(interpreterBackend(module, {Arithmetic::F64, kF32Epsilon}, parameters)), backend(backend) {
+        reference(interpreterBackend(module, {Arithmetic::F64, kF32Epsilon}, parameters)), backend(backend), target(target) {
     if (!transformed)
       return;
     Options options{Arithmetic::F64, kF32Epsilon};
@@ -92,6 +95,7 @@ public:
 private:
   std::unique_ptr<Backend> exact, reference, transformedReference;
   Backend &backend;
+  llvm::StringRef target;
 };
 
 struct Program {
@@ -128,6 +132,7 @@ int main(int argc, char **argv) {
   mlir::registerTransformsPasses();
   mlir::heddle::registerPasses();
   llvm::cl::ParseCommandLineOptions(argc, argv, "Runs the executable examples of an IR file and checks their results\n");
+  const std::string target = targetOption, chosen = only; // copies: linking compiled code resets all options
 
   mlir::DialectRegistry registry;
   mlir::registerAllDialects(registry);
@@ -160,20 +165,49 @@ int main(int argc, char **argv) {
     if (mlir::failed(passes.run(*transformed)))
       return 1;
   }
-  auto backend = targetBackend(target, transformed ? *transformed : *module, *parameters);
-  if (!backend)
-    return reportError(backend.takeError(), 4);
+  std::unique_ptr<Backend> backend;
+  mlir::ModuleOp lowered = transformed ? *transformed : mlir::ModuleOp();
+  llvm::StringRef name = target, level;
+  std::tie(name, level) = name.split(':');
+  if (name == "interpreter" && level.empty()) {
+    backend = interpreterBackend(lowered ? lowered : *module, {}, *parameters);
+  } else if (name == "cpu") {
+    CompileOptions options;
+    options.activations = activations;
+    if (!level.empty()) {
+      auto *found = cpu::cpuLevelByName(level);
+      if (!found)
+        return reportError(llvm::createStringError("unknown CPU level '" + level + "'; heddle targets lists them"), 2);
+      options.levels = {found};
+    }
+    backend = cpuBackend(*module, options, *parameters);
+    if (!pipeline.empty())
+      return reportError(llvm::createStringError("expected either --pass-pipeline or a compiled target, which has its own passes"), 2);
+    // Its precision is what the target's passes choose: their program says how far results may be from the original.
+    transformed = mlir::cast<mlir::ModuleOp>((*module)->clone());
+    mlir::PassManager passes(&context, "builtin.module");
+    addCpuPipeline(passes, options);
+    if (mlir::failed(passes.run(*transformed)))
+      return 1;
+    lowered = *transformed;
+  } else {
+    return reportError(llvm::createStringError("unknown target '" + target + "'; known targets: interpreter, cpu, cpu:LEVEL"), 2);
+  }
 
-  Checker checker(*module, transformed ? *transformed : mlir::ModuleOp(), **backend, *parameters);
+  Checker checker(*module, lowered, *backend, target, *parameters);
   size_t ran = 0;
   bool good = true;
   for (const Example &example : *examples) {
-    if (!only.empty() && example.function != only)
+    if (!chosen.empty() && example.function != chosen)
       continue;
     ++ran;
+    if (name == "cpu" && !example.skipCompiled.empty()) {
+      llvm::outs() << "@" << example.function << ": skipped: " << example.skipCompiled << "\n";
+      continue;
+    }
     good &= checker.check(example);
   }
   if (ran == 0)
-    return reportError(llvm::createStringError("expected functions with 'heddle.example' in " + inputFile + ", but found none to run"), 3);
+    return reportError(llvm::createStringError("expected functions with 'heddle.example', but found none to run"), 3);
   return good ? 0 : 1;
 }

@@ -54,6 +54,7 @@ class File:
         self.op, self.comment = op, comment
         self.data = b""
         self.symbols, self.functions = [], []
+        self.vocabulary = 0  # of the entries `step` and `encode`, whose tokens are rows of tables
 
     def symbol(self, text):
         self.symbols.append("  " + text)
@@ -65,24 +66,37 @@ class File:
         self.data += data
         return kind
 
-    def function(self, name, arguments, results, body, *calls):
-        """`arguments` are (name, type); `calls` are ([inputs], [expected])."""
-        written = []
-        for label, kind in arguments:
-            dims = ' {heddle.dims = [#heddle.dim<"n", 1 to 32>]}' if "?" in kind else ""
-            written.append(f"%{label}: {kind}{dims}")
+    def function(self, name, arguments, results, body, *calls, entry=None, rows="n", skip=None):
+        """`arguments` are (name, type); `calls` are ([inputs], [expected]); `rows` names the results' first dimension.
+
+        `entry` is how compiled code is called where it is not by tensors; `skip` is why compiled code cannot be.
+        """
+        def dims(kind, dimension):
+            if "?" not in kind:
+                return ""
+            return f' {{heddle.dims = [#heddle.dim<"{dimension}", {0 if dimension == "m" else 1} to 32>]}}'
+
+        written = [f"%{label}: {kind}{dims(kind, 'm' if label == 'wanted' else 'n')}" for label, kind in arguments]
+        results = [kind + (dims(kind, rows) if rows != "n" else "") for kind in results]
+        attributes = (f'heddle.entry = "{entry}", ' if entry else "") + (f'heddle.skip_compiled = "{skip}", ' if skip else "")
         examples = []
         for inputs, expected in calls:
             lists = [",\n                  ".join(map(dense, arrays)) for arrays in (inputs, expected)]
             examples.append("{inputs = [" + lists[0] + "],\n       expected = [" + lists[1] + "]}")
         lines = "\n".join("    " + line for line in body.strip().splitlines())
         self.functions.append(
-            f"  func.func @{name}({', '.join(written)}) -> ({', '.join(results)}) attributes {{heddle.example = [\n      "
+            f"  func.func @{name}({', '.join(written)}) -> ({', '.join(results)}) attributes {{{attributes}heddle.example = [\n      "
             + ",\n      ".join(examples) + f"]}} {{\n{lines}\n  }}")
 
     def text(self):
-        files = f" attributes {{heddle.files = [{dense(np.frombuffer(self.data, np.uint8))}]}}" if self.data else ""
-        return (f"// Written by generate.py: {self.comment}\n// RUN: heddle-run-ir %s\n\nmodule{files} {{\n"
+        attributes = []
+        if self.data:
+            attributes.append(f"heddle.files = [{dense(np.frombuffer(self.data, np.uint8))}]")
+        if self.vocabulary:
+            attributes.append(f'heddle.model = {{name = "{self.op}", vocabulary = {self.vocabulary} : i64, max_context = 128 : i64, '
+                              "max_slots = 4 : i64, max_rows = 32 : i64}")
+        head = " attributes {" + ", ".join(attributes) + "}" if attributes else ""
+        return (f"// Written by generate.py: {self.comment}\n// RUN: heddle-run-ir %s\n\nmodule{head} {{\n"
                 + "\n".join(self.symbols) + ("\n\n" if self.symbols else "") + "\n\n".join(self.functions) + "\n}\n")
 
 
@@ -166,13 +180,13 @@ def rope(x, table, positions, interleaved):
 
 
 class Slots:
-    """Keys and values by slot and position; `half` rounds them to f16, as the cache's type says."""
+    """Keys and values by slot and position, rounded to f16 as the cache's type says."""
 
-    def __init__(self, half=True):
-        self.half, self.tokens = half, {}
+    def __init__(self):
+        self.tokens = {}
 
     def append(self, keys, values, slots, positions):
-        stored = (lambda a: a.astype(np.float16).astype(f64)) if self.half else (lambda a: a.astype(f64))
+        stored = lambda a: a.astype(np.float16).astype(f64)
         for k, v, s, p in zip(keys, values, slots, positions):
             self.tokens[s, p] = (stored(k), stored(v))
 
@@ -408,30 +422,72 @@ def causal(q_pos, kv_pos, **_):
     return kv_pos <= q_pos
 
 
+TOKEN_ENTRY = [("tokens", "tensor<?xi32>"), ("slots", "tensor<?xi32>"), ("positions", "tensor<?xi32>")]
+
+
+class Rows:
+    """What a text entry's tokens stand for: rows of tables, each token used once. Attention's operands come from them."""
+
+    def __init__(self, f, name, rng, **shapes):
+        self.f, self.name, self.rng = f, name, rng
+        self.shapes = shapes  # of an operand: (heads, width)
+        self.tables = {operand: [] for operand in shapes}
+
+    def more(self, count, divisor=1):
+        """(tokens, one array for each operand)."""
+        first = sum(map(len, next(iter(self.tables.values()))))
+        arrays = [grid(self.rng, count, *shape, step=16, limit=1) / f32(divisor) for shape in self.shapes.values()]
+        for table, array in zip(self.tables.values(), arrays):
+            table.append(array)
+        return np.arange(first, first + count, dtype=np.int32), *arrays
+
+    def body(self):
+        """Declares the tables, returns the ops that look the tokens up."""
+        lines = []
+        for operand, (heads, width) in self.shapes.items():
+            table = np.concatenate(self.tables[operand]).reshape(-1, heads * width)
+            kind, flat = f"tensor<{shape_of(table)}f32>", f"tensor<?x{heads * width}xf32>"
+            self.f.symbol(f"heddle.param @{self.name}.{operand} : {kind} value {dense(table)}")
+            self.f.vocabulary = max(self.f.vocabulary, len(table))
+            lines += [f"%{operand}t = heddle.get_param @{self.name}.{operand} : {kind}",
+                      f"%{operand}f = heddle.embedding %{operand}t, %tokens : {kind}, tensor<?xi32> -> {flat}",
+                      f"%{operand} = heddle.reshape %{operand}f : {flat} -> tensor<?x{heads}x{width}xf32>"]
+        return "\n".join(lines)
+
+
+def wanted_rows(heads, width, results=("%o",)):
+    """Ends a `step` function: the wanted rows of attention's results, heads joined."""
+    flat, lines = f"tensor<?x{heads * width}xf32>", []
+    for i, result in enumerate(results):
+        lines += [f"%flat{i} = heddle.reshape {result} : tensor<?x{heads}x{width}xf32> -> {flat}",
+                  f"%y{i} = heddle.gather_rows %flat{i}, %wanted : {flat}, tensor<?xi32> -> {flat}"]
+    lines.append("return " + ", ".join(f"%y{i}" for i in range(len(results))) + " : " + ", ".join([flat] * len(results)))
+    return "\n".join(lines), [flat] * len(results)
+
+
 def make_attention():
     rng = generator("attention")
     f = file("attention", "cached and not, grouped heads, window, soft-cap, several slots, captured values, nothing visible")
 
-    def rows(n, heads, width):
-        return grid(rng, n, heads, width, step=16, limit=1)
-
-    def cached(name, calls, heads, kv_heads, width, value_width, score, mask, formula, half=True, before="", scale=0.25):
-        element = "f16" if half else "f32"
-        cache = f"!heddle.kv_cache<{kv_heads}x{width}x{value_width}x{element}>"
+    def cached(name, calls, heads, kv_heads, width, value_width, score, mask, formula, before="", scale=0.25):
+        cache = f"!heddle.kv_cache<{kv_heads}x{width}x{value_width}xf16>"
         f.symbol(f"heddle.cache @kv_{name} : {cache}")
-        q, k, v = (f"tensor<?x{h}x{w}xf32>" for h, w in ((heads, width), (kv_heads, width), (kv_heads, value_width)))
-        o = f"tensor<?x{heads}x{value_width}xf32>"
-        state, examples = Slots(half), []
+        tables = Rows(f, name, rng, q=(heads, width), k=(kv_heads, width), v=(kv_heads, value_width))
+        q, k, v = (f"tensor<?x{h}x{w}xf32>" for h, w in tables.shapes.values())
+        state, examples = Slots(), []
         for slots, positions in calls:
-            data = rows(len(slots), heads, width), rows(len(slots), kv_heads, width), rows(len(slots), kv_heads, value_width)
+            tokens, queries, keys, values = tables.more(len(slots))
             slots, positions = np.array(slots, np.int32), np.array(positions, np.int32)
-            state.append(data[1], data[2], slots, positions)
-            result = attention(data[0], state.visible, slots, positions, scale, kv_heads, value_width, **formula)
-            examples.append(([*data, slots, positions], [result]))
-        f.function(name, [("q", q), ("k", k), ("v", v), ("slots", "tensor<?xi32>"), ("positions", "tensor<?xi32>")], [o], f"""
+            state.append(keys, values, slots, positions)
+            result = attention(queries, state.visible, slots, positions, scale, kv_heads, value_width, **formula)
+            wanted = np.arange(len(slots), dtype=np.int32)[len(slots) // 4:]
+            examples.append(([tokens, slots, positions, wanted], [result.reshape(len(slots), -1)[wanted]]))
+        end, results = wanted_rows(heads, value_width)
+        f.function(name, TOKEN_ENTRY + [("wanted", "tensor<?xi32>")], results, f"""
+{tables.body()}
 %c = heddle.get_cache @kv_{name} : {cache}{before}
-%o = heddle.attention %q keys %k values %v cache %c at %slots, %positions {{scale = {number(scale)} : f32}} {REGION.format(score=score, mask=mask)} : {q}, {k}, {v} cache {cache}, tensor<?xi32>, tensor<?xi32> -> {o}
-return %o : {o}""", *examples)
+%o = heddle.attention %q keys %k values %v cache %c at %slots, %positions {{scale = {number(scale)} : f32}} {REGION.format(score=score, mask=mask)} : {q}, {k}, {v} cache {cache}, tensor<?xi32>, tensor<?xi32> -> tensor<?x{heads}x{value_width}xf32>
+{end}""", *examples, entry="step", rows="m")
 
     prefill_then_decode = [([0] * 5, range(5)), ([0], [5]), ([0], [6])]
     two_slots = [([0, 0, 0, 1, 1], [0, 1, 2, 0, 1]), ([0, 1], [3, 2]), ([1, 0, 0], [3, 4, 5])]
@@ -441,31 +497,33 @@ return %o : {o}""", *examples)
            dict(mask=lambda q_pos, kv_pos, **_: kv_pos <= q_pos and q_pos - kv_pos < 2))
     cached("soft_cap", two_slots, 2, 1, 16, 16, SOFT_CAP, CAUSAL, dict(mask=causal, score=lambda s, **_: 1.5 * math.tanh(s / 1.5)))
     cached("no_mask_sees_the_past", prefill_then_decode, 2, 1, 16, 16, PLAIN, "", {})
-    cached("wide_values_f32_cache", two_slots, 2, 1, 16, 32, PLAIN, CAUSAL, dict(mask=causal), half=False, scale=0.3)
+    cached("wide_values", two_slots, 2, 1, 16, 32, PLAIN, CAUSAL, dict(mask=causal), scale=0.3)
     cached("captured_slope", prefill_then_decode, 2, 1, 16, 16, SLOPE, CAUSAL,
            dict(mask=causal, score=lambda s, q_pos, kv_pos, **_: s + 0.5 * (kv_pos - q_pos)), before="\n%slope = arith.constant 0.5 : f32")
     cached("slot_used_again", [([0] * 4, range(4)), ([0] * 2, range(2)), ([0], [2])], 2, 1, 16, 16, PLAIN, CAUSAL, dict(mask=causal))
 
-    # Without a cache: rows see the rows of their own sequence, both ways.
-    q, k, v = rows(6, 4, 16), rows(6, 2, 16), rows(6, 2, 16)
-    slots, positions = np.array([0, 0, 0, 1, 1, 2], np.int32), np.array([0, 1, 2, 0, 1, 0], np.int32)
-
-    def same_sequence(slot, _):
-        return [(positions[j], k[j].astype(f64), v[j].astype(f64)) for j in range(6) if slots[j] == slot]
-
-    types = "tensor<?x4x16xf32>, tensor<?x2x16xf32>, tensor<?x2x16xf32>, tensor<?xi32>, tensor<?xi32> -> tensor<?x4x16xf32>"
-    arguments = [("q", "tensor<?x4x16xf32>"), ("k", "tensor<?x2x16xf32>"), ("v", "tensor<?x2x16xf32>"), ("slots", "tensor<?xi32>"),
-                 ("positions", "tensor<?xi32>")]
+    # Without a cache: rows see the rows of their own text, both ways.
     hidden = ARGUMENTS + """  %zero = arith.constant 0 : i32
   %two = arith.constant 2 : i32
   %odd = arith.remsi %qp, %two : i32
   %see = arith.cmpi eq, %odd, %zero : i32
   heddle.yield %see : i1"""
+    slots, positions = np.array([0, 0, 0, 1, 1, 2], np.int32), np.array([0, 1, 2, 0, 1, 0], np.int32)
     for name, mask, formula in (("no_cache_both_ways", "", {}), ("no_cache_causal", CAUSAL, dict(mask=causal)),
                                 ("nothing_visible_is_zero", hidden, dict(mask=lambda q_pos, **_: q_pos % 2 == 0))):
-        f.function(name, arguments, ["tensor<?x4x16xf32>"], f"""
-%o = heddle.attention %q keys %k values %v at %slots, %positions {{scale = 0.25 : f32}} {REGION.format(score=PLAIN, mask=mask)} : {types}
-return %o : tensor<?x4x16xf32>""", ([q, k, v, slots, positions], [attention(q, same_sequence, slots, positions, 0.25, 2, 16, **formula)]))
+        tables = Rows(f, name, rng, q=(4, 16), k=(2, 16), v=(2, 16))
+        tokens, q, k, v = tables.more(6)
+
+        def same_text(slot, _):
+            return [(positions[j], k[j].astype(f64), v[j].astype(f64)) for j in range(6) if slots[j] == slot]
+
+        rows = attention(q, same_text, slots, positions, 0.25, 2, 16, **formula).reshape(6, 64)
+        f.function(name, TOKEN_ENTRY, ["tensor<?x64xf32>"], f"""
+{tables.body()}
+%o = heddle.attention %q keys %k values %v at %slots, %positions {{scale = 0.25 : f32}} {REGION.format(score=PLAIN, mask=mask)} : tensor<?x4x16xf32>, tensor<?x2x16xf32>, tensor<?x2x16xf32>, tensor<?xi32>, tensor<?xi32> -> tensor<?x4x16xf32>
+%flat = heddle.reshape %o : tensor<?x4x16xf32> -> tensor<?x64xf32>
+%y = heddle.pool_rows <last> %flat, %slots : tensor<?x64xf32>, tensor<?xi32> -> tensor<?x64xf32>
+return %y : tensor<?x64xf32>""", ([tokens, slots, positions], [rows[[2, 4, 5]]]), entry="encode", rows="s")
 
 
 def make_cache_append():
@@ -473,43 +531,48 @@ def make_cache_append():
     f = file("cache_append", "keys and values stored apart from attention, rounded to the cache's type")
     cache = "!heddle.kv_cache<1x16x16xf16>"
     f.symbol(f"heddle.cache @kv : {cache}")
+    tables = Rows(f, "rows", rng, q=(1, 16), k=(1, 16), v=(1, 16))
     state, examples = Slots(), []
     for slots, positions in (([0, 0, 1], [0, 1, 0]), ([1, 0], [1, 2])):
-        # 1/3 is not an f16: the rounding shows.
-        q, k, v = (grid(rng, len(slots), 1, 16, step=16, limit=1) / f32(3) for _ in range(3))
+        tokens, q, k, v = tables.more(len(slots), divisor=3)  # 1/3 is not an f16: the rounding shows
         slots, positions = np.array(slots, np.int32), np.array(positions, np.int32)
         state.append(k, v, slots, positions)
-        examples.append(([q, k, v, slots, positions], [attention(q, state.visible, slots, positions, 0.25, 1, 16, mask=causal)]))
+        result = attention(q, state.visible, slots, positions, 0.25, 1, 16, mask=causal)
+        examples.append(([tokens, slots, positions, np.arange(len(slots), dtype=np.int32)], [result[:, 0]]))
     t = "tensor<?x1x16xf32>"
-    f.function("append_then_attend", [("q", t), ("k", t), ("v", t), ("slots", "tensor<?xi32>"), ("positions", "tensor<?xi32>")], [t], f"""
+    end, results = wanted_rows(1, 16)
+    f.function("append_then_attend", TOKEN_ENTRY + [("wanted", "tensor<?xi32>")], results, f"""
+{tables.body()}
 %c = heddle.get_cache @kv : {cache}
 heddle.cache_append %c, %k, %v at %slots, %positions : {cache}, {t}, {t}, tensor<?xi32>, tensor<?xi32>
 %o = heddle.attention %q cache %c at %slots, %positions {{scale = 0.25 : f32}} {REGION.format(score=PLAIN, mask=CAUSAL)} : {t} cache {cache}, tensor<?xi32>, tensor<?xi32> -> {t}
-return %o : {t}""", *examples)
+{end}""", *examples, entry="step", rows="m")
 
 
 def make_cache():
     rng = generator("cache")
     f = file("cache", "two caches keep their own tokens; calls see what earlier ones stored")
-    cache = "!heddle.kv_cache<1x16x16xf32>"
+    cache = "!heddle.kv_cache<1x16x16xf16>"
     f.symbol(f"heddle.cache @kv.0 : {cache}")
     f.symbol(f"heddle.cache @kv.1 : {cache}")
-    states, examples = [Slots(False), Slots(False)], []
+    tables = Rows(f, "rows", rng, x=(1, 16))
+    states, examples = [Slots(), Slots()], []
     t = "tensor<?x1x16xf32>"
     for position in range(3):
-        x = grid(rng, 1, 1, 16, step=16, limit=1)
+        tokens, x = tables.more(1)
         slots, positions = np.zeros(1, np.int32), np.array([position], np.int32)
         states[0].append(x, x, slots, positions)
         states[1].append(2 * x, x, slots, positions)
-        examples.append(([x, slots, positions],
-                         [attention(x, state.visible, slots, positions, 0.25, 1, 16, mask=causal) for state in states]))
-    body = [f"%two = heddle.scale %x by 2.0 : {t}"]
+        both = [attention(x, state.visible, slots, positions, 0.25, 1, 16, mask=causal)[:, 0] for state in states]
+        examples.append(([tokens, slots, positions, np.zeros(1, np.int32)], [both[0] + both[1]]))
+    body = [tables.body(), f"%two = heddle.scale %x by 2.0 : {t}"]
     for i, keys in enumerate(("%x", "%two")):
         body += [f"%c{i} = heddle.get_cache @kv.{i} : {cache}",
                  f"%o{i} = heddle.attention %x keys {keys} values %x cache %c{i} at %slots, %positions {{scale = 0.25 : f32}} "
                  f"{REGION.format(score=PLAIN, mask=CAUSAL)} : {t}, {t}, {t} cache {cache}, tensor<?xi32>, tensor<?xi32> -> {t}"]
-    body.append(f"return %o0, %o1 : {t}, {t}")
-    f.function("two_caches", [("x", t), ("slots", "tensor<?xi32>"), ("positions", "tensor<?xi32>")], [t, t], "\n".join(body), *examples)
+    end, results = wanted_rows(1, 16)
+    body += [f"%o = heddle.binary <add> %o0, %o1 : {t}", end]
+    f.function("two_caches", TOKEN_ENTRY + [("wanted", "tensor<?xi32>")], results, "\n".join(body), *examples, entry="step", rows="m")
 
 
 def make_elementwise():
@@ -563,15 +626,23 @@ return %y : tensor<?x12xf32>""", ([x.reshape(3, 3, 4)], [x]))
 
 def make_pool_rows():
     rng = generator("pool_rows")
-    f = file("pool_rows", "mean, first and last row of sequences, one of them without rows")
-    x, sequences = grid(rng, 7, 8), np.array([0, 0, 0, 2, 2, 3, 3], np.int32)
-    groups = [x[sequences == s].astype(f64) for s in range(4)]
+    f = file("pool_rows", "mean, first and last row of texts, and a text without rows")
     pick = {"mean": lambda g: g.mean(axis=0), "first": lambda g: g[0], "last": lambda g: g[-1]}
     for kind, formula in pick.items():
-        y = np.array([formula(g) if len(g) else np.zeros(8) for g in groups])
-        f.function(kind, [("x", "tensor<?x8xf32>"), ("sequences", "tensor<?xi32>")], ["tensor<?x8xf32>"], f"""
-%y = heddle.pool_rows <{kind}> %x, %sequences : tensor<?x8xf32>, tensor<?xi32> -> tensor<?x8xf32>
-return %y : tensor<?x8xf32>""", ([x, sequences], [y]))
+        tables = Rows(f, kind, rng, x=(1, 8))
+        tokens, x = tables.more(7)
+        texts, positions = np.array([0, 0, 0, 1, 2, 2, 2], np.int32), np.array([0, 1, 2, 0, 0, 1, 2], np.int32)
+        groups = [x[texts == s][:, 0].astype(f64) for s in range(3)]
+        f.function(kind, TOKEN_ENTRY, ["tensor<?x8xf32>"], f"""
+{tables.body()}
+%y = heddle.pool_rows <{kind}> %xf, %slots : tensor<?x8xf32>, tensor<?xi32> -> tensor<?x8xf32>
+return %y : tensor<?x8xf32>""",
+                   ([tokens, texts, positions], [np.array([formula(g) for g in groups])]), entry="encode", rows="s")
+    x, sequences = grid(rng, 3, 8), np.array([0, 2, 2], np.int32)
+    y = np.array([x[0], np.zeros(8), x[1:].astype(f64).mean(axis=0)])
+    f.function("text_without_rows", [("x", "tensor<?x8xf32>"), ("sequences", "tensor<?xi32>")], ["tensor<?x8xf32>"], """
+%y = heddle.pool_rows <mean> %x, %sequences : tensor<?x8xf32>, tensor<?xi32> -> tensor<?x8xf32>
+return %y : tensor<?x8xf32>""", ([x, sequences], [y]), rows="s", skip="entries number their texts without gaps")
 
 
 def make_quantize():

@@ -1,28 +1,52 @@
-// Written by generate.py: mean, first and last row of sequences, one of them without rows
+// Written by generate.py: mean, first and last row of texts, and a text without rows
 // RUN: heddle-run-ir %s
 
-module {
-  func.func @mean(%x: tensor<?x8xf32> {heddle.dims = [#heddle.dim<"n", 1 to 32>]}, %sequences: tensor<?xi32> {heddle.dims = [#heddle.dim<"n", 1 to 32>]}) -> (tensor<?x8xf32>) attributes {heddle.example = [
-      {inputs = [dense<[[1.0625, 1.90625, -0.546875, -1.203125, 0.15625, 1.421875, 1.09375, 1.140625], [-1.453125, 0.21875, 0.015625, 0.421875, 1.78125, -1.390625, -1.328125, -0.078125], [0.171875, -1.75, 0.546875, -1.75, -0.140625, -0.921875, 0.34375, 1.234375], [1.484375, 0.9375, -0.09375, -1.984375, 1.09375, 0.015625, 0.234375, 1.3125], [-1.484375, -0.46875, 0.484375, -1.21875, -1.953125, 0.78125, -1.3125, -1.359375], [1.3125, 1.828125, -1.640625, 1.78125, -0.359375, 0.578125, -1.0625, -1.25], [1.3125, 0.640625, -0.71875, 1.078125, -0.890625, 0.328125, 1.734375, 1.59375]]> : tensor<7x8xf32>,
-                  dense<[0, 0, 0, 2, 2, 3, 3]> : tensor<7xi32>],
-       expected = [dense<[[-0.072916664, 0.125, 0.0052083335, -0.84375, 0.5989583, -0.296875, 0.036458332, 0.765625], [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], [0.0, 0.234375, 0.1953125, -1.6015625, -0.4296875, 0.3984375, -0.5390625, -0.0234375], [1.3125, 1.234375, -1.1796875, 1.4296875, -0.625, 0.453125, 0.3359375, 0.171875]]> : tensor<4x8xf32>]}]} {
+module attributes {heddle.model = {name = "pool_rows", vocabulary = 7 : i64, max_context = 128 : i64, max_slots = 4 : i64, max_rows = 32 : i64}} {
+  heddle.param @mean.x : tensor<7x8xf32> value dense<[[0.5625, 1.0, -0.25, -0.625, 0.0625, 0.75, 0.5625, 0.5625], [-0.75, 0.125, 0.0, 0.1875, 0.9375, -0.6875, -0.6875, -0.0625], [0.0625, -0.875, 0.25, -0.875, -0.0625, -0.5, 0.1875, 0.625], [0.75, 0.5, -0.0625, -1.0, 0.5625, 0.0, 0.125, 0.6875], [-0.75, -0.25, 0.25, -0.625, -1.0, 0.375, -0.6875, -0.6875], [0.6875, 0.9375, -0.875, 0.9375, -0.1875, 0.3125, -0.5625, -0.625], [0.6875, 0.3125, -0.375, 0.5625, -0.4375, 0.1875, 0.875, 0.8125]]> : tensor<7x8xf32>
+  heddle.param @first.x : tensor<7x8xf32> value dense<[[0.9375, 0.8125, 0.25, 0.0625, 0.5, 0.5625, 0.8125, 0.1875], [-0.375, 0.1875, 0.5625, -0.8125, -0.4375, -0.25, 0.3125, 0.625], [0.0625, -0.6875, 0.6875, 0.9375, 0.625, 0.9375, -0.6875, 0.375], [-0.625, -0.4375, -0.1875, 0.375, 0.0, -0.9375, -0.875, -0.75], [0.6875, -0.3125, -0.9375, 0.6875, -0.9375, 0.375, 0.6875, -0.75], [0.6875, 0.5625, 1.0, 0.8125, 0.1875, 0.5, 0.8125, 0.75], [-0.6875, -0.25, -0.4375, -0.125, 0.0, -0.5, 0.5625, -0.0625]]> : tensor<7x8xf32>
+  heddle.param @last.x : tensor<7x8xf32> value dense<[[-0.9375, 0.6875, -0.75, 0.625, -0.4375, -0.3125, 0.25, 0.875], [-0.625, 0.625, 0.75, -0.8125, -0.3125, 0.5, 1.0, -1.0], [-0.1875, 0.4375, 0.0625, 0.0, -0.9375, 0.0625, 0.125, 0.75], [0.1875, 0.6875, 1.0, -0.625, 0.375, -0.0625, -0.75, -0.75], [-0.1875, -0.375, 0.875, -0.8125, 0.5625, 0.5625, 0.25, 0.0625], [0.1875, -0.6875, 0.5625, 0.3125, -0.4375, -0.4375, -0.625, -0.25], [-0.125, -1.0, -0.1875, 1.0, -0.75, -0.1875, 0.0625, -0.8125]]> : tensor<7x8xf32>
+
+  func.func @mean(%tokens: tensor<?xi32> {heddle.dims = [#heddle.dim<"n", 1 to 32>]}, %slots: tensor<?xi32> {heddle.dims = [#heddle.dim<"n", 1 to 32>]}, %positions: tensor<?xi32> {heddle.dims = [#heddle.dim<"n", 1 to 32>]}) -> (tensor<?x8xf32> {heddle.dims = [#heddle.dim<"s", 1 to 32>]}) attributes {heddle.entry = "encode", heddle.example = [
+      {inputs = [dense<[0, 1, 2, 3, 4, 5, 6]> : tensor<7xi32>,
+                  dense<[0, 0, 0, 1, 2, 2, 2]> : tensor<7xi32>,
+                  dense<[0, 1, 2, 0, 0, 1, 2]> : tensor<7xi32>],
+       expected = [dense<[[-0.041666668, 0.083333336, 0.0, -0.4375, 0.3125, -0.14583333, 0.020833334, 0.375], [0.75, 0.5, -0.0625, -1.0, 0.5625, 0.0, 0.125, 0.6875], [0.20833333, 0.33333334, -0.33333334, 0.29166666, -0.5416667, 0.29166666, -0.125, -0.16666667]]> : tensor<3x8xf32>]}]} {
+    %xt = heddle.get_param @mean.x : tensor<7x8xf32>
+    %xf = heddle.embedding %xt, %tokens : tensor<7x8xf32>, tensor<?xi32> -> tensor<?x8xf32>
+    %x = heddle.reshape %xf : tensor<?x8xf32> -> tensor<?x1x8xf32>
+    %y = heddle.pool_rows <mean> %xf, %slots : tensor<?x8xf32>, tensor<?xi32> -> tensor<?x8xf32>
+    return %y : tensor<?x8xf32>
+  }
+
+  func.func @first(%tokens: tensor<?xi32> {heddle.dims = [#heddle.dim<"n", 1 to 32>]}, %slots: tensor<?xi32> {heddle.dims = [#heddle.dim<"n", 1 to 32>]}, %positions: tensor<?xi32> {heddle.dims = [#heddle.dim<"n", 1 to 32>]}) -> (tensor<?x8xf32> {heddle.dims = [#heddle.dim<"s", 1 to 32>]}) attributes {heddle.entry = "encode", heddle.example = [
+      {inputs = [dense<[0, 1, 2, 3, 4, 5, 6]> : tensor<7xi32>,
+                  dense<[0, 0, 0, 1, 2, 2, 2]> : tensor<7xi32>,
+                  dense<[0, 1, 2, 0, 0, 1, 2]> : tensor<7xi32>],
+       expected = [dense<[[0.9375, 0.8125, 0.25, 0.0625, 0.5, 0.5625, 0.8125, 0.1875], [-0.625, -0.4375, -0.1875, 0.375, 0.0, -0.9375, -0.875, -0.75], [0.6875, -0.3125, -0.9375, 0.6875, -0.9375, 0.375, 0.6875, -0.75]]> : tensor<3x8xf32>]}]} {
+    %xt = heddle.get_param @first.x : tensor<7x8xf32>
+    %xf = heddle.embedding %xt, %tokens : tensor<7x8xf32>, tensor<?xi32> -> tensor<?x8xf32>
+    %x = heddle.reshape %xf : tensor<?x8xf32> -> tensor<?x1x8xf32>
+    %y = heddle.pool_rows <first> %xf, %slots : tensor<?x8xf32>, tensor<?xi32> -> tensor<?x8xf32>
+    return %y : tensor<?x8xf32>
+  }
+
+  func.func @last(%tokens: tensor<?xi32> {heddle.dims = [#heddle.dim<"n", 1 to 32>]}, %slots: tensor<?xi32> {heddle.dims = [#heddle.dim<"n", 1 to 32>]}, %positions: tensor<?xi32> {heddle.dims = [#heddle.dim<"n", 1 to 32>]}) -> (tensor<?x8xf32> {heddle.dims = [#heddle.dim<"s", 1 to 32>]}) attributes {heddle.entry = "encode", heddle.example = [
+      {inputs = [dense<[0, 1, 2, 3, 4, 5, 6]> : tensor<7xi32>,
+                  dense<[0, 0, 0, 1, 2, 2, 2]> : tensor<7xi32>,
+                  dense<[0, 1, 2, 0, 0, 1, 2]> : tensor<7xi32>],
+       expected = [dense<[[-0.1875, 0.4375, 0.0625, 0.0, -0.9375, 0.0625, 0.125, 0.75], [0.1875, 0.6875, 1.0, -0.625, 0.375, -0.0625, -0.75, -0.75], [-0.125, -1.0, -0.1875, 1.0, -0.75, -0.1875, 0.0625, -0.8125]]> : tensor<3x8xf32>]}]} {
+    %xt = heddle.get_param @last.x : tensor<7x8xf32>
+    %xf = heddle.embedding %xt, %tokens : tensor<7x8xf32>, tensor<?xi32> -> tensor<?x8xf32>
+    %x = heddle.reshape %xf : tensor<?x8xf32> -> tensor<?x1x8xf32>
+    %y = heddle.pool_rows <last> %xf, %slots : tensor<?x8xf32>, tensor<?xi32> -> tensor<?x8xf32>
+    return %y : tensor<?x8xf32>
+  }
+
+  func.func @text_without_rows(%x: tensor<?x8xf32> {heddle.dims = [#heddle.dim<"n", 1 to 32>]}, %sequences: tensor<?xi32> {heddle.dims = [#heddle.dim<"n", 1 to 32>]}) -> (tensor<?x8xf32> {heddle.dims = [#heddle.dim<"s", 1 to 32>]}) attributes {heddle.skip_compiled = "entries number their texts without gaps", heddle.example = [
+      {inputs = [dense<[[0.734375, -0.265625, 1.65625, 1.375, 1.515625, 0.328125, -1.140625, 1.609375], [1.328125, -1.171875, -1.390625, -0.625, 1.890625, -1.375, -0.546875, 1.125], [1.828125, 0.21875, 0.140625, -0.875, 0.484375, 1.796875, 0.375, -0.40625]]> : tensor<3x8xf32>,
+                  dense<[0, 2, 2]> : tensor<3xi32>],
+       expected = [dense<[[0.734375, -0.265625, 1.65625, 1.375, 1.515625, 0.328125, -1.140625, 1.609375], [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], [1.578125, -0.4765625, -0.625, -0.75, 1.1875, 0.2109375, -0.0859375, 0.359375]]> : tensor<3x8xf32>]}]} {
     %y = heddle.pool_rows <mean> %x, %sequences : tensor<?x8xf32>, tensor<?xi32> -> tensor<?x8xf32>
-    return %y : tensor<?x8xf32>
-  }
-
-  func.func @first(%x: tensor<?x8xf32> {heddle.dims = [#heddle.dim<"n", 1 to 32>]}, %sequences: tensor<?xi32> {heddle.dims = [#heddle.dim<"n", 1 to 32>]}) -> (tensor<?x8xf32>) attributes {heddle.example = [
-      {inputs = [dense<[[1.0625, 1.90625, -0.546875, -1.203125, 0.15625, 1.421875, 1.09375, 1.140625], [-1.453125, 0.21875, 0.015625, 0.421875, 1.78125, -1.390625, -1.328125, -0.078125], [0.171875, -1.75, 0.546875, -1.75, -0.140625, -0.921875, 0.34375, 1.234375], [1.484375, 0.9375, -0.09375, -1.984375, 1.09375, 0.015625, 0.234375, 1.3125], [-1.484375, -0.46875, 0.484375, -1.21875, -1.953125, 0.78125, -1.3125, -1.359375], [1.3125, 1.828125, -1.640625, 1.78125, -0.359375, 0.578125, -1.0625, -1.25], [1.3125, 0.640625, -0.71875, 1.078125, -0.890625, 0.328125, 1.734375, 1.59375]]> : tensor<7x8xf32>,
-                  dense<[0, 0, 0, 2, 2, 3, 3]> : tensor<7xi32>],
-       expected = [dense<[[1.0625, 1.90625, -0.546875, -1.203125, 0.15625, 1.421875, 1.09375, 1.140625], [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], [1.484375, 0.9375, -0.09375, -1.984375, 1.09375, 0.015625, 0.234375, 1.3125], [1.3125, 1.828125, -1.640625, 1.78125, -0.359375, 0.578125, -1.0625, -1.25]]> : tensor<4x8xf32>]}]} {
-    %y = heddle.pool_rows <first> %x, %sequences : tensor<?x8xf32>, tensor<?xi32> -> tensor<?x8xf32>
-    return %y : tensor<?x8xf32>
-  }
-
-  func.func @last(%x: tensor<?x8xf32> {heddle.dims = [#heddle.dim<"n", 1 to 32>]}, %sequences: tensor<?xi32> {heddle.dims = [#heddle.dim<"n", 1 to 32>]}) -> (tensor<?x8xf32>) attributes {heddle.example = [
-      {inputs = [dense<[[1.0625, 1.90625, -0.546875, -1.203125, 0.15625, 1.421875, 1.09375, 1.140625], [-1.453125, 0.21875, 0.015625, 0.421875, 1.78125, -1.390625, -1.328125, -0.078125], [0.171875, -1.75, 0.546875, -1.75, -0.140625, -0.921875, 0.34375, 1.234375], [1.484375, 0.9375, -0.09375, -1.984375, 1.09375, 0.015625, 0.234375, 1.3125], [-1.484375, -0.46875, 0.484375, -1.21875, -1.953125, 0.78125, -1.3125, -1.359375], [1.3125, 1.828125, -1.640625, 1.78125, -0.359375, 0.578125, -1.0625, -1.25], [1.3125, 0.640625, -0.71875, 1.078125, -0.890625, 0.328125, 1.734375, 1.59375]]> : tensor<7x8xf32>,
-                  dense<[0, 0, 0, 2, 2, 3, 3]> : tensor<7xi32>],
-       expected = [dense<[[0.171875, -1.75, 0.546875, -1.75, -0.140625, -0.921875, 0.34375, 1.234375], [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], [-1.484375, -0.46875, 0.484375, -1.21875, -1.953125, 0.78125, -1.3125, -1.359375], [1.3125, 0.640625, -0.71875, 1.078125, -0.890625, 0.328125, 1.734375, 1.59375]]> : tensor<4x8xf32>]}]} {
-    %y = heddle.pool_rows <last> %x, %sequences : tensor<?x8xf32>, tensor<?xi32> -> tensor<?x8xf32>
     return %y : tensor<?x8xf32>
   }
 }
