@@ -8,7 +8,8 @@ using namespace mlir::heddle;
 namespace heddle::cpu {
 
 static llvm::Error fail(KernelOp kernel, const llvm::Twine &message) {
-  return llvm::createStringError(llvm::inconvertibleErrorCode(), "kernel '" + kernel.getSymName() + "': " + message);
+  return llvm::createStringError(llvm::inconvertibleErrorCode(),
+                                 "kernel '" + kernel.getSymName() + "': " + message);
 }
 
 static Value withoutReshapes(Value value) {
@@ -36,7 +37,9 @@ static llvm::Expected<AttentionOp> checkKernel(KernelOp kernel, const CpuKernelC
   if (yields.size() != 1 || withoutReshapes(yields[0]) != attention.getResult())
     return fail(kernel, "expected to yield the result of 'heddle.attention' and nothing else");
   if (attention.getCache() && attention.getKeys())
-    return fail(kernel, "expected keys to be stored apart from 'heddle.attention'; run heddle-split-cache-append first");
+    return fail(
+        kernel,
+        "expected keys to be stored apart from 'heddle.attention'; run heddle-split-cache-append first");
   if (attention.getCache() && context.maxContext < int64_t(HEDDLE_PAGE_TOKENS))
     return fail(kernel, "expected the model to state 'max_context', but found none");
   for (Value operand : {attention.getQuery(), attention.getKeys(), attention.getValues()})
@@ -46,12 +49,13 @@ static llvm::Expected<AttentionOp> checkKernel(KernelOp kernel, const CpuKernelC
     return fail(kernel, "expected the cache of 'heddle.attention' to be an argument of the kernel");
   for (Region *region : {&attention.getScore(), &attention.getMask()})
     if (Operation *op = findCapture(*region))
-      return fail(kernel, "'" + op->getName().getStringRef() + "' in a region of 'heddle.attention' captures what is not a constant");
+      return fail(kernel, "'" + op->getName().getStringRef() +
+                              "' in a region of 'heddle.attention' captures what is not a constant");
   return attention;
 }
 
-llvm::Expected<KernelFacts> emitAttentionKernel(KernelOp kernel, const CpuLevel &level, const CpuKernelContext &context,
-                                                ModuleOp out) {
+llvm::Expected<KernelFacts> emitAttentionKernel(KernelOp kernel, const CpuLevel &level,
+                                                const CpuKernelContext &context, ModuleOp out) {
   auto attention = checkKernel(kernel, context);
   if (!attention)
     return attention.takeError();

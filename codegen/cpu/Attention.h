@@ -6,7 +6,8 @@
 
 namespace heddle::cpu {
 
-/// Operands of the code: docs/ir.md, "Kernel level". Items are (work record, KV head); what is computed: docs/kernel-abi.md, "Attention".
+/// Operands of the code: docs/ir.md, "Kernel level". Items are (work record, KV head); what is computed:
+/// docs/kernel-abi.md, "Attention".
 llvm::Expected<KernelFacts> emitAttentionKernel(mlir::heddle::KernelOp kernel, const CpuLevel &level,
                                                 const CpuKernelContext &context, mlir::ModuleOp out);
 

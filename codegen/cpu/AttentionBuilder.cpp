@@ -7,7 +7,8 @@ using namespace mlir::heddle;
 namespace heddle::cpu {
 
 static constexpr int64_t kPage = HEDDLE_PAGE_TOKENS, kChunk = HEDDLE_CHUNK_TOKENS;
-/// Stands for the weight of a key that a row cannot see. Weights are stored without a sign, NaN too, so the sign tells the two apart.
+/// Stands for the weight of a key that a row cannot see. Weights are stored without a sign, NaN too, so the
+/// sign tells the two apart.
 static constexpr double kUnseen = -1;
 
 AttentionBuilder::AttentionBuilder(Emitter &e, AttentionOp op, const CpuKernelContext &context)
@@ -45,7 +46,8 @@ AttentionBuilder::AttentionBuilder(Emitter &e, AttentionOp op, const CpuKernelCo
 }
 
 int64_t AttentionBuilder::workRows() const {
-  // Without a cache each record transposes the keys of its sequence, so it should hold all rows. With one, several records share out a long prompt.
+  // Without a cache each record transposes the keys of its sequence, so it should hold all rows. With one,
+  // several records share out a long prompt.
   int64_t rows = cached ? 48 : context.maxRows;
   return llvm::alignTo(rows, tileRows);
 }
@@ -59,15 +61,18 @@ int64_t AttentionBuilder::queryOffset(const Tile &tile, int row) const {
   return (row / tile.heads * queryHeads + row % tile.heads) * keyDim * 4;
 }
 
-void AttentionBuilder::emitItem(const AttentionOperands &operands, Value workCount, Value scratchAddress, Value number) {
+void AttentionBuilder::emitItem(const AttentionOperands &operands, Value workCount, Value scratchAddress,
+                                Value number) {
   scratch = scratchAddress;
-  // Later rows of a prompt see more keys: records are taken from both ends in turn, so that any range of items has some of each.
+  // Later rows of a prompt see more keys: records are taken from both ends in turn, so that any range of
+  // items has some of each.
   Value index = e.divU(number, kvHeads), half = e.shiftRightU(index, 1);
   Value fromEnd = e.sub(e.sub(workCount, half), e.cI64(1));
   index = e.select(e.equal(e.bitAnd(index, 1), e.cI64(0)), half, fromEnd);
   Value record = e.at(operands.work, e.mul(index, sizeof(heddle_work)));
   auto field = [&](size_t offset) { return e.extendS(e.load(e.i32(), e.at(record, offset)), e.i64()); };
-  Value rowBegin = field(offsetof(heddle_work, row_begin)), firstRow = field(offsetof(heddle_work, first_row));
+  Value rowBegin = field(offsetof(heddle_work, row_begin)),
+        firstRow = field(offsetof(heddle_work, first_row));
   item = {};
   item.head = e.create<arith::RemUIOp>(number, e.cI64(kvHeads));
   item.rowCount = field(offsetof(heddle_work, row_count));
@@ -82,16 +87,18 @@ void AttentionBuilder::emitItem(const AttentionOperands &operands, Value workCou
   if (cached) {
     item.pages = e.at(operands.pageTable, e.mul(item.slot, context.maxContext / kPage * 4));
     item.keyBase = e.at(operands.cache, e.mul(item.head, kPage * keyDim * elementBytes));
-    item.valueBase = e.at(operands.cache, e.mul(item.head, kPage * valueRowBytes), kvHeads * kPage * keyDim * elementBytes);
+    item.valueBase = e.at(operands.cache, e.mul(item.head, kPage * valueRowBytes),
+                          kvHeads * kPage * keyDim * elementBytes);
   } else {
     item.keyStart = e.sub(item.position, e.sub(rowBegin, firstRow));
     item.keyCount = field(offsetof(heddle_work, slot_rows));
     item.keyBase = e.at(scratch, keysOffset);
-    item.valueBase = e.at(e.at(operands.values, e.mul(firstRow, valueRowBytes)), e.mul(item.head, valueDim * elementBytes));
+    item.valueBase = e.at(e.at(operands.values, e.mul(firstRow, valueRowBytes)),
+                          e.mul(item.head, valueDim * elementBytes));
     transposeKeys(operands, firstRow);
   }
-  // A tile of fewer rows serves records that are smaller than the full one. The last tile of a record ends with it and computes some rows
-  // again, which changes nothing.
+  // A tile of fewer rows serves records that are smaller than the full one. The last tile of a record ends
+  // with it and computes some rows again, which changes nothing.
   SmallVector<int, 3> sizes{tileRows};
   if (tileRows > 4)
     sizes.push_back(4);
@@ -104,7 +111,8 @@ void AttentionBuilder::emitTiles(ArrayRef<int> sizes, Value head) {
   int rows = sizes.front();
   auto tiles = [&] {
     Value last = e.sub(item.rowCount, e.cI64(rows));
-    e.forRange(e.cI64(0), item.rowCount, e.cI64(rows), [&](Value row) { emitTile(rows, e.minS(row, last), head); });
+    e.forRange(e.cI64(0), item.rowCount, e.cI64(rows),
+               [&](Value row) { emitTile(rows, e.minS(row, last), head); });
   };
   if (sizes.size() == 1)
     return tiles();
@@ -206,14 +214,16 @@ Value AttentionBuilder::exp(Value x) {
   auto like = [&](Type element) -> Type {
     return isa<VectorType>(x.getType()) ? Type(cast<VectorType>(x.getType()).clone(element)) : element;
   };
-  // The expansion of heddle-expand-math, less what positive arguments and denormal results need: those are 0 here. NaN stays.
+  // The expansion of heddle-expand-math, less what positive arguments and denormal results need: those are 0
+  // here. NaN stays.
   Value lowest = c(-87.0), tiny = greater(lowest, x), bounded = e.select(tiny, lowest, x);
   Value shifted = e.fma(bounded, c(1.44269504f), c(12582912.0)), n = e.subF(shifted, c(12582912.0));
   Value r = e.fma(n, c(-0x1.7f7d1cp-20), e.fma(n, c(-0x1.62e4p-1), bounded));
   Value p = c(0.0013820136f);
   for (float coefficient : {0.008368686f, 0.041668274f, 0.16666521f, 0.49999994f, 1.0f, 1.0f})
     p = e.fma(p, r, c(coefficient));
-  Value exponent = e.shiftLeft(e.add(e.bitcast(shifted, like(e.i32())), 127), 23); // shifted holds n in its low bits
+  Value exponent =
+      e.shiftLeft(e.add(e.bitcast(shifted, like(e.i32())), 127), 23); // shifted holds n in its low bits
   return e.select(tiny, c(0), e.mulF(p, e.bitcast(exponent, x.getType())));
 }
 
@@ -225,9 +235,10 @@ Value AttentionBuilder::keyAddress(Value key) {
   return e.at(page, e.mul(e.bitAnd(key, kPage - 1), keyDim * elementBytes));
 }
 
-/// Calls `use` for all pairs of `rows` splats and `columns` vectors. The fewer of the two stay in registers while the others pass.
-static void multiplyAll(int rows, int columns, function_ref<Value(int)> splat, function_ref<Value(int)> vector,
-                        function_ref<void(int, int, Value, Value)> use) {
+/// Calls `use` for all pairs of `rows` splats and `columns` vectors. The fewer of the two stay in registers
+/// while the others pass.
+static void multiplyAll(int rows, int columns, function_ref<Value(int)> splat,
+                        function_ref<Value(int)> vector, function_ref<void(int, int, Value, Value)> use) {
   Values kept;
   bool keepsVectors = columns < rows;
   for (int i = 0; i < std::min(rows, columns); ++i)
@@ -241,7 +252,8 @@ static void multiplyAll(int rows, int columns, function_ref<Value(int)> splat, f
 
 /// Plain products of queries and keys; lanes past the tile's keys hold whatever the page holds.
 void AttentionBuilder::emitScores(const Tile &tile, Value chunkBegin, Range keys) {
-  // Groups of 16 keys, a power of two so that they divide a page: two share each query element; more where it takes them to hide the fma's latency.
+  // Groups of 16 keys, a power of two so that they divide a page: two share each query element; more where it
+  // takes them to hide the fma's latency.
   int count = tile.count(), groups = 1;
   while (groups < 8 && (groups < 2 || count * groups < 12) && count * groups * 2 <= accumulators)
     groups *= 2;
@@ -250,19 +262,25 @@ void AttentionBuilder::emitScores(const Tile &tile, Value chunkBegin, Range keys
   Value begin = e.mul(e.divU(e.sub(keys.begin, chunkBegin), step), step), end = e.sub(keys.end, chunkBegin);
   e.forRange(begin, end, e.cI64(step), [&](Value offset) {
     Value address = keyAddress(e.add(chunkBegin, offset));
-    Values sums = e.forRange(e.cI64(0), e.cI64(keyDim), e.cI64(unroll), Values(count * groups, e.constant(floats, 0)),
-                             [&](Value d, ValueRange carried) {
-      Values next(carried);
-      Value keyAt = e.at(address, e.mul(d, 16 * elementBytes)), queryAt = e.at(tile.query, e.mul(d, 4));
-      for (int u = 0; u < unroll; ++u) {
-        auto key = [&](int g) { return loadF32(floats, e.at(keyAt, g * groupBytes + u * 16 * elementBytes), element); };
-        auto query = [&](int v) { return e.loadSplat(floats, e.at(queryAt, queryOffset(tile, v) + u * 4)); };
-        multiplyAll(count, groups, query, key, [&](int v, int g, Value q, Value k) {
-          next[v * groups + g] = e.fma(q, k, next[v * groups + g]);
-        });
-      }
-      return next;
-    });
+    Values sums =
+        e.forRange(e.cI64(0), e.cI64(keyDim), e.cI64(unroll), Values(count * groups, e.constant(floats, 0)),
+                   [&](Value d, ValueRange carried) {
+                     Values next(carried);
+                     Value keyAt = e.at(address, e.mul(d, 16 * elementBytes)),
+                           queryAt = e.at(tile.query, e.mul(d, 4));
+                     for (int u = 0; u < unroll; ++u) {
+                       auto key = [&](int g) {
+                         return loadF32(floats, e.at(keyAt, g * groupBytes + u * 16 * elementBytes), element);
+                       };
+                       auto query = [&](int v) {
+                         return e.loadSplat(floats, e.at(queryAt, queryOffset(tile, v) + u * 4));
+                       };
+                       multiplyAll(count, groups, query, key, [&](int v, int g, Value q, Value k) {
+                         next[v * groups + g] = e.fma(q, k, next[v * groups + g]);
+                       });
+                     }
+                     return next;
+                   });
     Value to = e.at(scratch, e.mul(offset, 4));
     for (int v = 0; v < count; ++v)
       for (int g = 0; g < groups; ++g)
@@ -296,42 +314,50 @@ void AttentionBuilder::emitSoftmax(const Tile &tile, Value chunkBegin, Range key
     Value kvHead = splatI32(item.head), queryPosition = splatI32(position), slot = splatI32(item.slot);
 
     Value least = e.constant(floats, -INFINITY);
-    Values found = e.forRange(firstGroup, endGroup, e.cI64(1), {least, e.constantInt(bits, 0)}, [&](Value g, ValueRange carried) {
-      Value at = e.at(scores, e.mul(g, 64)), key = keyNumbers(g), seenLanes = inRange(key);
-      Value keyPosition = cached ? key : e.add(key, splatI32(item.keyStart));
-      Value dot = e.mulF(e.load(floats, at), e.constant(floats, op.getScale().convertToFloat()));
-      SmallVector<Value, 6> arguments{dot, queryHead, kvHead, queryPosition, keyPosition, slot};
-      Value score = vectorizeRegion(e, op.getScore(), arguments), any = carried[1];
-      if (!mask.exact) {
-        seenLanes = e.create<arith::AndIOp>(seenLanes, vectorizeRegion(e, op.getMask(), arguments));
-        Value packed = e.bitcast(seenLanes, bits);
-        e.store(packed, e.at(scratch, e.mul(g, 2), masksOffset));
-        any = e.create<arith::OrIOp>(any, packed);
-      }
-      score = e.select(seenLanes, score, least);
-      e.store(score, at);
-      return Values{maxKeepingFirst(score, carried[0]), any};
-    });
+    Values found = e.forRange(
+        firstGroup, endGroup, e.cI64(1), {least, e.constantInt(bits, 0)}, [&](Value g, ValueRange carried) {
+          Value at = e.at(scores, e.mul(g, 64)), key = keyNumbers(g), seenLanes = inRange(key);
+          Value keyPosition = cached ? key : e.add(key, splatI32(item.keyStart));
+          Value dot = e.mulF(e.load(floats, at), e.constant(floats, op.getScale().convertToFloat()));
+          SmallVector<Value, 6> arguments{dot, queryHead, kvHead, queryPosition, keyPosition, slot};
+          Value score = vectorizeRegion(e, op.getScore(), arguments), any = carried[1];
+          if (!mask.exact) {
+            seenLanes = e.create<arith::AndIOp>(seenLanes, vectorizeRegion(e, op.getMask(), arguments));
+            Value packed = e.bitcast(seenLanes, bits);
+            e.store(packed, e.at(scratch, e.mul(g, 2), masksOffset));
+            any = e.create<arith::OrIOp>(any, packed);
+          }
+          score = e.select(seenLanes, score, least);
+          e.store(score, at);
+          return Values{maxKeepingFirst(score, carried[0]), any};
+        });
     Value chunkMaximum = e.maxLanes(found[0]), maxima = e.splat(chunkMaximum, floats);
-    Value visible = mask.exact ? e.lessThan(e.maxS(seen.begin, keys.begin), e.minS(seen.end, keys.end))
-                               : e.create<arith::CmpIOp>(arith::CmpIPredicate::ne, found[1], e.constantInt(bits, 0));
+    Value visible = mask.exact
+                        ? e.lessThan(e.maxS(seen.begin, keys.begin), e.minS(seen.end, keys.end))
+                        : e.create<arith::CmpIOp>(arith::CmpIPredicate::ne, found[1], e.constantInt(bits, 0));
 
     // Lanes that are not seen hold minus infinity, whose weight is 0.
-    Values sums = e.forRange(firstGroup, endGroup, e.cI64(1), {e.constant(floats, 0)}, [&](Value g, ValueRange carried) {
-      Value at = e.at(scores, e.mul(g, 64)), weight = exp(e.subF(e.load(floats, at), maxima));
-      e.store(e.bitAnd(e.bitcast(weight, ints), 0x7fffffff), at);
-      return Values{e.addF(carried[0], weight)};
-    });
-    // The values' sums must tell such keys from those whose weight is 0. With ranges only groups at their ends have any.
+    Values sums = e.forRange(
+        firstGroup, endGroup, e.cI64(1), {e.constant(floats, 0)}, [&](Value g, ValueRange carried) {
+          Value at = e.at(scores, e.mul(g, 64)), weight = exp(e.subF(e.load(floats, at), maxima));
+          e.store(e.bitAnd(e.bitcast(weight, ints), 0x7fffffff), at);
+          return Values{e.addF(carried[0], weight)};
+        });
+    // The values' sums must tell such keys from those whose weight is 0. With ranges only groups at their
+    // ends have any.
     auto markUnseen = [&](Value from, Value to) {
       e.forRange(from, to, e.cI64(1), [&](Value g) {
         Value at = e.at(scores, e.mul(g, 64));
-        Value seenLanes = mask.exact ? inRange(keyNumbers(g)) : e.bitcast(e.load(bits, e.at(scratch, e.mul(g, 2), masksOffset)), lanesMask);
+        Value seenLanes = mask.exact
+                              ? inRange(keyNumbers(g))
+                              : e.bitcast(e.load(bits, e.at(scratch, e.mul(g, 2), masksOffset)), lanesMask);
         e.store(e.select(seenLanes, e.load(floats, at), e.constant(floats, kUnseen)), at);
       });
     };
     if (mask.exact) {
-      auto groupOf = [&](Value key) { return clamp(e.divU(e.maxS(e.sub(key, chunkBegin), e.cI64(0)), 16), {firstGroup, endGroup}); };
+      auto groupOf = [&](Value key) {
+        return clamp(e.divU(e.maxS(e.sub(key, chunkBegin), e.cI64(0)), 16), {firstGroup, endGroup});
+      };
       Value fromEnd = groupOf(seen.end);
       markUnseen(firstGroup, e.minS(groupOf(e.add(seen.begin, 15)), fromEnd));
       markUnseen(fromEnd, endGroup);
@@ -342,7 +368,8 @@ void AttentionBuilder::emitSoftmax(const Tile &tile, Value chunkBegin, Range key
 
     // A chunk without a visible key leaves the row's state as it is; its factor marks it for the outputs.
     Value state = e.at(scratch, e.mul(v, 4));
-    Value oldMaximum = e.load(e.f32(), e.at(state, maximaOffset)), oldSum = e.load(e.f32(), e.at(state, sumsOffset));
+    Value oldMaximum = e.load(e.f32(), e.at(state, maximaOffset)),
+          oldSum = e.load(e.f32(), e.at(state, sumsOffset));
     Value maximum = maxKeepingFirst(chunkMaximum, oldMaximum);
     Value oldFactor = exp(e.subF(oldMaximum, maximum)), newFactor = exp(e.subF(chunkMaximum, maximum));
     Value sum = e.fma(chunkSum, newFactor, e.mulF(oldSum, oldFactor));
@@ -367,7 +394,8 @@ void AttentionBuilder::emitValues(const Tile &tile, Value chunkBegin, Range keys
     emitValueSlice(tile, chunkBegin, keys, e.cI64(valueDim - rest % kLanes), 1, int(rest % kLanes));
 }
 
-void AttentionBuilder::emitValueSlice(const Tile &tile, Value chunkBegin, Range keys, Value d, int vectors, int width) {
+void AttentionBuilder::emitValueSlice(const Tile &tile, Value chunkBegin, Range keys, Value d, int vectors,
+                                      int width) {
   int count = tile.count();
   VectorType type = e.vec(e.f32(), width);
   VectorType bits = e.vec(e.i32(), width);
@@ -378,7 +406,8 @@ void AttentionBuilder::emitValueSlice(const Tile &tile, Value chunkBegin, Range 
   auto accumulate = [&](Value base, Range range, bool selects, ValueRange initial) {
     return e.forRange(range.begin, range.end, e.cI64(1), initial, [&](Value key, ValueRange carried) {
       Values next(carried);
-      Value from = e.at(base, e.mul(key, valueRowBytes)), weights = e.at(scratch, e.mul(e.sub(key, chunkBegin), 4));
+      Value from = e.at(base, e.mul(key, valueRowBytes)),
+            weights = e.at(scratch, e.mul(e.sub(key, chunkBegin), 4));
       auto value = [&](int i) { return loadF32(type, e.at(from, i * width * elementBytes), element); };
       auto weight = [&](int v) { return e.loadSplat(type, e.at(weights, v * kScoreRow)); };
       multiplyAll(count, vectors, weight, value, [&](int v, int i, Value w, Value x) {
@@ -400,11 +429,13 @@ void AttentionBuilder::emitValueSlice(const Tile &tile, Value chunkBegin, Range 
   Values sums(count * vectors, e.constant(type, 0));
   if (cached) {
     Value endPage = e.divU(e.add(keys.end, kPage - 1), kPage);
-    sums = e.forRange(e.divU(keys.begin, kPage), endPage, e.cI64(1), sums, [&](Value page, ValueRange carried) {
-      Value number = e.extendS(e.load(e.i32(), e.at(item.pages, e.mul(page, 4))), e.i64()), start = e.mul(page, kPage);
-      Value base = e.at(first, e.sub(e.mul(number, pageBytes), e.mul(start, valueRowBytes)));
-      return segment(base, {e.maxS(start, keys.begin), e.minS(e.add(start, kPage), keys.end)}, carried);
-    });
+    sums =
+        e.forRange(e.divU(keys.begin, kPage), endPage, e.cI64(1), sums, [&](Value page, ValueRange carried) {
+          Value number = e.extendS(e.load(e.i32(), e.at(item.pages, e.mul(page, 4))), e.i64()),
+                start = e.mul(page, kPage);
+          Value base = e.at(first, e.sub(e.mul(number, pageBytes), e.mul(start, valueRowBytes)));
+          return segment(base, {e.maxS(start, keys.begin), e.minS(e.add(start, kPage), keys.end)}, carried);
+        });
   } else {
     sums = segment(first, keys, sums);
   }
@@ -424,7 +455,8 @@ void AttentionBuilder::finishTile(const Tile &tile) {
   e.forRange(0, tile.count(), 1, [&](Value v) {
     Value row = e.divU(v, tile.heads), head = e.add(e.sub(v, e.mul(row, tile.heads)), tile.head);
     Value number = e.add(e.mul(e.add(tile.row, row), queryHeads), head);
-    Value to = e.at(item.result, e.mul(number, valueDim * 4)), from = e.at(scratch, e.mul(v, valueDim * 4), outputsOffset);
+    Value to = e.at(item.result, e.mul(number, valueDim * 4)),
+          from = e.at(scratch, e.mul(v, valueDim * 4), outputsOffset);
     Value sum = e.load(e.f32(), e.at(scratch, e.mul(v, 4), sumsOffset));
     Value nothing = e.create<arith::CmpFOp>(arith::CmpFPredicate::OEQ, sum, e.cF32(0));
     Value factor = e.select(nothing, e.cF32(0), e.divF(e.cF32(1), sum));

@@ -1,10 +1,10 @@
 // Emits one attention item: a work record's rows against the keys of one KV head.
 //
-// Rows times the query heads of the group are stacked into tiles, so that keys and values are read once for all of them.
-// A tile goes over the keys in chunks of 256 absolute positions: scores (16 keys on the lanes), softmax of the chunk,
-// weighted values (elements of the head on the lanes), merge. What a row computes never depends on its tile:
-// every sum runs in the order of docs/kernel-abi.md, and keys that a row cannot see are left out by selection, so
-// that not even NaN in them matters.
+// Rows times the query heads of the group are stacked into tiles, so that keys and values are read once for
+// all of them. A tile goes over the keys in chunks of 256 absolute positions: scores (16 keys on the lanes),
+// softmax of the chunk, weighted values (elements of the head on the lanes), merge. What a row computes never
+// depends on its tile: every sum runs in the order of docs/kernel-abi.md, and keys that a row cannot see are
+// left out by selection, so that not even NaN in them matters.
 #pragma once
 #include "codegen/cpu/AttentionRegion.h"
 #include "codegen/cpu/Kernel.h"
@@ -14,8 +14,8 @@ namespace heddle::cpu {
 /// Addresses of the kernel's operands.
 struct AttentionOperands {
   Value query, result, work;
-  Value cache, pageTable;  // with a cache
-  Value keys, values;      // without
+  Value cache, pageTable; // with a cache
+  Value keys, values;     // without
 };
 
 class AttentionBuilder {
@@ -37,17 +37,18 @@ private:
     Value head, rowCount, position, slot;
     Value query, result;      // addresses of the first row's first head of the group
     Value pages;              // address of the slot's row of the page table
-    Value keyBase, valueBase; // addresses of this head's part of page 0, or of the transposed keys and the sequence's values
+    Value keyBase, valueBase; // addresses of this head's part of page 0, or of the transposed keys and the
+                              // sequence's values
     Value keyStart, keyCount; // position of key 0 and number of keys, without a cache
   };
 
   /// `rows` rows by `heads` heads of the group, stacked: tile row v is row v / heads, head v % heads.
   struct Tile {
     int rows, heads;
-    Value row, head;            // of the item, where the tile begins
-    Value query;                // address of tile row 0
-    Value position;             // of its first row
-    Value begin, end;           // keys that some row sees ...
+    Value row, head;              // of the item, where the tile begins
+    Value query;                  // address of tile row 0
+    Value position;               // of its first row
+    Value begin, end;             // keys that some row sees ...
     Value commonBegin, commonEnd; // ... and that all do; [commonBegin, commonEnd) lies inside [begin, end)
     int count() const { return rows * heads; }
   };
@@ -75,7 +76,9 @@ private:
   int64_t queryOffset(const Tile &tile, int row) const;
   /// e^x for x <= 0.
   Value exp(Value x);
-  Value greater(Value a, Value b) { return e.create<mlir::arith::CmpFOp>(mlir::arith::CmpFPredicate::OGT, a, b); }
+  Value greater(Value a, Value b) {
+    return e.create<mlir::arith::CmpFOp>(mlir::arith::CmpFPredicate::OGT, a, b);
+  }
   Value maxKeepingFirst(Value x, Value best) { return e.select(greater(x, best), x, best); }
   Value clamp(Value x, Range range) { return e.minS(e.maxS(x, range.begin), range.end); }
 
@@ -85,13 +88,14 @@ private:
   MaskSummary mask;
   bool cached;
   int64_t queryHeads, kvHeads, group, keyDim, valueDim;
-  Type element;          // of keys and values in memory
+  Type element; // of keys and values in memory
   int64_t elementBytes, pageBytes = 0, valueRowBytes;
   int tileHeads, tileRows, accumulators; // vectors that a tile's products may keep in registers
   mlir::VectorType floats, ints;
 
   // Scratch: byte offsets, then addresses.
-  int64_t scratchSize = 0, maximaOffset, sumsOffset, oldFactorsOffset, newFactorsOffset, masksOffset, outputsOffset, keysOffset;
+  int64_t scratchSize = 0, maximaOffset, sumsOffset, oldFactorsOffset, newFactorsOffset, masksOffset,
+          outputsOffset, keysOffset;
   Value scratch;
   Item item;
 };

@@ -78,7 +78,8 @@ llvm::Error RowsBuilder::emitRow(Value number) {
 
 llvm::Error RowsBuilder::unsupported(Operation &op, const llvm::Twine &expectation) {
   return llvm::createStringError(llvm::inconvertibleErrorCode(), "kernel '" + kernel.getSymName() + "': '" +
-                                                                     op.getName().getStringRef() + "' " + expectation);
+                                                                     op.getName().getStringRef() + "' " +
+                                                                     expectation);
 }
 
 llvm::Error RowsBuilder::emitOp(Operation &op) {
@@ -120,7 +121,8 @@ llvm::Error RowsBuilder::emitOp(Operation &op) {
       .Default([&](Operation *) { return unsupported(op, "is not an op of the family 'rows'"); });
 }
 
-// Memory --------------------------------------------------------------------------------------------------------------
+// Memory
+// --------------------------------------------------------------------------------------------------------------
 
 /// All that read `value`, past reshapes.
 static void collectReaders(Value value, SmallVectorImpl<Operation *> &readers) {
@@ -168,7 +170,8 @@ Value RowsBuilder::rowCount(Value argument) {
   return ShapedType::isDynamic(count) ? rowsOfCall : e.cI64(count);
 }
 
-// Columns -------------------------------------------------------------------------------------------------------------
+// Columns
+// -------------------------------------------------------------------------------------------------------------
 
 Value RowsBuilder::loadColumn(Value address, const Column &column) {
   Value at = e.at(address, e.shiftLeft(column.index, 2), column.more * 4);
@@ -234,7 +237,8 @@ void RowsBuilder::flushWidth(int64_t columns, ArrayRef<Pending> group) {
   for (const Pending &value : group) {
     SmallVector<Operation *> readers;
     collectReaders(value.op->getResult(0), readers);
-    if (isa<QuantizeOp>(value.op) || llvm::any_of(readers, [&](Operation *reader) { return !members.contains(reader); }))
+    if (isa<QuantizeOp>(value.op) ||
+        llvm::any_of(readers, [&](Operation *reader) { return !members.contains(reader); }))
       stored[value.op] = destination(value.op->getResult(0));
   }
   forColumns(columns, quantizes ? 4 : 1, {}, [&](ArrayRef<Column> at, ValueRange) {
@@ -276,8 +280,8 @@ void RowsBuilder::forPieces(int64_t count, function_ref<void(Value, int)> body) 
     body(e.cI64(full), int(count - full));
 }
 
-llvm::Expected<KernelFacts> emitRowsKernel(KernelOp kernel, const CpuLevel &level, const CpuKernelContext &context,
-                                           ModuleOp out) {
+llvm::Expected<KernelFacts> emitRowsKernel(KernelOp kernel, const CpuLevel &level,
+                                           const CpuKernelContext &context, ModuleOp out) {
   Emitter e(out, level);
   RowsBuilder builder(e, kernel, context);
   llvm::Error error = llvm::Error::success();

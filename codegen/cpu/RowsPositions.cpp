@@ -13,7 +13,8 @@ void RowsBuilder::emitRope(RopeOp op) {
   int64_t heads = shape[1], width = shape[2], rotated = table[1], half = rotated / 2;
   Value input = memory(op.getInput()), target = destination(op.getResult());
   Value position = clampedIndex(op.getPositions(), e.cI64(table[0]));
-  Value cosines = e.at(operandOf(op.getTable()), e.mul(position, rotated * 4)), sines = e.at(cosines, half * 4);
+  Value cosines = e.at(operandOf(op.getTable()), e.mul(position, rotated * 4)),
+        sines = e.at(cosines, half * 4);
   // The widest vector that divides the pairs, so that no lane is left over.
   int lanes = kLanes;
   while (half % lanes != 0)
@@ -31,7 +32,8 @@ void RowsBuilder::emitRope(RopeOp op) {
   e.forRange(0, heads, 1, [&](Value head) {
     Value from = e.at(input, e.mul(head, width * 4)), to = e.at(target, e.mul(head, width * 4));
     e.forRange(0, half, lanes, [&](Value i) {
-      Value cosine = e.load(type, e.at(cosines, e.shiftLeft(i, 2))), sine = e.load(type, e.at(sines, e.shiftLeft(i, 2)));
+      Value cosine = e.load(type, e.at(cosines, e.shiftLeft(i, 2))),
+            sine = e.load(type, e.at(sines, e.shiftLeft(i, 2)));
       Value offset = e.shiftLeft(i, interleaved ? 3 : 2);
       int64_t other = interleaved ? lanes * 4 : half * 4;
       Value x = e.load(type, e.at(from, offset)), y = e.load(type, e.at(from, offset, other));
@@ -67,7 +69,8 @@ void RowsBuilder::emitCacheAppend(CacheAppendOp op) {
   Value slot = clampedIndex(op.getSlots(), e.cI64(context.maxSlots));
   Value position = clampedIndex(op.getPositions(), e.cI64(context.maxContext));
   Value entry = e.add(e.mul(slot, context.maxContext / pageTokens), e.divU(position, pageTokens));
-  Value number = e.extendS(e.load(e.i32(), e.at(pageTables.lookup(op.getCache()), e.shiftLeft(entry, 2))), e.i64());
+  Value number =
+      e.extendS(e.load(e.i32(), e.at(pageTables.lookup(op.getCache()), e.shiftLeft(entry, 2))), e.i64());
   Value page = e.at(operandOf(op.getCache()), e.mul(number, pageBytes));
   Value token = e.bitAnd(position, pageTokens - 1);
   Type bits = e.getIntegerType(bytes * 8);
@@ -78,9 +81,11 @@ void RowsBuilder::emitCacheAppend(CacheAppendOp op) {
 
   // Keys: [head][token / 16][d][token % 16]; values: [head][token][d].
   Value lane = e.mul(e.bitAnd(token, 15), bytes), group = e.mul(e.divU(token, 16), keyDim * 16 * bytes);
-  Value keyBase = e.at(e.at(page, group), lane), valueBase = e.at(page, e.mul(token, valueDim * bytes), keyBytes);
+  Value keyBase = e.at(e.at(page, group), lane),
+        valueBase = e.at(page, e.mul(token, valueDim * bytes), keyBytes);
   e.forRange(0, heads, 1, [&](Value head) {
-    Value from = e.at(keys, e.mul(head, keyDim * 4)), to = e.at(keyBase, e.mul(head, pageTokens * keyDim * bytes));
+    Value from = e.at(keys, e.mul(head, keyDim * 4)),
+          to = e.at(keyBase, e.mul(head, pageTokens * keyDim * bytes));
     forPieces(keyDim, [&](Value d, int width) {
       Value key = e.bitcast(rounded(e.at(from, e.shiftLeft(d, 2)), width), e.vec(bits, width));
       Value column = e.at(to, e.mul(d, 16 * bytes));

@@ -8,7 +8,8 @@ namespace heddle::cpu {
 
 static constexpr int64_t kInfinityBits = 0x7f800000;
 
-/// An instruction that works on each 128-bit lane, on vectors of 512 bits: halves where the level's are narrower.
+/// An instruction that works on each 128-bit lane, on vectors of 512 bits: halves where the level's are
+/// narrower.
 static Value inLanes(Emitter &e, StringRef wide, StringRef narrow, VectorType type, Value a, Value b) {
   if (e.lanes == 16)
     return e.intrinsic(wide, type, {a, b});
@@ -18,7 +19,8 @@ static Value inLanes(Emitter &e, StringRef wide, StringRef narrow, VectorType ty
   };
   int64_t count = type.getNumElements();
   VectorType halfType = e.vec(type.getElementType(), count / 2);
-  Value low = e.intrinsic(narrow, halfType, {half(a, 0), half(b, 0)}), high = e.intrinsic(narrow, halfType, {half(a, 1), half(b, 1)});
+  Value low = e.intrinsic(narrow, halfType, {half(a, 0), half(b, 0)}),
+        high = e.intrinsic(narrow, halfType, {half(a, 1), half(b, 1)});
   SmallVector<int64_t> both;
   for (int64_t i = 0; i < count; ++i)
     both.push_back(i);
@@ -66,14 +68,17 @@ void RowsBuilder::emitQuantizeBlocks(QuantizeOp op, ArrayRef<Value> columns, Val
   Value inverse = e.divF(e.constant(blockFloats, 1), scale);
   // An infinite inverse covers amax = 0, and sizes so small that nothing could be told apart.
   Value infinity = e.constantInt(e.vec(e.i32(), blocks), kInfinityBits);
-  Value finite = e.create<arith::AndIOp>(e.lessThan(sizeBits, infinity), e.lessThan(perBlock(inverse, e.i32()), infinity));
+  Value finite = e.create<arith::AndIOp>(e.lessThan(sizeBits, infinity),
+                                         e.lessThan(perBlock(inverse, e.i32()), infinity));
   Value keep = e.extendS(finite, e.i32());
   scale = perBlock(e.create<arith::AndIOp>(perBlock(scale, e.i32()), keep), e.f32());
   e.store(scale, e.at(target, e.shiftRightU(index, 3), layout.scale()));
 
   Values codes;
   for (auto [i, column] : llvm::enumerate(columns)) {
-    auto everywhere = [&, block = i / 2](Value x) { return shuffle(e, x, x, [&](int64_t) { return block; }, kLanes); };
+    auto everywhere = [&, block = i / 2](Value x) {
+      return shuffle(e, x, x, [&](int64_t) { return block; }, kLanes);
+    };
     // Adding 1.5 * 2^23 rounds half to even and leaves the integer in the low bits.
     Value shifted = e.addF(e.mulF(column, everywhere(inverse)), e.constant(floats, 12582912.0));
     codes.push_back(e.create<arith::AndIOp>(e.add(e.bitcast(shifted, ints), -0x4b400000), everywhere(keep)));
@@ -83,7 +88,9 @@ void RowsBuilder::emitQuantizeBlocks(QuantizeOp op, ArrayRef<Value> columns, Val
 
   // In each 128-bit lane four codes of one vector and four of the next, 16 bits each.
   VectorType words = e.vec(e.i16(), 32), bytes = e.vec(e.i8(), 64);
-  auto packWords = [&](Value a, Value b) { return inLanes(e, "llvm.x86.avx512.packssdw.512", "llvm.x86.avx2.packssdw", words, a, b); };
+  auto packWords = [&](Value a, Value b) {
+    return inLanes(e, "llvm.x86.avx512.packssdw.512", "llvm.x86.avx2.packssdw", words, a, b);
+  };
   Value pairs[2] = {packWords(codes[0], codes[1]), packWords(codes[2], codes[3])};
   auto storePlane = [&](Value packed, int64_t offset) {
     // Dword j of lane k is dword k of vector j.
@@ -93,18 +100,22 @@ void RowsBuilder::emitQuantizeBlocks(QuantizeOp op, ArrayRef<Value> columns, Val
   };
   if (layout.planes == 2) {
     // q = 256 * hi + lo with lo in [-128, 127].
-    auto packBytes = [&](Value a, Value b) { return inLanes(e, "llvm.x86.avx512.packuswb.512", "llvm.x86.avx2.packuswb", bytes, a, b); };
+    auto packBytes = [&](Value a, Value b) {
+      return inLanes(e, "llvm.x86.avx512.packuswb.512", "llvm.x86.avx2.packuswb", bytes, a, b);
+    };
     auto low = [&](Value pair) { return e.bitAnd(pair, 255); };
     auto high = [&](Value pair) { return e.shiftRightU(e.add(pair, 128), 8); };
     storePlane(packBytes(low(pairs[0]), low(pairs[1])), layout.low());
     storePlane(packBytes(high(pairs[0]), high(pairs[1])), 0);
   } else {
-    storePlane(inLanes(e, "llvm.x86.avx512.packsswb.512", "llvm.x86.avx2.packsswb", bytes, pairs[0], pairs[1]), 0);
+    storePlane(
+        inLanes(e, "llvm.x86.avx512.packsswb.512", "llvm.x86.avx2.packsswb", bytes, pairs[0], pairs[1]), 0);
   }
 
   // Adding neighbours leaves two partial sums of each vector in every lane.
   auto addNeighbours = [&](Value pair) {
-    return inLanes(e, "llvm.x86.avx512.pmaddw.d.512", "llvm.x86.avx2.pmadd.wd", ints, pair, e.constantInt(words, 1));
+    return inLanes(e, "llvm.x86.avx512.pmaddw.d.512", "llvm.x86.avx2.pmadd.wd", ints, pair,
+                   e.constantInt(words, 1));
   };
   Value sums = combineHalves(e, addNeighbours(pairs[0]), addNeighbours(pairs[1]), sum);
   sums = combineWith(e, combineWith(e, sums, 4, sum), 1, sum);

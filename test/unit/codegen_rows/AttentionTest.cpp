@@ -21,15 +21,21 @@ struct Regions {
 
 const std::string kArguments = "(%s: f32, %qh: i32, %kh: i32, %qp: i32, %kp: i32, %slot: i32)";
 const std::string kPlainScore = "^bb0" + kArguments + ":\n heddle.yield %s : f32\n";
-const std::string kCausalMask = "^bb0" + kArguments + ":\n %0 = arith.cmpi sle, %kp, %qp : i32\n heddle.yield %0 : i1\n";
+const std::string kCausalMask =
+    "^bb0" + kArguments + ":\n %0 = arith.cmpi sle, %kp, %qp : i32\n heddle.yield %0 : i1\n";
 
 double sameScore(double score, int, int, int) { return score; }
 
-Regions causal() { return {kPlainScore, kCausalMask, sameScore, [](int q, int k) { return k <= q; }}; }
+Regions causal() {
+  return {kPlainScore, kCausalMask, sameScore, [](int q, int k) { return k <= q; }};
+}
 
 Regions window(int size) {
-  std::string mask = "^bb0" + kArguments + ":\n %0 = arith.cmpi sle, %kp, %qp : i32\n %1 = arith.subi %qp, %kp : i32\n %w = arith.constant " +
-                     std::to_string(size) + " : i32\n %2 = arith.cmpi slt, %1, %w : i32\n %3 = arith.andi %0, %2 : i1\n heddle.yield %3 : i1\n";
+  std::string mask =
+      "^bb0" + kArguments +
+      ":\n %0 = arith.cmpi sle, %kp, %qp : i32\n %1 = arith.subi %qp, %kp : i32\n %w = arith.constant " +
+      std::to_string(size) +
+      " : i32\n %2 = arith.cmpi slt, %1, %w : i32\n %3 = arith.andi %0, %2 : i1\n heddle.yield %3 : i1\n";
   return {kPlainScore, mask, sameScore, [size](int q, int k) { return k <= q && q - k < size; }};
 }
 
@@ -64,24 +70,29 @@ Regions unusual() {
 }
 
 std::string kernelText(const Shape &shape, const Regions &regions, bool cached) {
-  std::string q = "tensor<?x" + std::to_string(shape.queryHeads) + "x" + std::to_string(shape.keyDim) + "xf32>";
-  std::string o = "tensor<?x" + std::to_string(shape.queryHeads) + "x" + std::to_string(shape.valueDim) + "xf32>";
+  std::string q =
+      "tensor<?x" + std::to_string(shape.queryHeads) + "x" + std::to_string(shape.keyDim) + "xf32>";
+  std::string o =
+      "tensor<?x" + std::to_string(shape.queryHeads) + "x" + std::to_string(shape.valueDim) + "xf32>";
   std::string k = "tensor<?x" + std::to_string(shape.kvHeads) + "x" + std::to_string(shape.keyDim) + "xf32>";
-  std::string v = "tensor<?x" + std::to_string(shape.kvHeads) + "x" + std::to_string(shape.valueDim) + "xf32>";
-  std::string c = "!heddle.kv_cache<" + std::to_string(shape.kvHeads) + "x" + std::to_string(shape.keyDim) + "x" +
-                  std::to_string(shape.valueDim) + "xf16>";
+  std::string v =
+      "tensor<?x" + std::to_string(shape.kvHeads) + "x" + std::to_string(shape.valueDim) + "xf32>";
+  std::string c = "!heddle.kv_cache<" + std::to_string(shape.kvHeads) + "x" + std::to_string(shape.keyDim) +
+                  "x" + std::to_string(shape.valueDim) + "xf16>";
   std::string flat = "tensor<?x" + std::to_string(shape.queryHeads * shape.keyDim) + "xf32>";
   return "heddle.kernel @k family <attention> target \"cpu\" {\n^bb0(%flat: " + flat +
-         (cached ? ", %c: " + c : ", %k: " + k + ", %v: " + v) + ", %slots: tensor<?xi32>, %positions: tensor<?xi32>):\n" +
-         "%q = heddle.reshape %flat : " + flat + " -> " + q + "\n%o = heddle.attention %q " + (cached ? "cache %c" : "keys %k values %v") +
-         " at %slots, %positions {scale = 2.500000e-01 : f32} score {\n" + regions.score + "} mask {\n" + regions.mask + "} : " + q +
-         (cached ? " cache " + c : ", " + k + ", " + v) + ", tensor<?xi32>, tensor<?xi32> -> " + o + "\nheddle.yield %o : " + o + "\n}";
+         (cached ? ", %c: " + c : ", %k: " + k + ", %v: " + v) +
+         ", %slots: tensor<?xi32>, %positions: tensor<?xi32>):\n" + "%q = heddle.reshape %flat : " + flat +
+         " -> " + q + "\n%o = heddle.attention %q " + (cached ? "cache %c" : "keys %k values %v") +
+         " at %slots, %positions {scale = 2.500000e-01 : f32} score {\n" + regions.score + "} mask {\n" +
+         regions.mask + "} : " + q + (cached ? " cache " + c : ", " + k + ", " + v) +
+         ", tensor<?xi32>, tensor<?xi32> -> " + o + "\nheddle.yield %o : " + o + "\n}";
 }
 
 /// softmax(score) V for one row and head; `key` and `value` give elements of position j.
 template <typename Element>
-void reference(const Shape &shape, const Regions &regions, const float *query, int head, int position, int keys, Element key, Element value,
-               double *out) {
+void reference(const Shape &shape, const Regions &regions, const float *query, int head, int position,
+               int keys, Element key, Element value, double *out) {
   std::vector<double> scores(keys);
   double maximum = -INFINITY, sum = 0;
   bool any = false;
@@ -118,8 +129,8 @@ constexpr int kContext = 768, kSlots = 3;
 /// A paged cache whose unused tokens are NaN.
 struct Cache {
   Cache(const Shape &shape, std::vector<int> lengths)
-      : shape(shape), pageElements(size_t(128) * shape.kvHeads * (shape.keyDim + shape.valueDim)), cache(pageElements * kSlots * kContext / 128),
-        table(kSlots * kContext / 128) {
+      : shape(shape), pageElements(size_t(128) * shape.kvHeads * (shape.keyDim + shape.valueDim)),
+        cache(pageElements * kSlots * kContext / 128), table(kSlots * kContext / 128) {
     for (uint16_t &x : cache)
       x = 0x7e00;
     std::vector<int> numbers(table.size());
@@ -165,8 +176,9 @@ struct Piece {
 };
 
 /// Runs the pieces as one call and checks every row; returns the outputs.
-std::vector<float> runCached(TestKernel &kernel, const Shape &shape, const Regions &regions, Cache &cache, const std::vector<Piece> &pieces,
-                             const std::vector<float> &queries, bool check = true) {
+std::vector<float> runCached(TestKernel &kernel, const Shape &shape, const Regions &regions, Cache &cache,
+                             const std::vector<Piece> &pieces, const std::vector<float> &queries,
+                             bool check = true) {
   int rows = 0;
   GuardedBuffer<heddle_work> work(pieces.size());
   for (size_t i = 0; i < pieces.size(); ++i) {
@@ -182,7 +194,8 @@ std::vector<float> runCached(TestKernel &kernel, const Shape &shape, const Regio
   void *unused = nullptr;
   // Items in two ranges: what they compute does not depend on it.
   int items = int(pieces.size()) * shape.kvHeads;
-  std::vector<void *> operands{query.data(), cache.cache.data(), cache.table.data(), unused, unused, out.data(), work.data()};
+  std::vector<void *> operands{query.data(), cache.cache.data(), cache.table.data(), unused,
+                               unused,       out.data(),         work.data()};
   kernel(operands, rows, 0, items / 2, pieces.size());
   kernel(operands, rows, items / 2, items, pieces.size());
   double worst = 0;
@@ -190,10 +203,16 @@ std::vector<float> runCached(TestKernel &kernel, const Shape &shape, const Regio
   for (size_t i = 0; check && i < pieces.size(); ++i)
     for (int r = 0; r < pieces[i].rows; ++r)
       for (int h = 0; h < shape.queryHeads; ++h) {
-        int row = work[i].row_begin + r, position = pieces[i].position + r, kv = h / (shape.queryHeads / shape.kvHeads), slot = pieces[i].slot;
-        std::function<double(int, int)> key = [&](int j, int d) { return Cache::get(*cache.keyAt(slot, kv, j, d)); };
-        std::function<double(int, int)> value = [&](int j, int d) { return Cache::get(*cache.valueAt(slot, kv, j, d)); };
-        reference(shape, regions, &query[row * queryRow + h * shape.keyDim], h, position, position + 1, key, value, expected.data());
+        int row = work[i].row_begin + r, position = pieces[i].position + r,
+            kv = h / (shape.queryHeads / shape.kvHeads), slot = pieces[i].slot;
+        std::function<double(int, int)> key = [&](int j, int d) {
+          return Cache::get(*cache.keyAt(slot, kv, j, d));
+        };
+        std::function<double(int, int)> value = [&](int j, int d) {
+          return Cache::get(*cache.valueAt(slot, kv, j, d));
+        };
+        reference(shape, regions, &query[row * queryRow + h * shape.keyDim], h, position, position + 1, key,
+                  value, expected.data());
         for (int d = 0; d < shape.valueDim; ++d) {
           double error = std::fabs(out[row * outRow + h * shape.valueDim + d] - expected[d]);
           worst = std::max(worst, std::isnan(error) ? INFINITY : error); // values are of size 1
@@ -215,8 +234,10 @@ std::vector<float> randomQueries(const Shape &shape, int rows, uint32_t seed) {
 
 TEST_CASE("attention on a paged cache: slots, page and chunk boundaries, windows, regions") {
   const CpuKernelContext facts{.maxContext = kContext, .maxRows = 512, .maxSlots = kSlots};
-  for (Shape shape : {Shape{9, 3, 64, 64}, Shape{4, 1, 256, 256}, Shape{2, 2, 32, 32}, Shape{7, 1, 20, 40}, Shape{26, 2, 16, 8}}) {
-    INFO("heads " << shape.queryHeads << "/" << shape.kvHeads << " width " << shape.keyDim << "/" << shape.valueDim);
+  for (Shape shape : {Shape{9, 3, 64, 64}, Shape{4, 1, 256, 256}, Shape{2, 2, 32, 32}, Shape{7, 1, 20, 40},
+                      Shape{26, 2, 16, 8}}) {
+    INFO("heads " << shape.queryHeads << "/" << shape.kvHeads << " width " << shape.keyDim << "/"
+                  << shape.valueDim);
     Cache cache(shape, {600, 131, 40});
     int number = 0;
     for (const Regions &regions : {causal(), window(5), window(200), unusual()}) {
@@ -240,7 +261,8 @@ TEST_CASE("the bits of a row do not depend on the rows beside it, the range of i
   for (Shape shape : {Shape{9, 3, 64, 64}, Shape{4, 1, 256, 256}, Shape{3, 3, 32, 32}}) {
     for (const Regions &regions : {causal(), window(7), window(100), unusual()}) {
       Cache cache(shape, {600});
-      const int rows = 40, position = 240, width = shape.queryHeads * shape.keyDim, out = shape.queryHeads * shape.valueDim;
+      const int rows = 40, position = 240, width = shape.queryHeads * shape.keyDim,
+                out = shape.queryHeads * shape.valueDim;
       // A row that others cannot see may hold anything.
       for (int h = 0; h < shape.kvHeads; ++h) {
         Cache::put(*cache.valueAt(0, h, position + 21, 3), INFINITY);
@@ -265,7 +287,8 @@ TEST_CASE("the bits of a row do not depend on the rows beside it, the range of i
         // NaN may differ in its bits; nothing else.
         int differ = 0;
         for (size_t i = 0; i < first.size(); ++i)
-          differ += memcmp(&first[i], &together[i], 4) != 0 && !(std::isnan(first[i]) && std::isnan(together[i]));
+          differ +=
+              memcmp(&first[i], &together[i], 4) != 0 && !(std::isnan(first[i]) && std::isnan(together[i]));
         CHECK(differ == 0);
       });
     }
@@ -291,7 +314,8 @@ TEST_CASE("NaN that a row sees reaches its result, and no other row's") {
       for (int r = 0; r < rows; ++r)
         for (int h = 0; h < shape.queryHeads; ++h)
           for (int d = 0; d < shape.valueDim; ++d) {
-            bool nan = (r == 4 && h == 1) || (h >= 3 && regions.sees(position + r, 259)) || (h < 3 && d == 7 && regions.sees(position + r, 262));
+            bool nan = (r == 4 && h == 1) || (h >= 3 && regions.sees(position + r, 259)) ||
+                       (h < 3 && d == 7 && regions.sees(position + r, 262));
             wrong += std::isnan(found[r * out + h * shape.valueDim + d]) != nan;
           }
       CHECK(wrong == 0);
@@ -304,13 +328,15 @@ TEST_CASE("inner loops of products keep everything in registers, and nothing is 
   mlir::MLIRContext context;
   loadKernelDialects(context);
   context.loadDialect<mlir::heddle::HeddleDialect>();
-  for (const std::string &text : {kernelText({9, 3, 64, 64}, causal(), true), kernelText({4, 1, 256, 256}, window(512), true),
-                                  kernelText({12, 12, 32, 32}, {kPlainScore, "", sameScore, {}}, false)}) {
+  for (const std::string &text :
+       {kernelText({9, 3, 64, 64}, causal(), true), kernelText({4, 1, 256, 256}, window(512), true),
+        kernelText({12, 12, 32, 32}, {kPlainScore, "", sameScore, {}}, false)}) {
     auto module = mlir::parseSourceString<mlir::ModuleOp>(text, mlir::ParserConfig(&context));
     REQUIRE(module);
     mlir::OwningOpRef<mlir::ModuleOp> out = mlir::ModuleOp::create(mlir::UnknownLoc::get(&context));
     auto kernel = *module->getOps<mlir::heddle::KernelOp>().begin();
-    REQUIRE(!!emitAttentionKernel(kernel, level, {.maxContext = kContext, .maxRows = 512, .maxSlots = kSlots}, *out));
+    REQUIRE(!!emitAttentionKernel(kernel, level, {.maxContext = kContext, .maxRows = 512, .maxSlots = kSlots},
+                                  *out));
     auto assembly = compileToText(*out, level, TextForm::Assembly);
     REQUIRE(!!assembly);
     CHECK_THAT(*assembly, !Catch::Contains("\tcall"));
@@ -346,7 +372,8 @@ TEST_CASE("attention without a cache: sequences of mixed length") {
     INFO("heads " << shape.queryHeads << "/" << shape.kvHeads << " width " << shape.keyDim);
     const int queryRow = shape.queryHeads * shape.keyDim, outRow = shape.queryHeads * shape.valueDim;
     const int keyRow = shape.kvHeads * shape.keyDim, valueRow = shape.kvHeads * shape.valueDim;
-    GuardedBuffer<float> query(rows * queryRow), keys(rows * keyRow), values(rows * valueRow), out(rows * outRow);
+    GuardedBuffer<float> query(rows * queryRow), keys(rows * keyRow), values(rows * valueRow),
+        out(rows * outRow);
     fillRandom(query, 1, 0.5f);
     fillRandom(keys, 2);
     fillRandom(values, 3);
@@ -357,7 +384,8 @@ TEST_CASE("attention without a cache: sequences of mixed length") {
         std::vector<heddle_work> records;
         for (int s = 0, begin = 0; s < int(lengths.size()); begin += lengths[s++])
           for (int at = 0; at < lengths[s]; at += pieceRows)
-            records.push_back({begin + at, std::min(pieceRows, lengths[s] - at), s, at, begin, lengths[s], {}});
+            records.push_back(
+                {begin + at, std::min(pieceRows, lengths[s] - at), s, at, begin, lengths[s], {}});
         GuardedBuffer<heddle_work> work(records.size());
         std::copy(records.begin(), records.end(), work.begin());
         forWidths([&](const CpuLevel &level) {
@@ -365,8 +393,8 @@ TEST_CASE("attention without a cache: sequences of mixed length") {
           REQUIRE(kernel.error == "");
           for (float &x : out)
             x = NAN;
-          kernel({query.data(), keys.data(), values.data(), nullptr, nullptr, out.data(), work.data()}, rows, 0,
-                 int64_t(records.size()) * shape.kvHeads, records.size());
+          kernel({query.data(), keys.data(), values.data(), nullptr, nullptr, out.data(), work.data()}, rows,
+                 0, int64_t(records.size()) * shape.kvHeads, records.size());
           if (!first.empty()) {
             CHECK(memcmp(first.data(), out.data(), out.size() * 4) == 0);
             return;
@@ -378,9 +406,14 @@ TEST_CASE("attention without a cache: sequences of mixed length") {
             for (int r = 0; r < lengths[s]; ++r)
               for (int h = 0; h < shape.queryHeads; ++h) {
                 int kv = h / (shape.queryHeads / shape.kvHeads);
-                std::function<double(int, int)> key = [&](int j, int d) { return keys[(begin + j) * keyRow + kv * shape.keyDim + d]; };
-                std::function<double(int, int)> value = [&](int j, int d) { return values[(begin + j) * valueRow + kv * shape.valueDim + d]; };
-                reference(shape, regions, &query[(begin + r) * queryRow + h * shape.keyDim], h, r, lengths[s], key, value, expected.data());
+                std::function<double(int, int)> key = [&](int j, int d) {
+                  return keys[(begin + j) * keyRow + kv * shape.keyDim + d];
+                };
+                std::function<double(int, int)> value = [&](int j, int d) {
+                  return values[(begin + j) * valueRow + kv * shape.valueDim + d];
+                };
+                reference(shape, regions, &query[(begin + r) * queryRow + h * shape.keyDim], h, r, lengths[s],
+                          key, value, expected.data());
                 for (int d = 0; d < shape.valueDim; ++d) {
                   double error = std::fabs(out[(begin + r) * outRow + h * shape.valueDim + d] - expected[d]);
                   worst = std::max(worst, std::isnan(error) ? INFINITY : error);
@@ -400,6 +433,7 @@ TEST_CASE("what attention kernels cannot hold is an error that says so") {
   TestKernel other(R"(heddle.kernel @k family <attention> target "cpu" {
     ^bb0(%x: tensor<?x32xf32>):
       %0 = heddle.unary <silu> %x : tensor<?x32xf32>
-      heddle.yield %0 : tensor<?x32xf32> })", level);
+      heddle.yield %0 : tensor<?x32xf32> })",
+                   level);
   CHECK_THAT(other.error, Catch::Contains("'heddle.unary' is not an op of the family 'attention'"));
 }

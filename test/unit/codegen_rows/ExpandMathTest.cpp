@@ -50,7 +50,9 @@ public:
       });
     });
     CompileOptions options;
-    options.expandMath = [](mlir::OpPassManager &passes) { passes.addPass(mlir::heddle::createExpandMathPass()); };
+    options.expandMath = [](mlir::OpPassManager &passes) {
+      passes.addPass(mlir::heddle::createExpandMathPass());
+    };
     image = std::make_unique<LoadedImage>(*module, level, std::vector<std::string>{"k"}, options);
   }
   void operator()(float *y, const float *x, int64_t items) {
@@ -69,10 +71,14 @@ double ulps(float found, double expected) {
     return std::isnan(found) && std::isnan(expected) ? 0 : INFINITY;
   float nearest = float(expected);
   if (found == nearest)
-    return std::isinf(found) ? 0 : std::fabs(found - expected) / std::ldexp(1.0, std::max(std::ilogb(expected == 0 ? 0x1p-126 : expected), -126) - 23);
+    return std::isinf(found)
+               ? 0
+               : std::fabs(found - expected) /
+                     std::ldexp(1.0, std::max(std::ilogb(expected == 0 ? 0x1p-126 : expected), -126) - 23);
   if (std::isinf(found) || std::isinf(nearest))
     return INFINITY;
-  return std::fabs(found - expected) / std::ldexp(1.0, std::max(std::ilogb(expected == 0 ? 0x1p-126 : expected), -126) - 23);
+  return std::fabs(found - expected) /
+         std::ldexp(1.0, std::max(std::ilogb(expected == 0 ? 0x1p-126 : expected), -126) - 23);
 }
 } // namespace
 
@@ -127,8 +133,9 @@ TEST_CASE("errors of exp, tanh and erf stay within what the pass states") {
 
 TEST_CASE("special values, and the same bits for scalars and all widths and levels") {
   GuardedBuffer<float> x(256), y(256), first(256);
-  const float special[] = {0.0f, -0.0f, INFINITY, -INFINITY, NAN, 0x1p-149f, -0x1p-149f, 88.722839f, 88.73f, -87.4f, -103.9f, -104.1f,
-                           1e-20f, 0.99999994f, 1.0f, 9.1f, -9.1f, 3.9f, 4.0f, FLT_MAX, -FLT_MAX};
+  const float special[] = {0.0f,       -0.0f,  INFINITY, -INFINITY, NAN,     0x1p-149f, -0x1p-149f,
+                           88.722839f, 88.73f, -87.4f,   -103.9f,   -104.1f, 1e-20f,    0.99999994f,
+                           1.0f,       9.1f,   -9.1f,    3.9f,      4.0f,    FLT_MAX,   -FLT_MAX};
   for (size_t i = 0; i < x.size(); ++i)
     x[i] = i < std::size(special) ? special[i] : (float(i) - 128) * 0.37f;
   for (Function function : {Function::Exp, Function::Tanh, Function::Erf}) {

@@ -2,9 +2,9 @@
 #pragma once
 #include "codegen/cpu/Attention.h"
 #include "codegen/cpu/Rows.h"
+#include "mlir/Parser/Parser.h"
 #include "passes/Passes.h"
 #include "test/unit/codegen/LoadedImage.h"
-#include "mlir/Parser/Parser.h"
 #include <catch2/catch.hpp>
 #include <memory>
 #include <random>
@@ -25,15 +25,18 @@ public:
     }
     auto kernel = *module->getOps<mlir::heddle::KernelOp>().begin();
     mlir::OwningOpRef<mlir::ModuleOp> out = mlir::ModuleOp::create(mlir::UnknownLoc::get(&context));
-    auto emitted = kernel.getFamily() == mlir::heddle::Family::Attention ? emitAttentionKernel(kernel, level, facts, *out)
-                                                                         : emitRowsKernel(kernel, level, facts, *out);
+    auto emitted = kernel.getFamily() == mlir::heddle::Family::Attention
+                       ? emitAttentionKernel(kernel, level, facts, *out)
+                       : emitRowsKernel(kernel, level, facts, *out);
     if (!emitted) {
       error = llvm::toString(emitted.takeError());
       return;
     }
     kernelFacts = *emitted;
     CompileOptions options;
-    options.expandMath = [](mlir::OpPassManager &passes) { passes.addPass(mlir::heddle::createExpandMathPass()); };
+    options.expandMath = [](mlir::OpPassManager &passes) {
+      passes.addPass(mlir::heddle::createExpandMathPass());
+    };
     image = std::make_unique<LoadedImage>(*out, level, std::vector<std::string>{"k"}, options);
     scratch = std::make_unique<GuardedBuffer<float>>(kernelFacts.scratchBytes / 4 + 1);
     for (float &x : *scratch)
@@ -86,7 +89,8 @@ inline bool sameBits(GuardedBuffer<float> &a, GuardedBuffer<float> &b) {
 }
 
 /// Replaces every `$name` of `text`.
-inline std::string substitute(std::string text, std::initializer_list<std::pair<std::string, std::string>> values) {
+inline std::string substitute(std::string text,
+                              std::initializer_list<std::pair<std::string, std::string>> values) {
   for (const auto &[name, value] : values)
     for (size_t at; (at = text.find("$" + name)) != std::string::npos;)
       text.replace(at, name.size() + 1, value);

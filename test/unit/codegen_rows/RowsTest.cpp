@@ -78,7 +78,8 @@ TEST_CASE("rms_norm and quantize") {
     for (int64_t columns : {32, 64, 576, 640}) {
       for (int64_t rows : {1, 40}) {
         ActivationLayout layout{columns, planes};
-        std::string text = substitute(kNormQuantize, {{"C", std::to_string(columns)}, {"Q", planes == 1 ? "act_i8" : "act_i16"}});
+        std::string text = substitute(
+            kNormQuantize, {{"C", std::to_string(columns)}, {"Q", planes == 1 ? "act_i8" : "act_i16"}});
         GuardedBuffer<float> first(rows * columns);
         bool haveFirst = false;
         forLevels([&](const CpuLevel &level) {
@@ -94,7 +95,8 @@ TEST_CASE("rms_norm and quantize") {
             for (int64_t c = 0; c < columns; ++c)
               squares += double(x[r * columns + c]) * x[r * columns + c];
             for (int64_t c = 0; c < columns; ++c)
-              checkClose(y[r * columns + c], x[r * columns + c] * double(w[c]) / std::sqrt(squares / columns + 2e-3), 4e-7);
+              checkClose(y[r * columns + c],
+                         x[r * columns + c] * double(w[c]) / std::sqrt(squares / columns + 2e-3), 4e-7);
             checkQuantized(&y[r * columns], &q[r * layout.stride()], layout);
           }
           if (haveFirst)
@@ -166,12 +168,14 @@ heddle.kernel @k family <rows> target "cpu" {
       TestKernel kernel(substitute(text, {{"C", std::to_string(columns)}}), level);
       REQUIRE(kernel.error == "");
       const int64_t rows = 5, size = rows * columns;
-      GuardedBuffer<float> a(size), b(size), w(columns), bias(columns), y0(size), y4(size), y5(size), again(size);
+      GuardedBuffer<float> a(size), b(size), w(columns), bias(columns), y0(size), y4(size), y5(size),
+          again(size);
       fillRandom(a, 1);
       fillRandom(b, 2);
       fillRandom(w, 3);
       fillRandom(bias, 4);
-      kernel({a.data(), b.data(), w.data(), bias.data(), y0.data(), y4.data(), y5.data(), again.data()}, rows);
+      kernel({a.data(), b.data(), w.data(), bias.data(), y0.data(), y4.data(), y5.data(), again.data()},
+             rows);
       CHECK(sameBits(y0, again));
       for (int64_t r = 0; r < rows; ++r) {
         double mean = 0, variance = 0, squares = 0;
@@ -202,7 +206,8 @@ TEST_CASE("all unary and binary kinds") {
   };
   const Unary unaries[] = {
       {"silu", [](double x) { return x / (1 + std::exp(-x)); }},
-      {"gelu_tanh", [](double x) { return 0.5 * x * (1 + std::tanh(0.7978845608028654 * (x + 0.044715 * x * x * x))); }},
+      {"gelu_tanh",
+       [](double x) { return 0.5 * x * (1 + std::tanh(0.7978845608028654 * (x + 0.044715 * x * x * x))); }},
       {"gelu_erf", [](double x) { return 0.5 * x * (1 + std::erf(x / std::sqrt(2.0))); }},
       {"tanh", [](double x) { return std::tanh(x); }},
       {"sigmoid", [](double x) { return 1 / (1 + std::exp(-x)); }},
@@ -212,8 +217,10 @@ TEST_CASE("all unary and binary kinds") {
     const char *name;
     float (*f)(float, float);
   };
-  const Binary binaries[] = {{"add", [](float a, float b) { return a + b; }}, {"sub", [](float a, float b) { return a - b; }},
-                             {"mul", [](float a, float b) { return a * b; }}, {"div", [](float a, float b) { return a / b; }},
+  const Binary binaries[] = {{"add", [](float a, float b) { return a + b; }},
+                             {"sub", [](float a, float b) { return a - b; }},
+                             {"mul", [](float a, float b) { return a * b; }},
+                             {"div", [](float a, float b) { return a / b; }},
                              {"max", [](float a, float b) { return a > b ? a : b; }},
                              {"min", [](float a, float b) { return a < b ? a : b; }}};
   const int64_t columns = 52;
@@ -227,7 +234,9 @@ TEST_CASE("all unary and binary kinds") {
       TestKernel kernel(substitute(R"(heddle.kernel @k family <rows> target "cpu" {
         ^bb0(%x: tensor<?x52xf32>):
           %0 = heddle.unary <$KIND> %x : tensor<?x52xf32>
-          heddle.yield %0 : tensor<?x52xf32> })", {{"KIND", unary.name}}), level);
+          heddle.yield %0 : tensor<?x52xf32> })",
+                                   {{"KIND", unary.name}}),
+                        level);
       REQUIRE(kernel.error == "");
       kernel({x.data(), y.data()}, 1);
       for (int64_t c = 0; c < columns; ++c)
@@ -238,7 +247,9 @@ TEST_CASE("all unary and binary kinds") {
       TestKernel kernel(substitute(R"(heddle.kernel @k family <rows> target "cpu" {
         ^bb0(%x: tensor<?x52xf32>, %y: tensor<?x52xf32>):
           %0 = heddle.binary <$KIND> %x, %y : tensor<?x52xf32>
-          heddle.yield %0 : tensor<?x52xf32> })", {{"KIND", binary.name}}), level);
+          heddle.yield %0 : tensor<?x52xf32> })",
+                                   {{"KIND", binary.name}}),
+                        level);
       REQUIRE(kernel.error == "");
       kernel({x.data(), z.data(), y.data()}, 1);
       for (int64_t c = 0; c < columns; ++c)
@@ -257,10 +268,14 @@ heddle.kernel @k family <rows> target "cpu" {
   heddle.yield %1, %2 : tensor<?x3x$Dxf32>, tensor<?x3x$Dxf32>
 })";
   for (bool interleaved : {false, true}) {
-    for (auto [width, rotated] : {std::pair(64, 64), std::pair(256, 256), std::pair(32, 32), std::pair(80, 20), std::pair(6, 2)}) {
+    for (auto [width, rotated] :
+         {std::pair(64, 64), std::pair(256, 256), std::pair(32, 32), std::pair(80, 20), std::pair(6, 2)}) {
       forWidths([&](const CpuLevel &level) {
-        TestKernel kernel(substitute(text, {{"F", std::to_string(3 * width)}, {"D", std::to_string(width)}, {"R", std::to_string(rotated)},
-                                            {"PAIRING", interleaved ? "interleaved" : "half"}}), level);
+        TestKernel kernel(substitute(text, {{"F", std::to_string(3 * width)},
+                                            {"D", std::to_string(width)},
+                                            {"R", std::to_string(rotated)},
+                                            {"PAIRING", interleaved ? "interleaved" : "half"}}),
+                          level);
         REQUIRE(kernel.error == "");
         const int rows = 6, half = rotated / 2;
         GuardedBuffer<float> x(rows * 3 * width), w(width), table(10 * rotated), n(x.size()), y(x.size());
@@ -302,8 +317,8 @@ heddle.kernel @k family <rows> target "cpu" {
   const int slots = 3, pagesPerSlot = 2, pages = 7;
   for (auto [keyDim, valueDim] : {std::pair(64, 64), std::pair(20, 37)}) {
     forWidths([&](const CpuLevel &level) {
-      TestKernel kernel(substitute(text, {{"KD", std::to_string(keyDim)}, {"VD", std::to_string(valueDim)}}), level,
-                        {.maxContext = pagesPerSlot * 128, .maxRows = 8, .maxSlots = slots});
+      TestKernel kernel(substitute(text, {{"KD", std::to_string(keyDim)}, {"VD", std::to_string(valueDim)}}),
+                        level, {.maxContext = pagesPerSlot * 128, .maxRows = 8, .maxSlots = slots});
       REQUIRE(kernel.error == "");
       const size_t pageElements = 128 * 2 * (keyDim + valueDim);
       GuardedBuffer<uint16_t> cache(pages * pageElements), expected(cache.size());
@@ -313,7 +328,8 @@ heddle.kernel @k family <rows> target "cpu" {
       const int32_t numbers[] = {6, 1, 0, 4, 2, 5};
       std::copy(numbers, numbers + 6, table.begin());
       const int32_t givenSlots[] = {0, 0, 1, 1, -1, 9}, usedSlots[] = {0, 0, 1, 1, 0, 2};
-      const int32_t givenPositions[] = {127, 128, 16, 255, 31, 1000}, usedPositions[] = {127, 128, 16, 255, 31, 255};
+      const int32_t givenPositions[] = {127, 128, 16, 255, 31, 1000},
+                    usedPositions[] = {127, 128, 16, 255, 31, 255};
       std::copy(givenSlots, givenSlots + 6, slotOf.begin());
       std::copy(givenPositions, givenPositions + 6, positions.begin());
       GuardedBuffer<float> keys(6 * 2 * keyDim), values(6 * 2 * valueDim);
@@ -330,9 +346,11 @@ heddle.kernel @k family <rows> target "cpu" {
         int p = usedPositions[r], page = numbers[usedSlots[r] * pagesPerSlot + p / 128], t = p % 128;
         for (int h = 0; h < 2; ++h) {
           for (int d = 0; d < keyDim; ++d)
-            expected[page * pageElements + ((h * 8 + t / 16) * keyDim + d) * 16 + t % 16] = half(keys[(r * 2 + h) * keyDim + d]);
+            expected[page * pageElements + ((h * 8 + t / 16) * keyDim + d) * 16 + t % 16] =
+                half(keys[(r * 2 + h) * keyDim + d]);
           for (int d = 0; d < valueDim; ++d)
-            expected[page * pageElements + 2 * 128 * keyDim + (h * 128 + t) * valueDim + d] = half(values[(r * 2 + h) * valueDim + d]);
+            expected[page * pageElements + 2 * 128 * keyDim + (h * 128 + t) * valueDim + d] =
+                half(values[(r * 2 + h) * valueDim + d]);
         }
       }
       CHECK(memcmp(cache.data(), expected.data(), cache.size() * 2) == 0);
@@ -364,7 +382,8 @@ heddle.kernel @k family <rows> target "cpu" {
           byte = random() & 0xbf; // no exponent of f16 or bf16 is that of infinity
         std::vector<float> expected(vocabulary * columns);
         for (int r = 0; r < vocabulary; ++r)
-          decode(format, {stored.data() + r * rowBytes, rowBytes}, {expected.data() + r * columns, size_t(columns)});
+          decode(format, {stored.data() + r * rowBytes, rowBytes},
+                 {expected.data() + r * columns, size_t(columns)});
         const uint64_t groupBytes = packedGroupBytes(format, columns);
         GuardedBuffer<uint8_t> table(packed ? 2 * groupBytes : stored.size());
         if (packed) {
@@ -380,10 +399,15 @@ heddle.kernel @k family <rows> target "cpu" {
         char number[32];
         snprintf(number, sizeof number, "%.9e", scale);
         forWidths([&](const CpuLevel &level) {
-          TestKernel kernel(substitute(text, {{"V", "19"}, {"C", std::to_string(columns)}, {"F", std::string(info.name)},
-                                              {"L", packed ? ", w16" : ""}, {"S", number}}), level);
+          TestKernel kernel(substitute(text, {{"V", "19"},
+                                              {"C", std::to_string(columns)},
+                                              {"F", std::string(info.name)},
+                                              {"L", packed ? ", w16" : ""},
+                                              {"S", number}}),
+                            level);
           REQUIRE(kernel.error == "");
-          const int32_t given[] = {0, 5, 15, 16, 18, 19, -1, INT32_MIN, INT32_MAX}, used[] = {0, 5, 15, 16, 18, 18, 0, 0, 18};
+          const int32_t given[] = {0, 5, 15, 16, 18, 19, -1, INT32_MIN, INT32_MAX},
+                        used[] = {0, 5, 15, 16, 18, 18, 0, 0, 18};
           GuardedBuffer<int32_t> indices(9);
           std::copy(given, given + 9, indices.begin());
           GuardedBuffer<float> y(9 * columns);
@@ -472,11 +496,14 @@ TEST_CASE("what rows kernels cannot hold is an error that names the op") {
   TestKernel linear(R"(heddle.kernel @k family <rows> target "cpu" {
     ^bb0(%x: tensor<?x32xf32>, %w: !heddle.stored<16x32xf32, #heddle.enc<f32>>):
       %0 = heddle.linear %x, %w : tensor<?x32xf32>, !heddle.stored<16x32xf32, #heddle.enc<f32>> -> tensor<?x16xf32>
-      heddle.yield %0 : tensor<?x16xf32> })", level);
+      heddle.yield %0 : tensor<?x16xf32> })",
+                    level);
   CHECK_THAT(linear.error, Catch::Contains("kernel 'k': 'heddle.linear' is not an op of the family 'rows'"));
   TestKernel table(R"(heddle.kernel @k family <rows> target "cpu" {
     ^bb0(%t: !heddle.stored<16x32xf32, #heddle.enc<q8_0>>, %i: tensor<?xi32>):
       %0 = heddle.embedding %t, %i : !heddle.stored<16x32xf32, #heddle.enc<q8_0>>, tensor<?xi32> -> tensor<?x32xf32>
-      heddle.yield %0 : tensor<?x32xf32> })", level);
-  CHECK_THAT(table.error, Catch::Contains("expected a table in layout 'w16', but found 'q8_0' in file order"));
+      heddle.yield %0 : tensor<?x32xf32> })",
+                   level);
+  CHECK_THAT(table.error,
+             Catch::Contains("expected a table in layout 'w16', but found 'q8_0' in file order"));
 }
