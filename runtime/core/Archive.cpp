@@ -14,25 +14,20 @@ static uint64_t get(const uint8_t *at, int bytes) {
   return value;
 }
 
-static heddle_status notCanonical(heddle_error *error, const char *what, uint64_t offset) {
-  return fail(error, HEDDLE_INVALID_FILE, "artifact: expected %s in canonical form at byte %" PRIu64, what, offset);
+[[gnu::cold]] static heddle_status bad(heddle_error *error, const char *what, uint64_t offset) {
+  return fail(error, HEDDLE_INVALID_FILE, "artifact: %s at byte %" PRIu64, what, offset);
 }
 
 /// Compares the file with `expected`, followed by `zeros` zero bytes.
 static heddle_status expectBytes(const Source &source, uint64_t offset, const uint8_t *expected, size_t size,
-                                 uint64_t zeros, const char *what, heddle_error *error) {
+                                 uint64_t zeros, heddle_error *error) {
   uint8_t found[1024];
-  HEDDLE_TRY(source.read(offset, found, size, error)); // size is at most HEDDLE_ZIP_HEADER_BYTES
-  if (memcmp(found, expected, size) != 0)
-    return notCanonical(error, what, offset);
-  for (offset += size; zeros;) {
-    size_t piece = smaller<uint64_t>(zeros, sizeof(found));
-    HEDDLE_TRY(source.read(offset, found, piece, error));
-    for (size_t i = 0; i < piece; ++i)
-      if (found[i])
-        return notCanonical(error, "padding", offset + i);
-    offset += piece;
-    zeros -= piece;
+  for (uint64_t done = 0; done < size + zeros;) {
+    uint64_t piece = smaller<uint64_t>(size + zeros - done, sizeof(found));
+    HEDDLE_TRY(source.read(offset + done, found, piece, error));
+    for (uint64_t i = 0; i < piece; ++i, ++done)
+      if (found[i] != (done < size ? expected[done] : 0))
+        return bad(error, "the container is not in canonical form", offset + done);
   }
   return HEDDLE_OK;
 }
@@ -43,66 +38,50 @@ heddle_status Archive::readRecord(Member &member, uint64_t start, uint64_t &at, 
   uint8_t raw[46 + HEDDLE_ZIP_MAX_NAME + 12], header[HEDDLE_ZIP_HEADER_BYTES];
   HEDDLE_TRY(source->read(at, raw, 46, error));
   size_t nameLength = get(raw + 28, 2);
-  if (get(raw, 4) != 0x02014b50 || nameLength > HEDDLE_ZIP_MAX_NAME)
-    return notCanonical(error, "a directory record", at);
   // The name, and the first value of a zip64 field if there is one: the size, when it does not fit 32 bits.
   uint64_t size = get(raw + 24, 4);
   size_t wide = size == 0xffffffffu ? 12 : 0;
+  if (nameLength > HEDDLE_ZIP_MAX_NAME)
+    return bad(error, "a member's name is too long", at);
   HEDDLE_TRY(source->read(at + 46, raw + 46, nameLength + wide, error));
   memcpy(member.name, raw + 46, nameLength);
   member.name[nameLength] = 0;
-  if (!heddle_zip_name_is_valid(member.name, nameLength))
-    return fail(error, HEDDLE_INVALID_FILE, "artifact: '%s' is not a valid member name", member.name);
   if (wide)
     size = get(raw + 46 + nameLength + 4, 8);
-  if (size == 0 || size % HEDDLE_ZIP_SIZE_MULTIPLE || size > HEDDLE_ZIP_MAX_SIZE)
-    return fail(error, HEDDLE_INVALID_FILE,
-                "artifact: expected the size of member '%s' to be a multiple of %u, but found %" PRIu64, member.name,
-                HEDDLE_ZIP_SIZE_MULTIPLE, size);
-
   uint32_t crc = get(raw + 16, 4), padding = heddle_zip_padding(nameLength, size, start);
-  if (padding && padding < 4)
-    return notCanonical(error, "padding", at);
+  // The rule on sizes makes every padding expressible.
+  if (!heddle_zip_name_is_valid(member.name, nameLength) || size == 0 || size % HEDDLE_ZIP_SIZE_MULTIPLE ||
+      size > HEDDLE_ZIP_MAX_SIZE)
+    return bad(error, "a member has an invalid name or size", at);
   uint64_t zeros = padding ? padding - 4 : 0;
-  size_t length = heddle_zip_central_header(header, member.name, size, crc, start);
-  HEDDLE_TRY(expectBytes(*source, at, header, length, zeros, "a directory record", error));
+  size_t length = heddle_zip_header(header, 1, member.name, size, crc, start);
+  HEDDLE_TRY(expectBytes(*source, at, header, length, zeros, error));
   at += length + zeros;
-  length = heddle_zip_local_header(header, member.name, size, crc, start);
-  HEDDLE_TRY(expectBytes(*source, start, header, length, zeros, "a member's header", error));
+  length = heddle_zip_header(header, 0, member.name, size, crc, start);
+  HEDDLE_TRY(expectBytes(*source, start, header, length, zeros, error));
   member.offset = start + length + zeros;
   member.size = size;
-  if (!inRange(member.offset, size, directory))
-    return fail(error, HEDDLE_INVALID_FILE,
-                "artifact: member '%s' ends at byte %" PRIu64 ", past the directory (%" PRIu64 ")", member.name,
-                member.offset + size, directory);
-  return HEDDLE_OK;
+  return inRange(member.offset, size, directory) ? HEDDLE_OK
+                                                 : bad(error, "a member is larger than the file", member.offset);
 }
 
 heddle_status Archive::readDirectory(heddle_error *error) {
   uint64_t fileSize = source->size();
   uint8_t end[22], wide[8], expected[HEDDLE_ZIP_HEADER_BYTES];
-  if (fileSize < sizeof(end) + 46)
-    return fail(error, HEDDLE_INVALID_FILE, "artifact: %" PRIu64 " bytes are too few for an artifact", fileSize);
   uint64_t endAt = fileSize - sizeof(end);
-  HEDDLE_TRY(source->read(endAt, end, sizeof(end), error));
-  if (get(end, 4) != 0x06054b50)
-    return fail(error, HEDDLE_INVALID_FILE,
-                "artifact: expected a zip directory at the end of the file; the file is not an artifact or was cut");
+  if (fileSize < sizeof(end) + 46 || source->read(endAt, end, sizeof(end), error) || get(end, 4) != 0x06054b50)
+    return bad(error, "the file is not an artifact, or was cut: it does not end with a zip directory", fileSize);
   count = get(end + 10, 2);
   uint64_t directorySize = get(end + 12, 4), directory = get(end + 16, 4);
   if (directory == 0xffffffffu && endAt >= 76) {
     HEDDLE_TRY(source->read(endAt - 76 + 48, wide, sizeof(wide), error));
     directory = get(wide, 8);
   }
-  if (count == 0 || count > HEDDLE_ZIP_MAX_MEMBERS)
-    return fail(error, HEDDLE_INVALID_FILE, "artifact: expected 1 to %u members, but found %u",
-                HEDDLE_ZIP_MAX_MEMBERS, count);
-  if (!inRange(directory, directorySize, fileSize))
-    return notCanonical(error, "the end of the directory", endAt);
   size_t length = heddle_zip_end(expected, count, directorySize, directory);
-  if (directory + directorySize + length != fileSize)
-    return notCanonical(error, "the end of the directory", endAt);
-  HEDDLE_TRY(expectBytes(*source, fileSize - length, expected, length, 0, "the end of the directory", error));
+  if (count == 0 || count > HEDDLE_ZIP_MAX_MEMBERS || !inRange(directory, directorySize, fileSize) ||
+      directory + directorySize + length != fileSize)
+    return bad(error, "the container is not in canonical form", endAt);
+  HEDDLE_TRY(expectBytes(*source, fileSize - length, expected, length, 0, error));
 
   uint64_t start = 0, at = directory;
   for (uint32_t i = 0; i < count; ++i) {
@@ -110,14 +89,13 @@ heddle_status Archive::readDirectory(heddle_error *error) {
     HEDDLE_TRY(readRecord(member, start, at, directory, error));
     start = member.offset + member.size;
     if (find(member.name) != &member)
-      return fail(error, HEDDLE_INVALID_FILE, "artifact: two members are called '%s'", member.name);
+      return bad(error, "two members have one name", at);
   }
   if (start != directory || at != directory + directorySize)
-    return notCanonical(error, "the directory", directory);
-  if (strcmp(members[count - 1].name, "manifest.json") != 0)
-    return fail(error, HEDDLE_INVALID_FILE, "artifact: expected the last member to be 'manifest.json', but found '%s'",
-                members[count - 1].name);
-  return HEDDLE_OK;
+    return bad(error, "the container is not in canonical form", directory);
+  return strcmp(members[count - 1].name, "manifest.json") == 0
+             ? HEDDLE_OK
+             : bad(error, "expected 'manifest.json' as the last member", directory);
 }
 
 static bool parseDigest(const Slice &text, uint8_t digest[32]) {
@@ -164,11 +142,10 @@ static bool parseMember(JsonScanner &json, Member &member) {
 heddle_status Archive::readManifest(heddle_error *error) {
   Member &self = members[count - 1];
   if (self.size > maxManifest)
-    return fail(error, HEDDLE_INVALID_FILE, "artifact: manifest.json has %" PRIu64 " bytes, more than %" PRIu64,
-                self.size, maxManifest);
+    return bad(error, "manifest.json is too large", self.offset);
   manifestText = static_cast<char *>(memory->allocate(self.size, 64));
   if (!manifestText)
-    return failAllocation(*memory, self.size, "manifest.json", error);
+    return failAllocation(*memory, self.size, error);
   HEDDLE_TRY(source->read(self.offset, manifestText, self.size, error));
   sha256(manifestText, self.size, self.digest);
 
@@ -176,44 +153,31 @@ heddle_status Archive::readManifest(heddle_error *error) {
   Slice key;
   uint64_t format = 0;
   uint32_t listed = 0;
-  bool match = true, hasList = false;
-  if (json.enterObject())
-    while (json.nextKey(key)) {
-      if (key.equals("format")) {
-        if (!json.unsignedNumber(format))
-          break;
-        // Before the rest of the manifest, which a newer format may write differently.
-        if (format > HEDDLE_ARTIFACT_FORMAT)
-          return fail(error, HEDDLE_UNSUPPORTED,
-                      "artifact: format %" PRIu64 " is newer than format %u, the newest that this library reads; use "
-                      "a newer Heddle",
-                      format, HEDDLE_ARTIFACT_FORMAT);
-      } else if (key.equals("members")) {
-        hasList = true;
-        if (!json.enterArray())
-          break;
-        while (match && json.nextElement()) {
-          match = listed + 1 < count && parseMember(json, members[listed]);
-          listed += match;
-        }
-        if (!match)
-          break;
-      } else if (!json.skip()) {
-        break;
+  json.enterObject();
+  while (json.nextKey(key)) {
+    if (key.equals("format")) {
+      // Before the rest of the manifest, which a newer format may write differently.
+      if (json.unsignedNumber(format) && format > HEDDLE_ARTIFACT_FORMAT)
+        return fail(error, HEDDLE_UNSUPPORTED,
+                    "artifact: format %" PRIu64 " is newer than %u, which this library reads; use a newer Heddle",
+                    format, HEDDLE_ARTIFACT_FORMAT);
+    } else if (key.equals("members")) {
+      json.enterArray();
+      while (json.nextElement()) {
+        if (listed + 1 >= count || !parseMember(json, members[listed]))
+          json.fail("a member is not the one that the container holds");
+        ++listed;
       }
+    } else {
+      json.skip();
     }
-  if (match && !json.error())
-    json.end();
-  if (json.error())
-    return fail(error, HEDDLE_INVALID_FILE, "artifact: manifest.json: %s at byte %zu", json.error(), json.offset());
-  if (!match || !hasList || listed + 1 != count)
-    return fail(error, HEDDLE_INVALID_FILE,
-                "artifact: expected manifest.json to list name, size and SHA-256 of the %u members before it, in "
-                "order, but found a difference after %u",
-                count - 1, listed);
-  if (format == 0)
-    return fail(error, HEDDLE_INVALID_FILE, "artifact: expected a \"format\" of at least 1 in manifest.json");
-  return HEDDLE_OK;
+  }
+  json.end();
+  if (!json.error() && (format == 0 || listed + 1 != count))
+    json.fail("the format or a member of the container is missing");
+  return json.error() ? fail(error, HEDDLE_INVALID_FILE, "artifact: manifest.json: %s at byte %zu", json.error(),
+                             json.offset())
+                      : HEDDLE_OK;
 }
 
 heddle_status Archive::open(const Source &from, Memory &with, heddle_error *error) {

@@ -30,6 +30,8 @@ public:
   /// Only white space is left.
   bool end();
 
+  /// Ends the scan with an error of the caller's; the first one counts.
+  bool fail(const char *what);
   const char *error() const { return message; }
   size_t offset() const { return at; }
 
@@ -51,7 +53,6 @@ private:
   Slice keys[maxKeys];
   int keyCount = 0;
 
-  bool fail(const char *what);
   void space();
   bool take(char c);
   bool enter(char open);

@@ -57,10 +57,6 @@ void *Memory::allocate(uint64_t size, size_t alignment) {
       return nullptr;
   } while (!__atomic_compare_exchange_n(&usedBytes, &before, before + size, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
   void *memory = allocator.allocate(allocator.context, size, alignment);
-  if (memory && reinterpret_cast<uintptr_t>(memory) % alignment != 0) {
-    allocator.release(allocator.context, memory, size);
-    memory = nullptr;
-  }
   if (!memory)
     __atomic_fetch_sub(&usedBytes, size, __ATOMIC_RELAXED);
   return memory;
@@ -73,13 +69,10 @@ void Memory::release(void *memory, uint64_t size) {
   __atomic_fetch_sub(&usedBytes, size, __ATOMIC_RELAXED);
 }
 
-heddle_status failAllocation(const Memory &memory, uint64_t size, const char *what, heddle_error *error) {
-  uint64_t used = memory.used(), limit = memory.limitBytes();
-  if (limit != UINT64_MAX && (size > limit || used > limit - size))
-    return fail(error, HEDDLE_RESOURCE_LIMIT,
-                "%s needs %" PRIu64 " bytes, but of the memory limit of %" PRIu64 " bytes %" PRIu64 " are in use",
-                what, size, limit, used);
-  return fail(error, HEDDLE_RESOURCE_LIMIT, "%s: the allocator has no %" PRIu64 " bytes", what, size);
+heddle_status failAllocation(const Memory &memory, uint64_t size, heddle_error *error) {
+  return fail(error, HEDDLE_RESOURCE_LIMIT,
+              "%" PRIu64 " bytes of memory are not available; %" PRIu64 " are in use, and the limit is %" PRIu64, size,
+              memory.used(), memory.limitBytes());
 }
 
 } // namespace heddle::runtime

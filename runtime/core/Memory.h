@@ -21,6 +21,6 @@ private:
 };
 
 /// The message for an allocation that failed.
-heddle_status failAllocation(const Memory &memory, uint64_t size, const char *what, heddle_error *error);
+heddle_status failAllocation(const Memory &memory, uint64_t size, heddle_error *error);
 
 } // namespace heddle::runtime

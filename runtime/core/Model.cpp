@@ -1,7 +1,7 @@
 #include "core/Model.h"
 #include "core/Sha256.h"
 #include <inttypes.h>
-#include <stdlib.h>
+#include <stddef.h>
 
 using namespace heddle::runtime;
 
@@ -55,35 +55,19 @@ static void hostLog(void *context, heddle_log_level level, const char *message) 
 // Open
 
 static heddle_status checkOptions(const heddle_model_options &options, heddle_error *error) {
-  if (options.trust < HEDDLE_TRUST_EMBEDDER_VOUCHES || options.trust > HEDDLE_TRUST_INSPECT_ONLY)
+  constexpr uint32_t flags = HEDDLE_OPEN_PERF_MAP | HEDDLE_OPEN_GDB | HEDDLE_OPEN_SKIP_WEIGHT_HASH;
+  constexpr uint32_t features = HEDDLE_CPU_X86_64_V3 | HEDDLE_CPU_AVX_VNNI | HEDDLE_CPU_X86_64_V4 |
+                                HEDDLE_CPU_AVX512_VNNI | HEDDLE_CPU_AVX512_BF16;
+  if (options.trust < HEDDLE_TRUST_EMBEDDER_VOUCHES || options.trust > HEDDLE_TRUST_INSPECT_ONLY ||
+      (options.trust == HEDDLE_TRUST_DIGEST && !options.trust_digest) ||
+      (options.trust == HEDDLE_TRUST_CALLBACK && !options.trust_callback))
     return fail(error, HEDDLE_INVALID_ARGUMENT,
-                "expected options->trust to be a HEDDLE_TRUST_* value, but found %d; there is no default, because an "
-                "artifact is a program",
+                "expected options->trust with the digest or callback that it needs, but found %d; there is no default, "
+                "because an artifact is a program",
                 static_cast<int>(options.trust));
-  if (options.trust == HEDDLE_TRUST_DIGEST && !options.trust_digest)
-    return fail(error, HEDDLE_INVALID_ARGUMENT, "expected options->trust_digest, but found NULL");
-  if (options.trust == HEDDLE_TRUST_CALLBACK && !options.trust_callback)
-    return fail(error, HEDDLE_INVALID_ARGUMENT, "expected options->trust_callback, but found NULL");
-  if (options.weights > HEDDLE_WEIGHTS_MAP)
-    return fail(error, HEDDLE_INVALID_ARGUMENT, "unknown options->weights %d", static_cast<int>(options.weights));
-  uint32_t known = HEDDLE_OPEN_PERF_MAP | HEDDLE_OPEN_GDB | HEDDLE_OPEN_SKIP_WEIGHT_HASH;
-  if (options.flags & ~known)
-    return fail(error, HEDDLE_INVALID_ARGUMENT, "unknown bits 0x%x in options->flags", options.flags & ~known);
-  uint32_t features = HEDDLE_CPU_X86_64_V3 | HEDDLE_CPU_AVX_VNNI | HEDDLE_CPU_X86_64_V4 | HEDDLE_CPU_AVX512_VNNI |
-                      HEDDLE_CPU_AVX512_BF16;
-  if (options.cpu_features & ~features)
-    return fail(error, HEDDLE_INVALID_ARGUMENT, "unknown bits 0x%x in options->cpu_features",
-                options.cpu_features & ~features);
-  return HEDDLE_OK;
-}
-
-static heddle_status readAllocator(const heddle_allocator *given, heddle_allocator &out, heddle_error *error) {
-  out = {};
-  if (!given)
-    return HEDDLE_OK;
-  HEDDLE_TRY(readStruct(out, given, "options->allocator", error));
-  if (!out.allocate || !out.release)
-    return fail(error, HEDDLE_INVALID_ARGUMENT, "expected options->allocator to have allocate and release");
+  if (options.weights > HEDDLE_WEIGHTS_MAP || options.flags & ~flags || options.cpu_features & ~features)
+    return fail(error, HEDDLE_INVALID_ARGUMENT, "unknown value in options: weights %d, flags 0x%x, cpu_features 0x%x",
+                static_cast<int>(options.weights), options.flags, options.cpu_features);
   return HEDDLE_OK;
 }
 
@@ -91,35 +75,36 @@ static heddle_status decideTrust(const heddle_model &model, const heddle_model_o
                                  heddle_error *error) {
   const Archive &archive = model.archive;
   const uint8_t *digest = archive.members[archive.count - 1].digest;
-  if (options.trust == HEDDLE_TRUST_DIGEST && memcmp(digest, options.trust_digest, 32) != 0)
-    return fail(error, HEDDLE_NOT_TRUSTED, "artifact: the manifest's SHA-256 is not the trusted one");
-  if (options.trust == HEDDLE_TRUST_CALLBACK &&
-      !options.trust_callback(options.trust_context, digest, archive.manifest(), archive.manifestSize()))
-    return fail(error, HEDDLE_NOT_TRUSTED, "artifact: not trusted; an artifact is a program, and nothing vouches for "
-                                           "this one");
-  return HEDDLE_OK;
+  bool trusted = options.trust == HEDDLE_TRUST_DIGEST ? memcmp(digest, options.trust_digest, 32) == 0
+                 : options.trust == HEDDLE_TRUST_CALLBACK
+                     ? options.trust_callback(options.trust_context, digest, archive.manifest(), archive.manifestSize())
+                     : true;
+  return trusted ? HEDDLE_OK
+                 : fail(error, HEDDLE_NOT_TRUSTED,
+                        "artifact: nothing vouches for this program");
+}
+
+static heddle_status failMember(const char *name, heddle_error *error) {
+  return fail(error, HEDDLE_INVALID_FILE, "artifact: member '%s' is missing, or has a wrong size", name);
 }
 
 static heddle_status loadProgram(heddle_model &model, heddle_error *error) {
   const Member *member = model.archive.find("program.bin");
   if (!member)
-    return fail(error, HEDDLE_INVALID_FILE, "artifact: expected a member 'program.bin'");
+    return failMember("program.bin", error);
   model.programBytes = model.memory.allocate(member->size, 64);
   if (!model.programBytes)
-    return failAllocation(model.memory, member->size, "program.bin", error);
+    return failAllocation(model.memory, member->size, error);
   model.programSize = member->size;
   HEDDLE_TRY(heddle_model_read_member(&model, member->name, model.programBytes, member->size, error));
   HEDDLE_TRY(parseProgram(model.programBytes, member->size, model.program, error));
   for (uint64_t i = 0; i < model.program.header->codes.count; ++i)
     if (!model.archive.find(model.string(model.program.codes[i].member)))
-      return fail(error, HEDDLE_INVALID_FILE, "artifact: the code '%s' that program.bin names is missing",
-                  model.string(model.program.codes[i].member));
+      return failMember(model.string(model.program.codes[i].member), error);
   uint64_t weights = model.program.header->weights_size;
   const Member *stored = model.archive.find("weights.bin");
   if ((stored ? stored->size : 0) != alignUp(weights, HEDDLE_ZIP_SIZE_MULTIPLE))
-    return fail(error, HEDDLE_INVALID_FILE,
-                "artifact: expected 'weights.bin' to hold %" PRIu64 " bytes rounded up to %u, but found %" PRIu64,
-                weights, HEDDLE_ZIP_SIZE_MULTIPLE, stored ? stored->size : 0);
+    return failMember("weights.bin", error);
   return HEDDLE_OK;
 }
 
@@ -129,7 +114,7 @@ static heddle_status copyWeights(heddle_model &model, const Member &member, bool
   HEDDLE_TRY(model.driver->allocate(model.device, member.size, &model.weights, error));
   void *staging = nullptr;
   if (!model.weights.host && !(staging = model.memory.allocate(piece, 64)))
-    return failAllocation(model.memory, piece, "reading the weights", error);
+    return failAllocation(model.memory, piece, error);
   Sha256 hash;
   heddle_status status = HEDDLE_OK;
   for (uint64_t at = 0; at < member.size && !status; at += piece) {
@@ -138,7 +123,7 @@ static heddle_status copyWeights(heddle_model &model, const Member &member, bool
     status = model.source.read(member.offset + at, to, size, error);
     if (check && !status)
       hash.update(to, size);
-    heddle_buffer from = {staging, 0, size};
+    heddle_buffer from = {staging, reinterpret_cast<uintptr_t>(staging), size};
     if (staging && !status)
       status = model.driver->copy(model.device, &model.weights, at, &from, 0, size, error);
   }
@@ -157,8 +142,7 @@ static heddle_status loadWeights(heddle_model &model, const heddle_model_options
   if (options.weights != HEDDLE_WEIGHTS_MAP)
     return copyWeights(model, *member, !(options.flags & HEDDLE_OPEN_SKIP_WEIGHT_HASH), error);
   if (!model.unified)
-    return fail(error, HEDDLE_UNSUPPORTED, "device '%s' cannot use mapped weights; copy them instead",
-                model.driver->name);
+    return fail(error, HEDDLE_UNSUPPORTED, "the device cannot use mapped weights; copy them instead");
   HEDDLE_TRY(model.source.map(member->offset, member->size, &model.mappedWeights, error));
   void *host = const_cast<void *>(model.mappedWeights);
   model.weights = {host, reinterpret_cast<uintptr_t>(host), member->size};
@@ -167,9 +151,9 @@ static heddle_status loadWeights(heddle_model &model, const heddle_model_options
 
 static heddle_status openDevice(heddle_model &model, const heddle_model_options &options, heddle_error *error) {
   model.driver = options.driver ? options.driver : heddle_driver_cpu();
-  if (model.driver->struct_size < sizeof(heddle_driver) || model.driver->version != HEDDLE_DRIVER_VERSION)
-    return fail(error, HEDDLE_UNSUPPORTED, "the driver has version %u, but this library uses version %u",
-                model.driver->version, HEDDLE_DRIVER_VERSION);
+  if (model.driver->version != HEDDLE_DRIVER_VERSION)
+    return fail(error, HEDDLE_UNSUPPORTED, "the driver has version %u, but this library uses %u", model.driver->version,
+                HEDDLE_DRIVER_VERSION);
   model.host = {sizeof(heddle_host), &model,         hostAllocate, hostRelease,         hostFindMember,
                 hostReadMember,      hostLog,        options.cpu_features ? options.cpu_features : UINT32_MAX,
                 options.flags};
@@ -220,32 +204,36 @@ heddle_status findEntry(const heddle_model &model, const char *name, uint32_t &o
   for (; out < model.program.header->entries.count; ++out)
     if (strcmp(model.string(model.program.entries[out].name), name) == 0)
       return HEDDLE_OK;
-  return fail(error, HEDDLE_INVALID_ARGUMENT, "the model has no entry '%s'; its first one is '%s'", name,
-              model.string(model.program.entries[0].name));
+  return fail(error, HEDDLE_INVALID_ARGUMENT, "the model has no entry '%s'", name);
 }
 
 } // namespace heddle::runtime
+
+static heddle_status failIndex(const char *what, uint32_t index, heddle_error *error) {
+  return fail(error, HEDDLE_INVALID_ARGUMENT, "there is no %s number %u", what, index);
+}
 
 extern "C" {
 
 heddle_status heddle_model_open(const heddle_source *source, const heddle_model_options *options,
                                 heddle_model **out_model, heddle_error *error) {
-  if (!out_model)
-    return fail(error, HEDDLE_INVALID_ARGUMENT, "expected 'out_model', but found NULL");
   *out_model = nullptr;
   heddle_source from;
   heddle_model_options with;
-  heddle_allocator allocator;
+  heddle_allocator allocator = {};
   HEDDLE_TRY(readStruct(from, source, "source", error));
   HEDDLE_TRY(readStruct(with, options, "options", error));
   HEDDLE_TRY(checkOptions(with, error));
-  HEDDLE_TRY(readAllocator(with.allocator, allocator, error));
+  if (with.allocator)
+    HEDDLE_TRY(readStruct(allocator, with.allocator, "options->allocator", error));
+  if (!allocator.allocate != !allocator.release)
+    return fail(error, HEDDLE_INVALID_ARGUMENT, "expected options->allocator to have both functions");
 
   Memory memory;
   memory.setUp(allocator, with.max_memory);
   void *block = memory.allocate(sizeof(heddle_model), alignof(max_align_t));
   if (!block)
-    return failAllocation(memory, sizeof(heddle_model), "opening a model", error);
+    return failAllocation(memory, sizeof(heddle_model), error);
   memset(block, 0, sizeof(heddle_model));
   heddle_model *model = static_cast<heddle_model *>(block);
   model->memory = memory;
@@ -294,8 +282,7 @@ heddle_status heddle_model_get_info(const heddle_model *model, heddle_model_info
 heddle_status heddle_model_member(const heddle_model *model, uint32_t index, heddle_member_info *out_info,
                                   heddle_error *error) {
   if (index >= model->archive.count)
-    return fail(error, HEDDLE_INVALID_ARGUMENT, "the artifact has %u members, so none has number %u",
-                model->archive.count, index);
+    return failIndex("member", index, error);
   return writeMemberInfo(model->archive.members[index], out_info, error);
 }
 
@@ -322,8 +309,7 @@ heddle_status heddle_model_read_member(const heddle_model *model, const char *na
 heddle_status heddle_model_entry_at(const heddle_model *model, uint32_t index, heddle_entry_info *out_info,
                                     heddle_error *error) {
   if (index >= model->program.header->entries.count)
-    return fail(error, HEDDLE_INVALID_ARGUMENT, "the model has %" PRIu64 " entries, so none has number %u",
-                model->program.header->entries.count, index);
+    return failIndex("entry", index, error);
   const heddle_entry &entry = model->program.entries[index];
   uint32_t inputs = inputCount(model->program, entry);
   heddle_entry_info info = {sizeof(info), model->string(entry.name), static_cast<heddle_entry_kind>(entry.kind),
@@ -344,8 +330,7 @@ heddle_status heddle_model_entry_io(const heddle_model *model, const char *entry
   HEDDLE_TRY(findEntry(*model, entry, index, error));
   const heddle_entry &found = model->program.entries[index];
   if (io >= found.io_count)
-    return fail(error, HEDDLE_INVALID_ARGUMENT, "entry '%s' has %u inputs and outputs, so none has number %u",
-                model->string(found.name), found.io_count, io);
+    return failIndex("input or output", io, error);
   const heddle_io &record = model->program.ios[found.first_io + io];
   const heddle_program_header &header = *model->program.header;
   heddle_io_info info = {};

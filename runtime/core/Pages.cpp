@@ -1,4 +1,4 @@
-#include "core/Pages.h"
+#include "core/Session.h"
 #include "core/Sha256.h"
 
 namespace heddle::runtime {
@@ -14,7 +14,11 @@ static constexpr char savedMagic[8] = {'H', 'D', 'L', 'S', 'E', 'Q', '0', '1'};
 
 static uint32_t pagesFor(uint32_t tokens) { return divideUp(tokens, HEDDLE_PAGE_TOKENS); }
 
-void Pages::setUp() {
+void Pages::setUp(const heddle_session &session) {
+  model = session.model;
+  caches = session.caches;
+  context = session.context;
+  tableStride = pagesPerSlot(model->program);
   freeCount = pageCount;
   for (uint32_t i = 0; i < pageCount; ++i)
     freePages[i] = pageCount - 1 - i; // the lowest number is taken first
@@ -31,18 +35,21 @@ void Pages::release(int32_t page) {
     freePages[freeCount++] = page;
 }
 
+heddle_status Pages::copyPage(const heddle_buffer &to, int32_t toPage, const heddle_buffer &from, int32_t fromPage,
+                              uint64_t bytes, heddle_error *error) {
+  return model->driver->copy(model->device, &to, toPage * bytes, &from, fromPage * bytes, bytes, error);
+}
+
 heddle_status Pages::copyShared(int32_t &page, heddle_error *error) {
   if (users[page] == 1)
     return HEDDLE_OK;
   int32_t fresh = take();
-  for (uint64_t i = 0; i < model->program.header->caches.count; ++i) {
-    uint64_t bytes = model->program.caches[i].page_bytes;
-    if (heddle_status status = model->driver->copy(model->device, &caches[i], fresh * bytes, &caches[i], page * bytes,
-                                                   bytes, error)) {
+  for (uint64_t i = 0; i < cacheCount(); ++i)
+    if (heddle_status status =
+            copyPage(caches[i], fresh, caches[i], page, model->program.caches[i].page_bytes, error)) {
       release(fresh);
       return status;
     }
-  }
   release(page);
   page = fresh;
   return HEDDLE_OK;
@@ -52,7 +59,7 @@ heddle_status Pages::addPage(uint32_t slot, heddle_error *error) {
   int32_t page = take();
   // Kernels never use what lies past a sequence's length; zeros make that hold even for products with NaN, and keep
   // what an earlier sequence left out of reach.
-  for (uint64_t i = 0; i < model->program.header->caches.count; ++i) {
+  for (uint64_t i = 0; i < cacheCount(); ++i) {
     uint64_t bytes = model->program.caches[i].page_bytes;
     if (heddle_status status = model->driver->zero(model->device, &caches[i], page * bytes, bytes, error)) {
       release(page);
@@ -111,76 +118,82 @@ void Pages::clearTail(const heddle_cache &cache, uint32_t tokens) {
     memset(values + tokens * cache.value_dim, 0, (HEDDLE_PAGE_TOKENS - tokens) * cache.value_dim * 2);
 }
 
-static const uint8_t *manifestDigest(const heddle_model &model) {
-  return model.archive.members[model.archive.count - 1].digest;
-}
+namespace {
 
-heddle_status Pages::save(uint32_t slot, heddle_write_fn write, void *context, heddle_error *error) {
-  const heddle_program &program = model->program;
-  const Slot &from = slots[slot];
+/// The callback's end of a saved sequence, and the hash of what went through it.
+struct Stream {
+  heddle_write_fn write;
+  heddle_read_fn read;
+  void *context;
+  heddle_error *error;
   Sha256 hash;
-  auto put = [&](const void *data, size_t size) {
-    hash.update(data, size);
-    return write(context, data, size) == 0
-               ? HEDDLE_OK
-               : fail(error, HEDDLE_IO_ERROR, "the callback could not write the saved sequence");
-  };
+
+  [[gnu::noinline]] heddle_status transfer(void *data, size_t size) {
+    if (write)
+      hash.update(data, size);
+    if ((write ? write(context, data, size) : read(context, data, size)) != 0)
+      return fail(error, HEDDLE_IO_ERROR, "the callback could not %s the saved sequence", write ? "write" : "read");
+    if (!write)
+      hash.update(data, size);
+    return HEDDLE_OK;
+  }
+};
+
+} // namespace
+
+static SavedHeader makeHeader(const heddle_model &model, uint32_t length) {
   SavedHeader header;
   memcpy(header.magic, savedMagic, sizeof(savedMagic));
-  memcpy(header.digest, manifestDigest(*model), sizeof(header.digest));
-  header.length = from.length;
-  header.caches = program.header->caches.count;
-  HEDDLE_TRY(put(&header, sizeof(header)));
+  memcpy(header.digest, model.archive.members[model.archive.count - 1].digest, sizeof(header.digest));
+  header.length = length;
+  header.caches = model.program.header->caches.count;
+  return header;
+}
+
+heddle_status Pages::save(uint32_t slot, heddle_write_fn write, void *writeContext, heddle_error *error) {
+  const Slot &from = slots[slot];
+  Stream stream{write, nullptr, writeContext, error, {}};
+  SavedHeader header = makeHeader(*model, from.length);
+  HEDDLE_TRY(stream.transfer(&header, sizeof(header)));
   for (uint32_t p = 0; p < from.pages; ++p)
-    for (uint32_t i = 0; i < header.caches; ++i) {
-      const heddle_cache &cache = program.caches[i];
-      heddle_buffer to = {staging, 0, cache.page_bytes};
-      HEDDLE_TRY(model->driver->copy(model->device, &to, 0, &caches[i], row(slot)[p] * cache.page_bytes,
-                                     cache.page_bytes, error));
+    for (uint64_t i = 0; i < cacheCount(); ++i) {
+      const heddle_cache &cache = model->program.caches[i];
+      heddle_buffer to = {staging, reinterpret_cast<uintptr_t>(staging), cache.page_bytes};
+      HEDDLE_TRY(copyPage(to, 0, caches[i], row(slot)[p], cache.page_bytes, error));
       uint32_t tokens = from.length - p * HEDDLE_PAGE_TOKENS;
       if (tokens < HEDDLE_PAGE_TOKENS)
         clearTail(cache, tokens);
-      HEDDLE_TRY(put(staging, cache.page_bytes));
+      HEDDLE_TRY(stream.transfer(staging, cache.page_bytes));
     }
   uint8_t digest[32];
-  hash.finish(digest);
-  return put(digest, sizeof(digest));
+  stream.hash.finish(digest);
+  return stream.transfer(digest, sizeof(digest));
 }
 
 heddle_status Pages::restore(uint32_t slot, heddle_read_fn read, void *readContext, heddle_error *error) {
-  const heddle_program &program = model->program;
-  auto get = [&](void *data, size_t size) {
-    return read(readContext, data, size) == 0
-               ? HEDDLE_OK
-               : fail(error, HEDDLE_IO_ERROR, "the callback could not read the saved sequence");
-  };
+  Stream stream{nullptr, read, readContext, error, {}};
   trim(slot, 0);
   SavedHeader header;
-  HEDDLE_TRY(get(&header, sizeof(header)));
-  if (memcmp(header.magic, savedMagic, sizeof(savedMagic)) != 0)
-    return fail(error, HEDDLE_INVALID_FILE, "saved sequence: expected it to start with 'HDLSEQ01'");
-  if (memcmp(header.digest, manifestDigest(*model), sizeof(header.digest)) != 0 ||
-      header.caches != program.header->caches.count)
-    return fail(error, HEDDLE_INVALID_FILE, "saved sequence: it belongs to another artifact");
+  HEDDLE_TRY(stream.transfer(&header, sizeof(header)));
+  SavedHeader expected = makeHeader(*model, header.length);
+  if (memcmp(&header, &expected, sizeof(header)) != 0)
+    return fail(error, HEDDLE_INVALID_FILE, "saved sequence: it is damaged, or belongs to another artifact");
   if (header.length > context)
     return fail(error, HEDDLE_RESOURCE_LIMIT,
                 "saved sequence: it has %u tokens, but the session's sequences hold %u", header.length, context);
-  Sha256 hash;
-  hash.update(&header, sizeof(header));
   for (uint32_t p = 0; p < pagesFor(header.length); ++p) {
     HEDDLE_TRY(addPage(slot, error));
-    for (uint32_t i = 0; i < header.caches; ++i) {
-      uint64_t bytes = program.caches[i].page_bytes;
-      HEDDLE_TRY(get(staging, bytes));
-      hash.update(staging, bytes);
-      heddle_buffer from = {staging, 0, bytes};
-      HEDDLE_TRY(model->driver->copy(model->device, &caches[i], row(slot)[p] * bytes, &from, 0, bytes, error));
+    for (uint64_t i = 0; i < cacheCount(); ++i) {
+      uint64_t bytes = model->program.caches[i].page_bytes;
+      heddle_buffer from = {staging, reinterpret_cast<uintptr_t>(staging), bytes};
+      HEDDLE_TRY(stream.transfer(staging, bytes));
+      HEDDLE_TRY(copyPage(caches[i], row(slot)[p], from, 0, bytes, error));
     }
   }
-  uint8_t expected[32], digest[32];
-  HEDDLE_TRY(get(expected, sizeof(expected)));
-  hash.finish(digest);
-  if (memcmp(expected, digest, sizeof(digest)) != 0)
+  uint8_t stored[32], digest[32];
+  stream.hash.finish(digest);
+  HEDDLE_TRY(stream.transfer(stored, sizeof(stored)));
+  if (memcmp(stored, digest, sizeof(digest)) != 0)
     return fail(error, HEDDLE_INVALID_FILE, "saved sequence: its bytes do not have the SHA-256 at its end");
   slots[slot].length = header.length;
   return HEDDLE_OK;

@@ -13,19 +13,16 @@ struct Slot {
 
 class Pages {
 public:
-  // Set up by the session, which owns the memory.
-  const heddle_model *model;
-  const heddle_buffer *caches;
+  // Placed by the session, which owns the memory.
   Slot *slots;
-  uint32_t slotCount, context;
-  int32_t *table; // [max_slots][pagesPerSlot of the artifact], also read by kernels
-  uint32_t tableStride;
+  int32_t *table;  // [max_slots][pages of the artifact's context], also read by kernels
   uint32_t *users; // per page: table entries that name it
   int32_t *freePages;
-  uint32_t pageCount, freeCount;
   uint8_t *staging; // one page of any cache
+  uint32_t pageCount;
 
-  void setUp();
+  /// After everything else of the session is set up.
+  void setUp(const heddle_session &session);
   /// Makes room for `rows` more tokens in pages that only `slot` uses. There is always one: a sequence owns a page for
   /// each page of its context, and sharing only saves some.
   heddle_status extend(uint32_t slot, uint32_t rows, heddle_error *error);
@@ -36,9 +33,16 @@ public:
   heddle_status restore(uint32_t slot, heddle_read_fn read, void *context, heddle_error *error);
 
 private:
+  const heddle_model *model;
+  const heddle_buffer *caches;
+  uint32_t context, tableStride, freeCount;
+
   int32_t *row(uint32_t slot) { return table + static_cast<uint64_t>(slot) * tableStride; }
+  uint64_t cacheCount() const { return model->program.header->caches.count; }
   int32_t take();
   void release(int32_t page);
+  heddle_status copyPage(const heddle_buffer &to, int32_t toPage, const heddle_buffer &from, int32_t fromPage,
+                         uint64_t bytes, heddle_error *error);
   heddle_status copyShared(int32_t &page, heddle_error *error);
   heddle_status addPage(uint32_t slot, heddle_error *error);
   void clearTail(const heddle_cache &cache, uint32_t tokens);

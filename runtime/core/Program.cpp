@@ -1,15 +1,14 @@
 #include "core/Program.h"
 #include <heddle/artifact.h>
 #include <inttypes.h>
-#include <stdarg.h>
-#include <stdio.h>
+#include <stddef.h>
 
 namespace heddle::runtime {
 
 // Caps on what a program may ask for; far above any model, low enough that no product below overflows.
 static constexpr uint64_t maxRows = 1u << 20, maxContext = 1u << 24, maxSlots = 1u << 16, maxPages = 1u << 30,
                           maxBytes = 1ull << 46, maxItems = 1ull << 40, maxLaunches = 1u << 20,
-                          maxOperands = 1u << 23;
+                          maxOperands = 1u << 23, maxPageBytes = 1ull << 32;
 
 uint64_t dtypeBytes(uint32_t dtype) {
   switch (dtype) {
@@ -39,6 +38,8 @@ uint64_t ioBytes(const heddle_io &io, const int64_t *dims) {
 
 namespace {
 
+/// Each check names what is wrong and, where there are several, which one: the file is damaged, or its compiler has a
+/// bug; nobody can repair it by hand.
 class Checker {
 public:
   Checker(const uint8_t *bytes, uint64_t size, heddle_program &program, heddle_error *error)
@@ -56,61 +57,40 @@ private:
   // Tables may share records, so that checking them could take the product of their lengths.
   uint64_t launchesLeft = maxLaunches, operandsLeft = maxOperands;
 
-  [[gnu::format(printf, 2, 3), gnu::cold]] heddle_status bad(const char *format, ...) {
-    char text[256];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(text, sizeof(text), format, arguments);
-    va_end(arguments);
-    return fail(error, HEDDLE_INVALID_FILE, "program.bin: %s", text);
+  [[gnu::cold, gnu::noinline]] heddle_status bad(const char *what, uint64_t number) {
+    return fail(error, HEDDLE_INVALID_FILE, "program.bin: %s (%" PRIu64 ")", what, number);
   }
-
-  template <typename T> heddle_status table(const heddle_span &span, uint64_t most, const T *&out, const char *name) {
-    if (span.offset % 8 || span.count > most || !inRange(span.offset, span.count * sizeof(T), header->file_size))
-      return bad("table '%s' (%" PRIu64 " records at byte %" PRIu64 ") does not lie in the file (%" PRIu64 " bytes)",
-                 name, span.count, span.offset, header->file_size);
-    out = reinterpret_cast<const T *>(bytes + span.offset);
-    return HEDDLE_OK;
-  }
-
   bool isString(uint32_t offset) const { return offset < header->strings.count; }
   heddle_status checkHeader();
   heddle_status checkTables();
   heddle_status checkCaches();
-  heddle_status checkIo(const heddle_entry &entry, const heddle_io &io);
-  heddle_status checkTextEntry(const heddle_entry &entry, uint32_t inputs);
-  heddle_status checkEntry(const heddle_entry &entry);
+  bool ioIsValid(const heddle_io &io) const;
+  bool textInputsAreValid(const heddle_entry &entry, uint32_t inputs) const;
+  heddle_status checkIos(const heddle_entry &entry);
+  heddle_status checkVariants(const heddle_entry &entry);
   heddle_status checkLaunch(const heddle_entry &entry, const heddle_variant &variant, const heddle_launch &launch);
-  heddle_status checkOperand(const heddle_entry &entry, const heddle_variant &variant, const heddle_operand &operand);
+  bool operandIsValid(const heddle_entry &entry, const heddle_variant &variant, const heddle_operand &operand) const;
 };
 
 heddle_status Checker::checkHeader() {
-  if (size < sizeof(*header))
-    return bad("%" PRIu64 " bytes are too few for the header", size);
   header = program.header = reinterpret_cast<const heddle_program_header *>(bytes);
-  if (memcmp(header->magic, HEDDLE_PROGRAM_MAGIC, 8) != 0)
-    return bad("expected it to start with '" HEDDLE_PROGRAM_MAGIC "'");
+  if (size < sizeof(*header) || memcmp(header->magic, HEDDLE_PROGRAM_MAGIC, 8) != 0)
+    return bad("expected it to start with '" HEDDLE_PROGRAM_MAGIC "'; bytes", size);
   if (header->version != HEDDLE_PROGRAM_VERSION || header->code_abi != HEDDLE_CODE_ABI)
     return fail(error, HEDDLE_UNSUPPORTED,
-                "program.bin: version %u with code ABI %u, but this library runs version %u with code ABI %u; compile "
-                "the model again or use the matching Heddle",
-                header->version, header->code_abi, HEDDLE_PROGRAM_VERSION, HEDDLE_CODE_ABI);
+                "program.bin: this library does not run version %u with code ABI %u; compile the model again",
+                header->version, header->code_abi);
   // The container rounds the size up with zeros.
   if (header->file_size > size || size - header->file_size >= HEDDLE_ZIP_SIZE_MULTIPLE)
-    return bad("expected %" PRIu64 " bytes, but found %" PRIu64, header->file_size, size);
+    return bad("the size in its header is not its size", size);
   for (uint64_t i = header->file_size; i < size; ++i)
     if (bytes[i])
-      return bad("expected zeros behind its end");
-  if (header->weights_size > maxBytes)
-    return bad("the weights' size %" PRIu64 " is too large", header->weights_size);
-  if (header->max_rows == 0 || header->max_rows > maxRows || header->max_wanted > header->max_rows)
-    return bad("bounds of %u rows and %u wanted rows are out of range", header->max_rows, header->max_wanted);
-  if (header->max_context > maxContext || header->max_context % HEDDLE_PAGE_TOKENS)
-    return bad("a context of %u tokens is out of range or no multiple of %u", header->max_context,
-               HEDDLE_PAGE_TOKENS);
-  if (header->max_slots == 0 || header->max_slots > maxSlots ||
-      static_cast<uint64_t>(header->max_slots) * (header->max_context / HEDDLE_PAGE_TOKENS) > maxPages)
-    return bad("%u sequences are out of range", header->max_slots);
+      return bad("expected zeros behind its end", i);
+  if (header->weights_size > maxBytes || header->max_rows == 0 || header->max_rows > maxRows ||
+      header->max_wanted > header->max_rows || header->max_context > maxContext ||
+      (header->caches.count && header->max_context % HEDDLE_PAGE_TOKENS) || header->max_slots == 0 ||
+      header->max_slots > maxSlots || static_cast<uint64_t>(header->max_slots) * pagesPerSlot(program) > maxPages)
+    return bad("a bound in the header is out of range; rows", header->max_rows);
   bounds[HEDDLE_DIM_ROWS] = header->max_rows;
   bounds[HEDDLE_DIM_WANTED] = header->max_wanted;
   bounds[HEDDLE_DIM_WORK] = header->max_rows; // every piece of work has a row at least
@@ -118,136 +98,129 @@ heddle_status Checker::checkHeader() {
 }
 
 heddle_status Checker::checkTables() {
-  HEDDLE_TRY(table(header->strings, 1u << 26, program.strings, "strings"));
-  HEDDLE_TRY(table(header->entries, 64, program.entries, "entries"));
-  HEDDLE_TRY(table(header->ios, 4096, program.ios, "ios"));
-  HEDDLE_TRY(table(header->variants, 1024, program.variants, "variants"));
-  HEDDLE_TRY(table(header->launches, maxLaunches, program.launches, "launches"));
-  HEDDLE_TRY(table(header->operands, maxOperands, program.operands, "operands"));
-  HEDDLE_TRY(table(header->functions, 1u << 16, program.functions, "functions"));
-  HEDDLE_TRY(table(header->codes, HEDDLE_ZIP_MAX_MEMBERS, program.codes, "codes"));
-  HEDDLE_TRY(table(header->offsets, 1u << 22, program.offsets, "offsets"));
-  HEDDLE_TRY(table(header->caches, 1u << 12, program.caches, "caches"));
-  if (header->entries.count == 0)
-    return bad("expected an entry");
-  if (header->strings.count == 0 || program.strings[header->strings.count - 1] != 0)
-    return bad("expected the strings to end with a zero byte");
+  // In the order of the spans in the header and of the pointers in heddle_program.
+  static const struct {
+    uint32_t recordSize, most;
+  } limits[] = {{1, 1u << 26},
+                {sizeof(heddle_entry), 64},
+                {sizeof(heddle_io), 4096},
+                {sizeof(heddle_variant), 1024},
+                {sizeof(heddle_launch), maxLaunches},
+                {sizeof(heddle_operand), maxOperands},
+                {sizeof(heddle_function), 1u << 16},
+                {sizeof(heddle_code), HEDDLE_ZIP_MAX_MEMBERS},
+                {sizeof(uint64_t), 1u << 22},
+                {sizeof(heddle_cache), 1u << 12}};
+  static_assert(offsetof(heddle_program_header, caches) - offsetof(heddle_program_header, strings) ==
+                    9 * sizeof(heddle_span) &&
+                offsetof(heddle_program, caches) - offsetof(heddle_program, strings) == 9 * sizeof(void *));
+  const heddle_span *spans = &header->strings;
+  const void **tables = reinterpret_cast<const void **>(&program.strings);
+  for (uint32_t i = 0; i < 10; ++i) {
+    const heddle_span &span = spans[i];
+    if (span.offset % 8 || span.count > limits[i].most ||
+        !inRange(span.offset, span.count * limits[i].recordSize, header->file_size))
+      return bad("a table does not lie in the file; number", i);
+    tables[i] = bytes + span.offset;
+  }
+  uint64_t functions = header->functions.count;
+  if (header->entries.count == 0 || header->strings.count == 0 || program.strings[header->strings.count - 1] != 0)
+    return bad("there is no entry, or the strings do not end", header->strings.count);
   for (uint64_t i = 0; i < header->strings.count; ++i) {
     unsigned char c = program.strings[i];
     if ((c != 0 && c < 0x20) || c == 0x7f)
-      return bad("a string has control character %u", c);
+      return bad("a string has a control character", c);
   }
-  if (!isString(header->sources))
-    return bad("the sources' string lies outside of the strings");
-  if (header->offsets.count != header->codes.count * header->functions.count)
-    return bad("expected %" PRIu64 " function offsets, but found %" PRIu64,
-               header->codes.count * header->functions.count, header->offsets.count);
-  for (uint64_t i = 0; i < header->functions.count; ++i)
-    if (!isString(program.functions[i].name) || program.functions[i].scratch_bytes > maxBytes)
-      return bad("function %" PRIu64 " is out of range", i);
+  bool valid = isString(header->sources) && header->offsets.count == header->codes.count * functions;
+  for (uint64_t i = 0; i < functions; ++i)
+    valid &= isString(program.functions[i].name) && program.functions[i].scratch_bytes <= maxBytes;
   for (uint64_t i = 0; i < header->codes.count; ++i)
-    if (!isString(program.codes[i].member))
-      return bad("code %" PRIu64 " is out of range", i);
-  return HEDDLE_OK;
+    valid &= isString(program.codes[i].member);
+  return valid ? HEDDLE_OK : bad("a function or code is out of range", functions);
 }
 
 heddle_status Checker::checkCaches() {
-  if ((header->caches.count != 0) != (header->max_context != 0))
-    return bad("expected a context if and only if there are caches");
   for (uint64_t i = 0; i < header->caches.count; ++i) {
     const heddle_cache &cache = program.caches[i];
-    if (cache.dtype != HEDDLE_DTYPE_F16)
-      return fail(error, HEDDLE_UNSUPPORTED, "program.bin: cache %" PRIu64 " has element type %u, but this library "
-                                             "keeps f16",
-                  i, cache.dtype);
     uint64_t width = static_cast<uint64_t>(cache.key_dim) + cache.value_dim;
-    if (cache.heads == 0 || cache.heads > 4096 || width == 0 || width > 65536 || !isString(cache.source) ||
-        cache.page_bytes != HEDDLE_PAGE_TOKENS * cache.heads * width * 2)
-      return bad("cache %" PRIu64 " is out of range", i);
+    if (cache.dtype != HEDDLE_DTYPE_F16 || cache.heads == 0 || cache.heads > 4096 || width == 0 || width > 65536 ||
+        !isString(cache.source) || cache.page_bytes != HEDDLE_PAGE_TOKENS * cache.heads * width * 2 ||
+        cache.page_bytes > maxPageBytes)
+      return bad("a cache is out of range", i);
   }
   return HEDDLE_OK;
 }
 
-heddle_status Checker::checkIo(const heddle_entry &entry, const heddle_io &io) {
+bool Checker::ioIsValid(const heddle_io &io) const {
   if (!isString(io.name) || dtypeBytes(io.dtype) == 0 || io.rank > HEDDLE_MAX_RANK || io.is_output > 1)
-    return bad("an input or output of entry '%s' is out of range", program.strings + entry.name);
+    return false;
   for (uint32_t i = 0; i < io.rank; ++i) {
     bool isStatic = io.dim[i] >= 0 && io.dim_id[i] == -1;
     bool isDynamic = io.dim[i] == -1 && (io.dim_id[i] == HEDDLE_DIM_ROWS || io.dim_id[i] == HEDDLE_DIM_WANTED);
     if (!isStatic && !isDynamic)
-      return bad("dimension %u of '%s' is neither static nor known at run time", i, program.strings + io.name);
+      return false;
   }
-  if (ioBytes(io, bounds) == 0)
-    return bad("'%s' is empty or too large", program.strings + io.name);
-  return HEDDLE_OK;
+  return ioBytes(io, bounds) != 0;
 }
 
-/// The inputs and outputs that heddle_session_step serves.
-heddle_status Checker::checkTextEntry(const heddle_entry &entry, uint32_t inputs) {
+/// The inputs and the first output that heddle_session_step serves.
+bool Checker::textInputsAreValid(const heddle_entry &entry, uint32_t inputs) const {
   const heddle_io *io = program.ios + entry.first_io;
   bool isStep = entry.kind == HEDDLE_ENTRY_STEP;
-  bool ok = inputs == (isStep ? 4 : 3) && entry.io_count > inputs && header->vocabulary != 0 &&
-            header->vocabulary <= INT32_MAX && header->max_wanted != 0 && (!isStep || header->max_context != 0);
-  for (uint32_t i = 0; ok && i < inputs; ++i)
-    ok = io[i].dtype == HEDDLE_DTYPE_I32 && io[i].rank == 1 &&
-         io[i].dim_id[0] == (i == 3 ? HEDDLE_DIM_WANTED : HEDDLE_DIM_ROWS);
-  if (!ok)
-    return bad("expected entry '%s' to have the inputs of a text entry (tokens, slots, positions%s)",
-               program.strings + entry.name, isStep ? ", wanted" : "");
-  if (isStep && (io[4].dtype != HEDDLE_DTYPE_F32 || io[4].rank != 2 || io[4].dim_id[0] != HEDDLE_DIM_WANTED ||
-                 io[4].dim[1] != header->vocabulary))
-    return bad("expected the first output of entry '%s' to be f32 logits [wanted, %u]", program.strings + entry.name,
-               header->vocabulary);
+  if (inputs != (isStep ? 4 : 3) || entry.io_count == inputs || header->vocabulary == 0 ||
+      header->vocabulary > INT32_MAX || header->max_wanted == 0)
+    return false;
+  for (uint32_t i = 0; i < inputs; ++i)
+    if (io[i].dtype != HEDDLE_DTYPE_I32 || io[i].rank != 1 ||
+        io[i].dim_id[0] != (i == 3 ? HEDDLE_DIM_WANTED : HEDDLE_DIM_ROWS))
+      return false;
+  return !isStep || (header->caches.count != 0 && header->max_context != 0 && io[4].dtype == HEDDLE_DTYPE_F32 &&
+                     io[4].rank == 2 && io[4].dim_id[0] == HEDDLE_DIM_WANTED && io[4].dim[1] == header->vocabulary);
+}
+
+heddle_status Checker::checkIos(const heddle_entry &entry) {
+  if (!isString(entry.name) || entry.kind < HEDDLE_ENTRY_STEP || entry.kind > HEDDLE_ENTRY_TENSORS ||
+      entry.io_count > 256 || !inRange(entry.first_io, entry.io_count, header->ios.count) ||
+      !inRange(entry.first_variant, entry.variant_count, header->variants.count))
+    return bad("an entry is out of range", entry.name);
+  uint32_t inputs = inputCount(program, entry);
+  // Dimensions that a run knows: from its inputs, or because it counts the texts.
+  uint32_t known = entry.kind == HEDDLE_ENTRY_ENCODE ? 1 << HEDDLE_DIM_WANTED : 0;
+  for (uint32_t i = 0; i < entry.io_count; ++i) {
+    const heddle_io &io = program.ios[entry.first_io + i];
+    if (!ioIsValid(io))
+      return bad("an input or output is out of range", i);
+    if (i >= inputs && !io.is_output)
+      return bad("expected inputs before outputs", i);
+    for (uint32_t d = 0; d < io.rank; ++d) {
+      uint32_t bit = io.dim_id[d] < 0 ? 0 : 1 << io.dim_id[d];
+      if (i < inputs)
+        known |= bit;
+      else if (bit & ~known)
+        return bad("no input tells a dimension of output", i);
+    }
+  }
+  if (entry.kind != HEDDLE_ENTRY_TENSORS && !textInputsAreValid(entry, inputs))
+    return bad("expected a text entry's inputs and output", inputs);
   return HEDDLE_OK;
 }
 
-heddle_status Checker::checkEntry(const heddle_entry &entry) {
-  if (!isString(entry.name) || entry.kind < 1 || entry.kind > 3 ||
-      !inRange(entry.first_io, entry.io_count, header->ios.count) || entry.io_count > 256 ||
-      !inRange(entry.first_variant, entry.variant_count, header->variants.count))
-    return bad("an entry is out of range");
-  const char *name = program.strings + entry.name;
-  uint32_t inputs = inputCount(program, entry);
-  bool setsRows = false, setsWanted = false;
-  for (uint32_t i = 0; i < entry.io_count; ++i) {
-    const heddle_io &io = program.ios[entry.first_io + i];
-    HEDDLE_TRY(checkIo(entry, io));
-    if (i >= inputs && !io.is_output)
-      return bad("expected the inputs of entry '%s' before its outputs", name);
-    for (uint32_t d = 0; d < io.rank; ++d) {
-      bool &sets = io.dim_id[d] == HEDDLE_DIM_WANTED ? setsWanted : setsRows;
-      if (io.dim_id[d] < 0)
-        continue;
-      if (i < inputs)
-        sets = true;
-      else if (!sets && !(entry.kind == HEDDLE_ENTRY_ENCODE && io.dim_id[d] == HEDDLE_DIM_WANTED))
-        return bad("no input of entry '%s' tells dimension %u of output '%s'", name, d, program.strings + io.name);
-    }
-  }
-  if (entry.kind != HEDDLE_ENTRY_TENSORS)
-    HEDDLE_TRY(checkTextEntry(entry, inputs));
-
+heddle_status Checker::checkVariants(const heddle_entry &entry) {
   uint32_t covered = 0;
   for (uint32_t i = 0; i < entry.variant_count; ++i) {
     const heddle_variant &variant = program.variants[entry.first_variant + i];
     if (!isString(variant.name) || variant.min_rows != covered + 1 || variant.max_rows < variant.min_rows ||
         variant.max_rows > header->max_rows || variant.work_rows > header->max_rows ||
-        variant.arena_bytes > maxBytes || variant.arena_bytes % 64 ||
+        (variant.work_rows && entry.kind == HEDDLE_ENTRY_TENSORS) || variant.arena_bytes > maxBytes ||
+        variant.arena_bytes % 64 || variant.launch_count > launchesLeft ||
         !inRange(variant.first_launch, variant.launch_count, header->launches.count))
-      return bad("variant %u of entry '%s' is out of range", i, name);
-    if (variant.work_rows && entry.kind == HEDDLE_ENTRY_TENSORS)
-      return bad("entry '%s' has attention work but no tokens", name);
+      return bad("a variant is out of range", entry.first_variant + i);
     covered = variant.max_rows;
-    if (variant.launch_count > launchesLeft)
-      return bad("the variants have more than %" PRIu64 " launches", maxLaunches);
     launchesLeft -= variant.launch_count;
     for (uint32_t l = 0; l < variant.launch_count; ++l)
       HEDDLE_TRY(checkLaunch(entry, variant, program.launches[variant.first_launch + l]));
   }
-  if (covered != header->max_rows)
-    return bad("expected the variants of entry '%s' to cover 1 to %u rows, but they end at %u", name,
-               header->max_rows, covered);
-  return HEDDLE_OK;
+  return covered == header->max_rows ? HEDDLE_OK : bad("the variants of an entry do not cover all rows", covered);
 }
 
 heddle_status Checker::checkLaunch(const heddle_entry &entry, const heddle_variant &variant,
@@ -255,26 +228,23 @@ heddle_status Checker::checkLaunch(const heddle_entry &entry, const heddle_varia
   if (!isString(launch.source) || launch.function >= header->functions.count ||
       !inRange(launch.first_operand, launch.operand_count, header->operands.count) || launch.operand_count > 256 ||
       launch.flags & ~static_cast<uint32_t>(HEDDLE_LAUNCH_BARRIER) || launch.items_dim < -1 ||
-      launch.items_dim >= HEDDLE_DIM_COUNT || launch.items_div == 0 || launch.grain == 0)
-    return bad("a launch of entry '%s' is out of range", program.strings + entry.name);
-  if (launch.operand_count > operandsLeft)
-    return bad("the launches have more than %" PRIu64 " operands", maxOperands);
+      launch.items_dim >= HEDDLE_DIM_COUNT || launch.items_div == 0 || launch.grain == 0 ||
+      (launch.items_dim == HEDDLE_DIM_WORK && !variant.work_rows) || launch.operand_count > operandsLeft ||
+      (launch.items_dim >= 0 && bounds[launch.items_dim] * static_cast<uint64_t>(launch.items_mul) > maxItems))
+    return bad("a launch is out of range", &launch - program.launches);
   operandsLeft -= launch.operand_count;
-  const char *source = program.strings + launch.source;
-  if (launch.items_dim == HEDDLE_DIM_WORK && !variant.work_rows)
-    return bad("the launch for '%s' counts attention work, but variant '%s' has none", source,
-               program.strings + variant.name);
-  if (launch.items_dim >= 0 && bounds[launch.items_dim] * static_cast<uint64_t>(launch.items_mul) > maxItems)
-    return bad("the launch for '%s' has too many items", source);
   for (uint32_t i = 0; i < launch.operand_count; ++i)
-    if (checkOperand(entry, variant, program.operands[launch.first_operand + i]) != HEDDLE_OK)
-      return bad("operand %u of the launch for '%s' lies outside of its memory", i, source);
+    if (!operandIsValid(entry, variant, program.operands[launch.first_operand + i]))
+      return fail(error, HEDDLE_INVALID_FILE,
+                  "program.bin: operand %u of the launch for '%s' lies outside of its memory", i,
+                  program.strings + launch.source);
   return HEDDLE_OK;
 }
 
-heddle_status Checker::checkOperand(const heddle_entry &entry, const heddle_variant &variant,
-                                    const heddle_operand &operand) {
+bool Checker::operandIsValid(const heddle_entry &entry, const heddle_variant &variant,
+                             const heddle_operand &operand) const {
   uint64_t limit = 0, pages = static_cast<uint64_t>(header->max_slots) * pagesPerSlot(program);
+  bool isStep = entry.kind == HEDDLE_ENTRY_STEP;
   switch (operand.kind) {
   case HEDDLE_OPERAND_ARENA:
     limit = variant.arena_bytes;
@@ -287,18 +257,17 @@ heddle_status Checker::checkOperand(const heddle_entry &entry, const heddle_vari
       limit = ioBytes(program.ios[entry.first_io + operand.index], bounds);
     break;
   case HEDDLE_OPERAND_CACHE:
-    if (operand.index < header->caches.count && entry.kind == HEDDLE_ENTRY_STEP &&
-        !multiply(pages, program.caches[operand.index].page_bytes, limit))
-      limit = 0;
+    if (operand.index < header->caches.count && isStep)
+      limit = pages * program.caches[operand.index].page_bytes; // below 2^62
     break;
   case HEDDLE_OPERAND_PAGE_TABLE:
-    limit = entry.kind == HEDDLE_ENTRY_STEP ? pages * sizeof(int32_t) : 0;
+    limit = isStep ? pages * sizeof(int32_t) : 0;
     break;
   case HEDDLE_OPERAND_WORK:
     limit = variant.work_rows ? header->max_rows * sizeof(heddle_work) : 0;
     break;
   }
-  return limit && inRange(operand.offset, operand.bytes, limit) ? HEDDLE_OK : HEDDLE_INVALID_FILE;
+  return limit && inRange(operand.offset, operand.bytes, limit);
 }
 
 heddle_status Checker::check() {
@@ -306,10 +275,12 @@ heddle_status Checker::check() {
   HEDDLE_TRY(checkTables());
   HEDDLE_TRY(checkCaches());
   for (uint64_t i = 0; i < header->entries.count; ++i) {
-    HEDDLE_TRY(checkEntry(program.entries[i]));
+    const heddle_entry &entry = program.entries[i];
+    HEDDLE_TRY(checkIos(entry));
+    HEDDLE_TRY(checkVariants(entry));
     for (uint64_t j = 0; j < i; ++j)
-      if (strcmp(program.strings + program.entries[i].name, program.strings + program.entries[j].name) == 0)
-        return bad("two entries are called '%s'", program.strings + program.entries[i].name);
+      if (strcmp(program.strings + entry.name, program.strings + program.entries[j].name) == 0)
+        return bad("two entries have one name", i);
   }
   return HEDDLE_OK;
 }

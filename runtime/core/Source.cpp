@@ -12,17 +12,13 @@ heddle_status Source::open(const heddle_source &source, heddle_error *error) {
   const char *name = "artifact";
   switch (source.kind) {
   case HEDDLE_SOURCE_MEMORY:
-    if (!source.memory)
-      return fail(error, HEDDLE_INVALID_ARGUMENT, "expected source->memory, but found NULL");
     memory = static_cast<const uint8_t *>(source.memory);
     bytes = source.memory_size;
     return HEDDLE_OK;
   case HEDDLE_SOURCE_PATH:
-    if (!source.path)
-      return fail(error, HEDDLE_INVALID_ARGUMENT, "expected source->path, but found NULL");
-    name = source.path;
+    name = source.path ? source.path : "";
     // O_NONBLOCK: opening a FIFO must not hang; it has no effect on the regular files that are let through below.
-    descriptor = ::open(source.path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    descriptor = ::open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     break;
   case HEDDLE_SOURCE_DESCRIPTOR:
     descriptor = fcntl(source.descriptor, F_DUPFD_CLOEXEC, 0);
@@ -30,11 +26,9 @@ heddle_status Source::open(const heddle_source &source, heddle_error *error) {
   default:
     return fail(error, HEDDLE_INVALID_ARGUMENT, "unknown source->kind %d", static_cast<int>(source.kind));
   }
-  if (descriptor < 0)
-    return fail(error, HEDDLE_IO_ERROR, "cannot open '%s': %s", name, strerror(errno));
   struct stat status;
-  if (fstat(descriptor, &status) != 0)
-    return fail(error, HEDDLE_IO_ERROR, "cannot read '%s': %s", name, strerror(errno));
+  if (descriptor < 0 || fstat(descriptor, &status) != 0)
+    return fail(error, HEDDLE_IO_ERROR, "cannot open '%s': %s", name, strerror(errno));
   if (!S_ISREG(status.st_mode))
     return fail(error, HEDDLE_IO_ERROR, "expected '%s' to be a regular file", name);
   bytes = status.st_size;
@@ -49,9 +43,8 @@ void Source::close() {
 
 heddle_status Source::read(uint64_t offset, void *buffer, uint64_t size, heddle_error *error) const {
   if (!inRange(offset, size, bytes))
-    return fail(error, HEDDLE_INVALID_FILE,
-                "artifact: bytes %" PRIu64 " to %" PRIu64 " are past the end of the file (%" PRIu64 ")", offset,
-                offset + size, bytes);
+    return fail(error, HEDDLE_INVALID_FILE, "artifact: %" PRIu64 " bytes at byte %" PRIu64 " lie past its end (%" PRIu64 ")",
+                size, offset, bytes);
   if (memory) {
     memcpy(buffer, memory + offset, size);
     return HEDDLE_OK;
@@ -72,12 +65,10 @@ heddle_status Source::read(uint64_t offset, void *buffer, uint64_t size, heddle_
 }
 
 heddle_status Source::map(uint64_t offset, uint64_t size, const void **out, heddle_error *error) const {
-  if (!inRange(offset, size, bytes))
-    return fail(error, HEDDLE_INVALID_FILE, "artifact: a member lies past the end of the file");
-  if (memory) {
+  if (memory) { // members lie in the file: the archive has been read
     if (reinterpret_cast<uintptr_t>(memory + offset) % 64)
       return fail(error, HEDDLE_INVALID_ARGUMENT,
-                  "expected source->memory to be 64-byte aligned to use its weights in place; copy them instead");
+                  "expected source->memory to be 64-byte aligned, to use its weights in place");
     *out = memory + offset;
     return HEDDLE_OK;
   }

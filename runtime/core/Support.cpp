@@ -40,8 +40,7 @@ heddle_status copyStructIn(void *out, size_t size, const void *in, const char *n
   for (size_t i = size; i < given; ++i)
     if (static_cast<const char *>(in)[i])
       return fail(error, HEDDLE_INVALID_ARGUMENT,
-                  "'%s' has a field at byte %zu that this library does not know; its struct has %zu bytes", name, i,
-                  size);
+                  "'%s' has a field at byte %zu that this library does not know", name, i);
   return HEDDLE_OK;
 }
 
@@ -70,28 +69,12 @@ heddle_status heddle_version(heddle_version_info *out_info) {
 }
 
 const char *heddle_status_name(heddle_status status) {
-  switch (status) {
-  case HEDDLE_OK:
-    return "ok";
-  case HEDDLE_INVALID_ARGUMENT:
-    return "invalid argument";
-  case HEDDLE_INVALID_FILE:
-    return "invalid file";
-  case HEDDLE_UNSUPPORTED:
-    return "unsupported";
-  case HEDDLE_RESOURCE_LIMIT:
-    return "resource limit";
-  case HEDDLE_NOT_TRUSTED:
-    return "not trusted";
-  case HEDDLE_IO_ERROR:
-    return "input/output error";
-  case HEDDLE_CANCELLED:
-    return "cancelled";
-  case HEDDLE_BUSY:
-    return "busy";
-  case HEDDLE_INTERNAL_ERROR:
-    return "internal error";
-  }
-  return "unknown status";
+  // In the order of the values.
+  static const char names[] = "ok\0invalid argument\0invalid file\0unsupported\0resource limit\0not trusted\0"
+                              "input/output error\0cancelled\0busy\0internal error\0unknown status";
+  const char *name = names;
+  for (unsigned left = smaller<unsigned>(status, HEDDLE_INTERNAL_ERROR + 1); left; --left)
+    name += strlen(name) + 1;
+  return name;
 }
 }

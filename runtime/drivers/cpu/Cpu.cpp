@@ -20,16 +20,10 @@ struct heddle_module {
   Image image;
   DebugSymbols symbols;
   uint64_t scratchBytes;  // of one worker
-  uint64_t ioOperands;    // of all launches
   heddle_kernel_fn functions[]; // of the chosen code
 };
 
 namespace {
-
-/// An operand whose address is known when a run starts.
-struct IoOperand {
-  uint32_t operand, io;
-};
 
 constexpr uint64_t hugePage = 2u << 20;
 constexpr uint32_t defaultFloatState = 0x1f80; // round to nearest even, denormals kept, all exceptions masked
@@ -39,9 +33,9 @@ constexpr uint32_t defaultFloatState = 0x1f80; // round to nearest even, denorma
 struct heddle_plan {
   heddle_module *module;
   heddle_team *team;
-  void **operands;       // [header->operands.count]
-  IoOperand *ioOperands; // all of entry 0, then all of entry 1, ...
-  uint64_t *firstIoOperand; // [entries + 1]
+  void **operands;      // [header->operands.count]
+  uint32_t *ioOperands; // those that are inputs and outputs: their addresses are known when a run starts
+  uint64_t ioOperandCount;
   char *scratch;
   const heddle_submission *submission;
 };
@@ -51,10 +45,16 @@ namespace {
 // ---------------------------------------------------------------------------------------------------------------
 // Device and memory
 
+heddle_status failMemory(uint64_t size, heddle_error *error) {
+  return fail(error, HEDDLE_RESOURCE_LIMIT,
+              "%llu bytes of memory are not available, or more than the limit allows",
+              static_cast<unsigned long long>(size));
+}
+
 heddle_status openCpu(const heddle_host *host, heddle_device **out, heddle_error *error) {
   heddle_device *device = static_cast<heddle_device *>(host->allocate(host->context, sizeof(heddle_device), 64));
   if (!device)
-    return fail(error, HEDDLE_RESOURCE_LIMIT, "out of memory for a device");
+    return failMemory(sizeof(heddle_device), error);
   *device = {host, hostFeatures() & host->features};
   *out = device;
   return HEDDLE_OK;
@@ -73,9 +73,7 @@ heddle_status allocateCpu(heddle_device *device, uint64_t size, heddle_buffer *o
   const heddle_host &host = *device->host;
   void *memory = host.allocate(host.context, size, size >= hugePage ? hugePage : 64);
   if (!memory)
-    return fail(error, HEDDLE_RESOURCE_LIMIT,
-                "%llu bytes of memory are not available: the memory limit is reached, or the allocator has no more",
-                static_cast<unsigned long long>(size));
+    return failMemory(size, error);
   // Before the first touch. Without huge pages everything still works, only slower.
   if (size >= hugePage)
     madvise(memory, size / hugePage * hugePage, MADV_HUGEPAGE);
@@ -109,28 +107,15 @@ heddle_status chooseCode(const heddle_device &device, const heddle_program &prog
       out = i;
       return HEDDLE_OK;
     }
-  char needed[96], found[96];
-  if (program.header->codes.count == 0)
-    return fail(error, HEDDLE_UNSUPPORTED, "the artifact has no code for the CPU; compile it with --target cpu");
-  return fail(error, HEDDLE_UNSUPPORTED, "the artifact's code needs %s, but this CPU has %s of these (or a mask hides "
-                                         "them)",
-              featureNames(program.codes[0].features, needed, sizeof(needed)),
-              device.features ? featureNames(device.features, found, sizeof(found)) : "none");
+  char missing[96] = "code for a CPU";
+  if (program.header->codes.count)
+    featureNames(program.codes[0].features & ~device.features, missing, sizeof(missing));
+  return fail(error, HEDDLE_UNSUPPORTED, "cannot run on this CPU: missing %s; compile with another --target",
+              missing);
 }
 
 uint64_t moduleBytes(const heddle_program &program) {
   return sizeof(heddle_module) + program.header->functions.count * sizeof(heddle_kernel_fn);
-}
-
-template <typename Visit> void forEachOperand(const heddle_program &program, const heddle_entry &entry, Visit visit) {
-  for (uint32_t v = 0; v < entry.variant_count; ++v) {
-    const heddle_variant &variant = program.variants[entry.first_variant + v];
-    for (uint32_t l = 0; l < variant.launch_count; ++l) {
-      const heddle_launch &launch = program.launches[variant.first_launch + l];
-      for (uint32_t i = 0; i < launch.operand_count; ++i)
-        visit(launch.first_operand + i);
-    }
-  }
 }
 
 heddle_status loadCode(heddle_module &module, heddle_error *error) {
@@ -148,11 +133,8 @@ heddle_status loadCode(heddle_module &module, heddle_error *error) {
     module.scratchBytes = larger(module.scratchBytes, program.functions[i].scratch_bytes);
   }
   module.scratchBytes = alignUp(module.scratchBytes, 128); // no cache line is shared between workers
-  for (uint64_t e = 0; e < program.header->entries.count; ++e)
-    forEachOperand(program, program.entries[e],
-                   [&](uint32_t i) { module.ioOperands += program.operands[i].kind == HEDDLE_OPERAND_IO; });
   if (host.flags & HEDDLE_OPEN_PERF_MAP)
-    writePerfMap(host, program, module.code, module.image);
+    writePerfMap(program, module.code, module.image);
   if (host.flags & HEDDLE_OPEN_GDB)
     registerWithGdb(host, module.image, module.symbols);
   return HEDDLE_OK;
@@ -171,8 +153,7 @@ heddle_status loadCpu(heddle_device *device, const heddle_program *program, hedd
   uint64_t bytes = moduleBytes(*program);
   heddle_module *module = static_cast<heddle_module *>(device->host->allocate(device->host->context, bytes, 64));
   if (!module)
-    return fail(error, HEDDLE_RESOURCE_LIMIT, "out of memory for %llu functions",
-                static_cast<unsigned long long>(program->header->functions.count));
+    return failMemory(bytes, error);
   memset(static_cast<void *>(module), 0, bytes);
   module->device = device;
   module->program = program;
@@ -192,61 +173,57 @@ uint32_t codeOfCpu(const heddle_module *module) { return module->code; }
 
 /// Offsets of a plan's parts in its memory; `end` is its size.
 struct PlanLayout {
-  uint64_t operands, ioOperands, firstIoOperand, scratch, end;
+  uint64_t ioOperands, scratch, end;
 };
 
 PlanLayout layOutPlan(const heddle_module &module, uint32_t threads) {
-  const heddle_program_header &header = *module.program->header;
+  uint64_t operands = module.program->header->operands.count;
   PlanLayout layout;
-  layout.operands = alignUp(sizeof(heddle_plan), 64);
-  layout.ioOperands = layout.operands + alignUp(header.operands.count * sizeof(void *), 64);
-  layout.firstIoOperand = layout.ioOperands + alignUp(module.ioOperands * sizeof(IoOperand), 64);
-  layout.scratch = alignUp(layout.firstIoOperand + (header.entries.count + 1) * sizeof(uint64_t), 64);
+  layout.ioOperands = sizeof(heddle_plan) + operands * sizeof(void *);
+  layout.scratch = alignUp(layout.ioOperands + operands * sizeof(uint32_t), 64);
   layout.end = layout.scratch + module.scratchBytes * threads;
   return layout;
 }
 
 uint64_t planBytesOfCpu(const heddle_module *module, uint32_t threads) { return layOutPlan(*module, threads).end; }
 
-uint64_t operandAddress(const heddle_bindings &bindings, const heddle_operand &operand) {
-  switch (operand.kind) {
-  case HEDDLE_OPERAND_ARENA:
-    return bindings.arena.address + operand.offset;
-  case HEDDLE_OPERAND_WEIGHT:
-    return bindings.weights.address + operand.offset;
-  case HEDDLE_OPERAND_CACHE:
-    return bindings.caches[operand.index].address + operand.offset;
-  case HEDDLE_OPERAND_PAGE_TABLE:
-    return bindings.page_table.address + operand.offset;
-  case HEDDLE_OPERAND_WORK:
-    return bindings.work.address + operand.offset;
-  default: // inputs and outputs: known at each run
-    return 0;
-  }
-}
-
 heddle_status prepareCpu(heddle_module *module, const heddle_bindings *bindings, heddle_plan **out, heddle_error *) {
   const heddle_program &program = *module->program;
-  PlanLayout layout = layOutPlan(*module, bindings->team ? heddle_team_threads(bindings->team) : 1);
+  PlanLayout layout = layOutPlan(*module, 0);
   char *memory = static_cast<char *>(bindings->memory);
   heddle_plan *plan = reinterpret_cast<heddle_plan *>(memory);
   plan->module = module;
   plan->team = bindings->team;
-  plan->operands = reinterpret_cast<void **>(memory + layout.operands);
-  plan->ioOperands = reinterpret_cast<IoOperand *>(memory + layout.ioOperands);
-  plan->firstIoOperand = reinterpret_cast<uint64_t *>(memory + layout.firstIoOperand);
+  plan->operands = reinterpret_cast<void **>(plan + 1);
+  plan->ioOperands = reinterpret_cast<uint32_t *>(memory + layout.ioOperands);
+  plan->ioOperandCount = 0;
   plan->scratch = memory + layout.scratch;
-  plan->submission = nullptr;
-  uint64_t count = 0;
-  for (uint64_t e = 0; e < program.header->entries.count; ++e) {
-    plan->firstIoOperand[e] = count;
-    forEachOperand(program, program.entries[e], [&](uint32_t i) {
-      plan->operands[i] = reinterpret_cast<void *>(operandAddress(*bindings, program.operands[i]));
-      if (program.operands[i].kind == HEDDLE_OPERAND_IO)
-        plan->ioOperands[count++] = {i, program.operands[i].index};
-    });
+  for (uint64_t i = 0; i < program.header->operands.count; ++i) {
+    const heddle_operand &operand = program.operands[i];
+    uint64_t address = 0;
+    switch (operand.kind) {
+    case HEDDLE_OPERAND_ARENA:
+      address = bindings->arena.address;
+      break;
+    case HEDDLE_OPERAND_WEIGHT:
+      address = bindings->weights.address;
+      break;
+    case HEDDLE_OPERAND_IO:
+      plan->ioOperands[plan->ioOperandCount++] = i;
+      break;
+    case HEDDLE_OPERAND_CACHE:
+      if (operand.index < program.header->caches.count) // records that no launch uses are not checked
+        address = bindings->caches[operand.index].address;
+      break;
+    case HEDDLE_OPERAND_PAGE_TABLE:
+      address = bindings->page_table.address;
+      break;
+    case HEDDLE_OPERAND_WORK:
+      address = bindings->work.address;
+      break;
+    }
+    plan->operands[i] = reinterpret_cast<void *>(address + operand.offset);
   }
-  plan->firstIoOperand[program.header->entries.count] = count;
   *out = plan;
   return HEDDLE_OK;
 }
@@ -300,10 +277,14 @@ void walkLaunches(void *context, heddle_team *team, uint32_t worker, uint32_t th
 }
 
 heddle_status submitCpu(heddle_plan *plan, const heddle_submission *submission, heddle_error *) {
-  uint64_t end = plan->firstIoOperand[submission->entry + 1];
-  for (uint64_t i = plan->firstIoOperand[submission->entry]; i < end; ++i)
-    plan->operands[plan->ioOperands[i].operand] =
-        reinterpret_cast<void *>(submission->ios[plan->ioOperands[i].io].address);
+  const heddle_program &program = *plan->module->program;
+  // Those of other entries get addresses too, which this run does not use.
+  for (uint64_t i = 0; i < plan->ioOperandCount; ++i) {
+    const heddle_operand &operand = program.operands[plan->ioOperands[i]];
+    if (operand.index < program.entries[submission->entry].io_count)
+      plan->operands[plan->ioOperands[i]] =
+          reinterpret_cast<void *>(submission->ios[operand.index].address + operand.offset);
+  }
   plan->submission = submission;
   return HEDDLE_OK;
 }

@@ -2,6 +2,7 @@
 #include <cpuid.h>
 #include <heddle/program.h>
 #include <stdio.h>
+#include <string.h>
 
 namespace heddle::runtime {
 
@@ -52,16 +53,13 @@ uint32_t hostFeatures() {
   return features;
 }
 
-const char *featureNames(uint32_t features, char *text, uint64_t room) {
-  static const char *const names[] = {"x86-64-v3", "AVX-VNNI", "x86-64-v4", "AVX512-VNNI", "AVX512-BF16"};
+void featureNames(uint32_t features, char *text, uint64_t room) {
+  // In the order of the bits.
+  const char *name = "x86-64-v3\0AVX-VNNI\0x86-64-v4\0AVX512-VNNI\0AVX512-BF16\0unknown features";
   uint64_t used = 0;
-  text[0] = 0;
-  for (int i = 0; i < 5; ++i)
-    if ((features & 1u << i) && used < room)
-      used += snprintf(text + used, room - used, "%s%s", used ? " " : "", names[i]);
-  if (used < room && features >> 5)
-    snprintf(text + used, room - used, "%sunknown features", used ? " and " : "");
-  return text;
+  for (int i = 0; i < 6; ++i, name += strlen(name) + 1)
+    if (i == 5 ? features >> 5 : features & 1u << i)
+      used += snprintf(text + used, room - used, "%s%s", used ? " " : "", name);
 }
 
 } // namespace heddle::runtime

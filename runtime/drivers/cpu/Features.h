@@ -4,6 +4,6 @@
 namespace heddle::runtime {
 /// The HEDDLE_CPU_* that this host has and that the operating system saves registers for.
 uint32_t hostFeatures();
-/// Writes the features' names, such as "AVX2 FMA"; returns `text`.
-const char *featureNames(uint32_t features, char *text, uint64_t room);
+/// Writes the features' names, such as "x86-64-v4 AVX512-VNNI"; all of them take 75 bytes.
+void featureNames(uint32_t features, char *text, uint64_t room);
 } // namespace heddle::runtime

@@ -55,8 +55,7 @@ private:
   }
   heddle_status refused(const char *what) {
     return fail(error, HEDDLE_UNSUPPORTED,
-                "this host does not allow %s (%s), so compiled code cannot be loaded; link the model into the program "
-                "with --emit obj",
+                "this host does not allow %s (%s), so code cannot be loaded; link it with --emit obj",
                 what, strerror(errno));
   }
   heddle_status copy(const heddle_member_info &info);
@@ -111,7 +110,7 @@ heddle_status Mapper::checkDynamic(const uint8_t *bytes, const Elf64_Phdr &segme
     case DT_SONAME:
       continue;
     default:
-      return bad("expected no relocations, imports or constructors, but its dynamic table has some");
+      return bad("expected no relocations, imports or constructors");
     }
   }
   return bad("its dynamic table does not end");
@@ -119,15 +118,11 @@ heddle_status Mapper::checkDynamic(const uint8_t *bytes, const Elf64_Phdr &segme
 
 heddle_status Mapper::check(const uint8_t *bytes) {
   Elf64_Ehdr header;
-  if (size < sizeof(header))
-    return bad("it is too small for an ELF header");
-  memcpy(&header, bytes, sizeof(header));
+  memcpy(&header, bytes, sizeof(header)); // members have 256 bytes at least
   if (memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 || header.e_ident[EI_CLASS] != ELFCLASS64 ||
-      header.e_ident[EI_DATA] != ELFDATA2LSB || header.e_type != ET_DYN || header.e_machine != EM_X86_64)
-    return bad("expected a position-independent ELF image for x86-64");
-  if (header.e_phentsize != sizeof(Elf64_Phdr) || header.e_phnum == 0 || header.e_phnum > maxSegments ||
+      header.e_ident[EI_DATA] != ELFDATA2LSB || header.e_type != ET_DYN || header.e_machine != EM_X86_64 || header.e_phentsize != sizeof(Elf64_Phdr) || header.e_phnum == 0 || header.e_phnum > maxSegments ||
       !inRange(header.e_phoff, header.e_phnum * sizeof(Elf64_Phdr), size))
-    return bad("its program headers are out of range");
+    return bad("expected a position-independent ELF image for x86-64");
   uint64_t end = 0;
   for (uint32_t i = 0; i < header.e_phnum; ++i) {
     Elf64_Phdr segment;
@@ -135,21 +130,16 @@ heddle_status Mapper::check(const uint8_t *bytes) {
     if (segment.p_type == PT_GNU_STACK || segment.p_type == PT_PHDR)
       continue;
     // Memory is the file, byte for byte: then whatever lies between the segments does not matter.
-    if (segment.p_offset != segment.p_vaddr || segment.p_filesz != segment.p_memsz ||
+    if (segment.p_offset != segment.p_vaddr || segment.p_filesz != segment.p_memsz || segment.p_flags & PF_W ||
         !inRange(segment.p_offset, segment.p_filesz, size))
-      return bad("expected its segments to lie in memory as in the file");
-    if (segment.p_flags & PF_W)
-      return bad("expected no writable segment");
+      return bad("expected its segments to be read-only, and in memory as in the file");
     switch (segment.p_type) {
     case PT_LOAD:
-      if (segment.p_offset % page || segment.p_offset < end)
-        return bad("expected its segments to start on pages of their own, in order");
+      if (segment.p_offset % page || segment.p_offset < end || (segment.p_flags & PF_X && text.p_filesz))
+        return bad("expected segments on pages of their own, in order, one of them executable");
       end = alignUp(segment.p_offset + segment.p_filesz, page);
-      if (!(segment.p_flags & PF_X))
-        break;
-      if (text.p_filesz)
-        return bad("expected one executable segment");
-      text = segment;
+      if (segment.p_flags & PF_X)
+        text = segment;
       break;
     case PT_DYNAMIC:
       HEDDLE_TRY(checkDynamic(bytes, segment));

@@ -4,7 +4,7 @@
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
-#include <stdlib.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 using namespace heddle::runtime;
@@ -37,40 +37,24 @@ namespace heddle::runtime {
 
 static pthread_mutex_t jitLock = PTHREAD_MUTEX_INITIALIZER;
 
-namespace {
-struct Symbol {
-  uint64_t offset;
-  const char *name;
-};
-} // namespace
-
-static int compareSymbols(const void *a, const void *b) {
-  uint64_t left = static_cast<const Symbol *>(a)->offset, right = static_cast<const Symbol *>(b)->offset;
-  return left < right ? -1 : left > right;
-}
-
-void writePerfMap(const heddle_host &host, const heddle_program &program, uint32_t code, const Image &image) {
-  uint64_t count = program.header->functions.count, bytes = count * sizeof(Symbol);
-  char path[64];
-  snprintf(path, sizeof(path), "/tmp/perf-%d.map", static_cast<int>(getpid()));
-  int file = open(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-  Symbol *symbols = count ? static_cast<Symbol *>(host.allocate(host.context, bytes, 64)) : nullptr;
-  if (file < 0 || !symbols) {
-    host.log(host.context, HEDDLE_LOG_WARNING, "cannot write the perf map");
-  } else {
-    for (uint64_t i = 0; i < count; ++i)
-      symbols[i] = {program.offsets[code * count + i], program.strings + program.functions[i].name};
-    qsort(symbols, count, sizeof(Symbol), compareSymbols);
-    for (uint64_t i = 0; i < count; ++i) {
-      uint64_t end = i + 1 < count ? symbols[i + 1].offset : image.textEnd;
-      dprintf(file, "%" PRIx64 " %" PRIx64 " %s\n", reinterpret_cast<uintptr_t>(image.base) + symbols[i].offset,
-              end - symbols[i].offset, symbols[i].name);
-    }
+void writePerfMap(const heddle_program &program, uint32_t code, const Image &image) {
+  uint64_t count = program.header->functions.count;
+  const uint64_t *offsets = program.offsets + code * count;
+  char line[320];
+  snprintf(line, sizeof(line), "/tmp/perf-%d.map", static_cast<int>(syscall(SYS_getpid)));
+  int file = open(line, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+  for (uint64_t i = 0; i < count; ++i) {
+    uint64_t end = image.textEnd; // a function ends where the next one starts
+    for (uint64_t j = 0; j < count; ++j)
+      if (offsets[j] > offsets[i])
+        end = smaller(end, offsets[j]);
+    int size = snprintf(line, sizeof(line), "%" PRIx64 " %" PRIx64 " %.256s\n",
+                        reinterpret_cast<uintptr_t>(image.base) + offsets[i], end - offsets[i],
+                        program.strings + program.functions[i].name);
+    if (write(file, line, size) != size)
+      break; // perf shows addresses instead of names
   }
-  if (symbols)
-    host.release(host.context, symbols, bytes);
-  if (file >= 0)
-    close(file);
+  close(file);
 }
 
 /// Moves the addresses in section headers and symbols by `base`. What is out of range is left alone.
@@ -108,8 +92,8 @@ void registerWithGdb(const heddle_host &host, const Image &image, DebugSymbols &
   uint8_t *copy = static_cast<uint8_t *>(host.allocate(host.context, image.size, 64));
   out = {entry, copy, image.size};
   if (!entry || !copy) {
-    unregisterWithGdb(host, out);
-    return host.log(host.context, HEDDLE_LOG_WARNING, "no memory to register the kernels with gdb");
+    unregisterWithGdb(host, out); // gdb shows addresses instead of names
+    return;
   }
   memcpy(copy, image.base, image.size);
   relocateSymbols(copy, image.size, reinterpret_cast<uintptr_t>(image.base));

@@ -12,7 +12,7 @@ struct DebugSymbols {
 };
 
 /// Appends the functions' names and addresses to /tmp/perf-PID.map.
-void writePerfMap(const heddle_host &host, const heddle_program &program, uint32_t code, const Image &image);
+void writePerfMap(const heddle_program &program, uint32_t code, const Image &image);
 /// Registers a copy of the image, moved to its address, with gdb's JIT interface.
 void registerWithGdb(const heddle_host &host, const Image &image, DebugSymbols &out);
 void unregisterWithGdb(const heddle_host &host, DebugSymbols &symbols);

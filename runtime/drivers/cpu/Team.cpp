@@ -4,13 +4,20 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 using namespace heddle::runtime;
+
+namespace heddle::runtime {
+/// One cache line pair (x86 fetches lines in pairs) that only one worker writes in the common case.
+struct alignas(128) Flag {
+  uint32_t round;    // how many barrier rounds this worker has entered
+  uint32_t sleepers; // workers that sleep until `round` changes
+};
+} // namespace heddle::runtime
 
 namespace {
 
@@ -24,25 +31,22 @@ constexpr uint64_t ticksPerMicrosecond = 2500;
 
 void pause() { __builtin_ia32_pause(); }
 
-/// One cache line pair (x86 fetches lines in pairs) that only one worker writes in the common case.
-struct alignas(128) Flag {
-  uint32_t round;    // how many barrier rounds this worker has entered
-  uint32_t sleepers; // workers that sleep until `round` changes
-};
-
 } // namespace
 
 struct heddle_team {
   uint32_t threads, flags;
   uint64_t spinTicks;
-  uint32_t sessions; // atomic
-  pthread_mutex_t turn;
+  uint32_t sessions;     // atomic
+  uint32_t left;         // atomic: callers' threads that have left
+  uint32_t started;      // threads of its own
+  pthread_mutex_t turn;  // all zeros: unlocked
   TeamFunction function; // NULL: leave
   void *context;
-  uint8_t *present; // callers' threads: which workers are taken (atomic)
-  pthread_t *handles;
-  uint32_t started;
-  uint32_t left; // atomic: callers' threads that have left
+  struct Member {
+    heddle_team *team;
+    pthread_t thread;
+    uint32_t present; // atomic: a caller's thread is this worker
+  } members[maxThreads];
   Flag workers[];
 };
 
@@ -107,79 +111,62 @@ void serve(heddle_team &team, uint32_t worker) {
   }
 }
 
-struct Start {
-  heddle_team *team;
-  uint32_t worker;
-};
-
 void *threadMain(void *argument) {
-  Start start = *static_cast<Start *>(argument);
-  free(argument);
-  serve(*start.team, start.worker);
+  heddle_team::Member *member = static_cast<heddle_team::Member *>(argument);
+  serve(*member->team, member - member->team->members);
   return nullptr;
 }
 
-/// CPUs' worth of time that the cgroup grants, rounded up; 0 when there is no quota.
+/// Reads a number, and what separates it from the next one; 0 when there is none.
+uint64_t readNumber(const char *&text) {
+  uint64_t value = 0;
+  for (; *text >= '0' && *text <= '9' && value < 1ull << 40; ++text)
+    value = value * 10 + (*text - '0');
+  while (*text == ' ')
+    ++text;
+  return value;
+}
+
+/// CPUs' worth of time that the cgroup grants, rounded up; the most there may be when there is no quota.
 uint32_t cgroupQuota() {
+  char text[64] = {};
   int file = open("/sys/fs/cgroup/cpu.max", O_RDONLY | O_CLOEXEC);
-  if (file < 0)
-    return 0;
-  char text[64];
-  ssize_t size = read(file, text, sizeof(text) - 1);
+  if (file >= 0 && read(file, text, sizeof(text) - 1) < 0)
+    text[0] = 0;
   close(file);
-  if (size <= 0)
-    return 0;
-  text[size] = 0;
-  char *end;
-  unsigned long long quota = strtoull(text, &end, 10); // "max 100000" gives 0
-  unsigned long long period = strtoull(end, nullptr, 10);
-  return quota && period ? smaller<unsigned long long>(divideUp(quota, period), maxThreads) : 0;
+  const char *at = text;
+  uint64_t quota = readNumber(at), period = readNumber(at); // "max 100000" gives 0
+  return quota && period ? smaller<uint64_t>(divideUp(quota, period), maxThreads) : maxThreads;
 }
 
 uint32_t defaultThreads() {
-  cpu_set_t set;
-  uint32_t count = 1;
-  if (sched_getaffinity(0, sizeof(set), &set) == 0)
-    count = CPU_COUNT(&set);
-  if (uint32_t quota = cgroupQuota())
-    count = smaller(count, quota);
-  return smaller(larger(count, 1u), maxThreads);
-}
-
-heddle_status startThread(heddle_team &team, uint32_t worker, heddle_error *error) {
-  Start *start = static_cast<Start *>(malloc(sizeof(Start)));
-  if (!start)
-    return fail(error, HEDDLE_RESOURCE_LIMIT, "out of memory for a team");
-  *start = {&team, worker};
-  pthread_attr_t attributes;
-  pthread_attr_init(&attributes);
-  pthread_attr_setstacksize(&attributes, 1 << 20); // some C libraries give 128 KiB, little for kernels
-  int result = pthread_create(&team.handles[worker], &attributes, threadMain, start);
-  pthread_attr_destroy(&attributes);
-  if (result != 0) {
-    free(start);
-    return fail(error, HEDDLE_RESOURCE_LIMIT, "cannot start thread %u of a team: %s", worker, strerror(result));
-  }
-  ++team.started;
-  return HEDDLE_OK;
+  unsigned long mask[128] = {}; // 8192 CPUs, the most that the kernel knows
+  uint32_t count = 0;
+  syscall(SYS_sched_getaffinity, 0, sizeof(mask), mask);
+  for (unsigned long bits : mask)
+    for (; bits; bits &= bits - 1)
+      ++count;
+  return larger(smaller(count, cgroupQuota()), 1u);
 }
 
 /// Threads inherit the mask, so signals keep going to the application's own threads.
 heddle_status startThreads(heddle_team &team, heddle_error *error) {
   sigset_t all, before;
-  sigfillset(&all);
+  memset(&all, 0xff, sizeof(all));
   pthread_sigmask(SIG_SETMASK, &all, &before);
-  heddle_status status = HEDDLE_OK;
-  for (uint32_t worker = 1; worker < team.threads && !status; ++worker)
-    status = startThread(team, worker, error);
+  int result = 0;
+  for (uint32_t worker = 1; worker < team.threads && !result; ++worker) {
+    result = pthread_create(&team.members[worker].thread, nullptr, threadMain, &team.members[worker]);
+    team.started += result == 0;
+  }
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  return status;
+  return result ? fail(error, HEDDLE_RESOURCE_LIMIT, "cannot start %u threads: %s", team.threads - 1, strerror(result))
+                : HEDDLE_OK;
 }
 
-void freeTeam(heddle_team *team) {
-  pthread_mutex_destroy(&team->turn);
-  free(team->handles);
-  free(team->present);
+void joinThreads(heddle_team *team) {
+  for (uint32_t i = 1; i <= team->started; ++i)
+    pthread_join(team->members[i].thread, nullptr);
   free(team);
 }
 
@@ -209,8 +196,6 @@ void runTeam(heddle_team *team, TeamFunction function, void *context) {
 extern "C" {
 
 heddle_status heddle_team_create(const heddle_team_options *options, heddle_team **out_team, heddle_error *error) {
-  if (!out_team)
-    return fail(error, HEDDLE_INVALID_ARGUMENT, "expected 'out_team', but found NULL");
   *out_team = nullptr;
   heddle_team_options with = {};
   if (options)
@@ -226,40 +211,32 @@ heddle_status heddle_team_create(const heddle_team_options *options, heddle_team
     return fail(error, HEDDLE_RESOURCE_LIMIT, "out of memory for a team");
   memset(memory, 0, size);
   heddle_team *team = static_cast<heddle_team *>(memory);
-  pthread_mutex_init(&team->turn, nullptr);
   team->threads = threads;
   team->flags = with.flags;
   team->spinTicks = (with.spin_microseconds ? with.spin_microseconds : 100) * ticksPerMicrosecond;
-  team->handles = static_cast<pthread_t *>(calloc(threads, sizeof(pthread_t)));
-  team->present = static_cast<uint8_t *>(calloc(threads, 1));
-  if (!team->handles || !team->present) {
-    freeTeam(team);
-    return fail(error, HEDDLE_RESOURCE_LIMIT, "out of memory for a team");
+  for (uint32_t i = 0; i < threads; ++i)
+    team->members[i].team = team;
+  heddle_status status = with.flags & HEDDLE_TEAM_CALLER_THREADS ? HEDDLE_OK : startThreads(*team, error);
+  if (!status) {
+    *out_team = team;
+    return HEDDLE_OK;
   }
-  if (!(with.flags & HEDDLE_TEAM_CALLER_THREADS))
-    if (heddle_status status = startThreads(*team, error)) {
-      // Those that did start wait in a barrier of `threads` workers; stand in for the missing ones at its flags.
-      for (uint32_t i = team->started + 1; i < threads; ++i)
-        announce(team->workers[i], 64);
-      announce(team->workers[0], 64);
-      for (uint32_t i = 1; i <= team->started; ++i)
-        pthread_join(team->handles[i], nullptr);
-      freeTeam(team);
-      return status;
-    }
-  *out_team = team;
-  return HEDDLE_OK;
+  // Those that did start wait in a barrier of `threads` workers; stand in for the missing ones at its flags.
+  for (uint32_t i = 0; i < threads; ++i)
+    if (i == 0 || i > team->started)
+      announce(team->workers[i], 64);
+  joinThreads(team);
+  return status;
 }
 
 uint32_t heddle_team_threads(const heddle_team *team) { return team->threads; }
 
 heddle_status heddle_team_work(heddle_team *team, uint32_t worker, heddle_error *error) {
-  if (!(team->flags & HEDDLE_TEAM_CALLER_THREADS))
-    return fail(error, HEDDLE_INVALID_ARGUMENT, "the team has threads of its own; expected HEDDLE_TEAM_CALLER_THREADS");
-  if (worker == 0 || worker >= team->threads)
-    return fail(error, HEDDLE_INVALID_ARGUMENT, "expected a worker from 1 to %u, but found %u", team->threads - 1, worker);
-  if (__atomic_exchange_n(&team->present[worker], 1, __ATOMIC_ACQ_REL))
-    return fail(error, HEDDLE_INVALID_ARGUMENT, "worker %u is already taken", worker);
+  if (!(team->flags & HEDDLE_TEAM_CALLER_THREADS) || worker == 0 || worker >= team->threads ||
+      __atomic_exchange_n(&team->members[worker].present, 1, __ATOMIC_ACQ_REL))
+    return fail(error, HEDDLE_INVALID_ARGUMENT,
+                "worker %u is taken, or not from 1 to %u, or the team has threads of its own", worker,
+                team->threads - 1);
   serve(*team, worker);
   __atomic_fetch_add(&team->left, 1, __ATOMIC_SEQ_CST);
   futex(&team->left, futexWake, 1); // the address may be reused by now; a stray wake-up is harmless
@@ -274,15 +251,13 @@ heddle_status heddle_team_destroy(heddle_team *team, heddle_error *error) {
   if (team->threads > 1) {
     team->function = nullptr;
     meet(*team, 0);
-    for (uint32_t i = 1; i <= team->started; ++i)
-      pthread_join(team->handles[i], nullptr);
     if (team->flags & HEDDLE_TEAM_CALLER_THREADS) {
       uint32_t left;
       while ((left = __atomic_load_n(&team->left, __ATOMIC_SEQ_CST)) != team->threads - 1)
         futex(&team->left, futexWait, left);
     }
   }
-  freeTeam(team);
+  joinThreads(team);
   return HEDDLE_OK;
 }
 }

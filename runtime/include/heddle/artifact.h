@@ -45,71 +45,47 @@ static inline uint32_t heddle_zip_padding(size_t name_length, uint64_t size, uin
   return (uint32_t)((HEDDLE_ZIP_ALIGNMENT - end % HEDDLE_ZIP_ALIGNMENT) % HEDDLE_ZIP_ALIGNMENT);
 }
 
-static inline uint8_t *heddle_zip_put_padding_header(uint8_t *at, uint32_t padding) {
-  if (!padding)
-    return at;
-  at = heddle_zip_put(at, HEDDLE_ZIP_PADDING_ID, 2);
-  return heddle_zip_put(at, padding - 4, 2);
-}
-
-// The fields that local and central header have in common.
-static inline uint8_t *heddle_zip_put_common(uint8_t *at, size_t name_length, uint64_t size, uint32_t crc,
-                                             uint64_t start, uint32_t extra) {
-  int zip64 = size >= 0xffffffffu || start >= 0xffffffffu;
-  at = heddle_zip_put(at, zip64 ? 45 : 10, 2);
-  at = heddle_zip_put(at, 0, 6);      // flags, method "stored", time
+// Writes a member's local header, or its record in the central directory, up to the padding's zeros; returns its
+// length. `padding - 4` zero bytes follow if there is padding. `start` is where the local header is.
+static inline size_t heddle_zip_header(uint8_t *out, int central, const char *name, uint64_t size, uint32_t crc,
+                                       uint64_t start) {
+  size_t length = strlen(name);
+  uint32_t padding = heddle_zip_padding(length, size, start);
+  int wide_size = size >= 0xffffffffu, wide_start = start >= 0xffffffffu;
+  uint32_t zip64 = (wide_size ? 16 : 0) + (wide_start && central ? 8 : 0);
+  uint8_t *at = heddle_zip_put(out, central ? 0x02014b50 : 0x04034b50, 4);
+  if (central)
+    at = heddle_zip_put(at, 45, 2); // made by: version 4.5, no operating system's attributes
+  at = heddle_zip_put(at, wide_size || wide_start ? 45 : 10, 2); // version needed
+  at = heddle_zip_put(at, 0, 6);                                 // flags, method "stored", time
   at = heddle_zip_put(at, 0x0021, 2); // date: 1 January 1980, the earliest there is
   at = heddle_zip_put(at, crc, 4);
   at = heddle_zip_put(at, heddle_zip_clamp(size), 4);
   at = heddle_zip_put(at, heddle_zip_clamp(size), 4);
-  at = heddle_zip_put(at, name_length, 2);
-  return heddle_zip_put(at, extra, 2);
-}
-
-// Writes the local header up to the padding's zeros; returns its length. `padding - 4` zero bytes follow if padding.
-static inline size_t heddle_zip_local_header(uint8_t *out, const char *name, uint64_t size, uint32_t crc,
-                                             uint64_t start) {
-  size_t length = strlen(name);
-  uint32_t padding = heddle_zip_padding(length, size, start);
-  uint32_t zip64 = size >= 0xffffffffu ? 20 : 0;
-  uint8_t *at = heddle_zip_put(out, 0x04034b50, 4);
-  at = heddle_zip_put_common(at, length, size, crc, start, zip64 + padding);
-  memcpy(at, name, length);
-  at += length;
-  if (zip64) {
-    at = heddle_zip_put(at, 1, 2);
-    at = heddle_zip_put(at, 16, 2);
-    at = heddle_zip_put(at, size, 8);
-    at = heddle_zip_put(at, size, 8);
+  at = heddle_zip_put(at, length, 2);
+  at = heddle_zip_put(at, (zip64 ? zip64 + 4 : 0) + padding, 2);
+  if (central) {
+    at = heddle_zip_put(at, 0, 8); // comment, disk, attributes
+    at = heddle_zip_put(at, 0, 2);
+    at = heddle_zip_put(at, heddle_zip_clamp(start), 4);
   }
-  return (size_t)(heddle_zip_put_padding_header(at, padding) - out);
-}
-
-// The same for the member's record in the central directory.
-static inline size_t heddle_zip_central_header(uint8_t *out, const char *name, uint64_t size, uint32_t crc,
-                                               uint64_t start) {
-  size_t length = strlen(name);
-  uint32_t padding = heddle_zip_padding(length, size, start);
-  uint32_t zip64 = (size >= 0xffffffffu ? 16 : 0) + (start >= 0xffffffffu ? 8 : 0);
-  uint8_t *at = heddle_zip_put(out, 0x02014b50, 4);
-  at = heddle_zip_put(at, 45, 2); // made by: version 4.5, no operating system's attributes
-  at = heddle_zip_put_common(at, length, size, crc, start, (zip64 ? zip64 + 4 : 0) + padding);
-  at = heddle_zip_put(at, 0, 6); // comment, disk, internal attributes
-  at = heddle_zip_put(at, 0, 4); // external attributes
-  at = heddle_zip_put(at, heddle_zip_clamp(start), 4);
   memcpy(at, name, length);
   at += length;
   if (zip64) {
     at = heddle_zip_put(at, 1, 2);
     at = heddle_zip_put(at, zip64, 2);
-    if (size >= 0xffffffffu) {
-      at = heddle_zip_put(at, size, 8);
-      at = heddle_zip_put(at, size, 8);
-    }
-    if (start >= 0xffffffffu)
-      at = heddle_zip_put(at, start, 8);
   }
-  return (size_t)(heddle_zip_put_padding_header(at, padding) - out);
+  if (wide_size) {
+    at = heddle_zip_put(at, size, 8);
+    at = heddle_zip_put(at, size, 8);
+  }
+  if (wide_start && central)
+    at = heddle_zip_put(at, start, 8);
+  if (padding) {
+    at = heddle_zip_put(at, HEDDLE_ZIP_PADDING_ID, 2);
+    at = heddle_zip_put(at, padding - 4, 2);
+  }
+  return (size_t)(at - out);
 }
 
 // Writes what follows the central directory; returns its length.

@@ -3,7 +3,9 @@
 // A driver is a table of functions (heddle_driver). The CPU's is part of libheddle; other drivers are libraries of
 // their own that export `const heddle_driver *heddle_driver_NAME(void)`, given to heddle_model_open() in its options.
 // The runtime validates artifacts, keeps sequences and page tables, and builds the inputs of a run; a driver owns
-// memory, code and execution, and knows nothing of sequences.
+// memory, code and execution, and knows nothing of sequences. Weights, arena and caches are device memory. Page
+// tables, work records, inputs and outputs are small and are host memory: a driver of a device that cannot see it
+// brings over what a submission reads, and brings back its outputs before wait() returns.
 //
 // Order of calls: open, capabilities, load, { allocate, prepare, submit, wait, copy, unprepare, release }*, unload,
 // close. One device serves one model. load, allocate and release may be called by any thread, one at a time; calls
@@ -34,8 +36,8 @@ typedef struct heddle_host {
   uint32_t flags;    // HEDDLE_OPEN_*
 } heddle_host;
 
-// A piece of device memory. `address` is what kernels get; `host` is where the host reads and writes the same bytes,
-// NULL on devices with memory of their own. A buffer that is only host memory has `address` 0.
+// A piece of memory. `address` is what kernels get; `host` is where the host reads and writes the same bytes: NULL
+// for memory of devices that keep it to themselves. Host memory that no driver made has its own address.
 typedef struct heddle_buffer {
   void *host;
   uint64_t address;
@@ -44,7 +46,7 @@ typedef struct heddle_buffer {
 
 typedef struct heddle_capabilities {
   size_t struct_size;
-  uint32_t unified;  // 1: every buffer has `host`, nothing needs to be copied
+  uint32_t unified;  // 1: kernels can use host memory, and every buffer has `host`
   uint32_t features; // HEDDLE_CPU_* of the host, less those that the embedder forbade; 0 for other devices
 } heddle_capabilities;
 
@@ -66,9 +68,9 @@ typedef struct heddle_program {
 // The memory of one session that operands point into.
 typedef struct heddle_bindings {
   size_t struct_size;
-  heddle_buffer arena, page_table, work;
-  heddle_buffer weights;
-  const heddle_buffer *caches; // header->caches.count buffers
+  heddle_buffer arena, weights;   // of the device
+  heddle_buffer page_table, work; // of the host
+  const heddle_buffer *caches;    // header->caches.count buffers of the device
   heddle_team *team;           // NULL: the calling thread alone
   void *memory;                // plan_bytes() bytes of host memory for the plan, 64-byte aligned
 } heddle_bindings;
@@ -76,9 +78,9 @@ typedef struct heddle_bindings {
 // One run of one variant.
 typedef struct heddle_submission {
   size_t struct_size;
-  uint32_t entry, variant;        // indices into the program's tables
-  const int64_t *dims;            // [HEDDLE_DIM_COUNT]
-  const heddle_buffer *ios;       // the entry's inputs and outputs
+  uint32_t entry, variant;         // indices into the program's tables
+  const int64_t *dims;             // [HEDDLE_DIM_COUNT]
+  const heddle_buffer *ios;        // the entry's inputs and outputs, of the host
   const volatile uint32_t *cancel; // stop at the next kernel once this is not 0
 } heddle_submission;
 

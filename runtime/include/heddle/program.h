@@ -76,7 +76,8 @@ typedef struct heddle_program_header {
   heddle_span caches;    // heddle_cache: one per layer with a KV cache
   uint64_t weights_size; // bytes of the member `weights.bin`
   uint32_t max_rows, max_wanted; // bounds of HEDDLE_DIM_ROWS and HEDDLE_DIM_WANTED that memory was planned for
-  uint32_t max_context;  // most tokens a slot can hold (multiple of HEDDLE_PAGE_TOKENS); 0 without a cache
+  uint32_t max_context;  // most tokens a slot can hold (multiple of HEDDLE_PAGE_TOKENS); without a cache the longest
+                         // text of an encode entry, 0: max_rows
   uint32_t max_slots;    // most sequences of one session
   uint32_t vocabulary;   // token ids are below this; 0 where the model has no tokens
   uint32_t sources;      // string: names of the source nodes, for messages

@@ -126,11 +126,11 @@ Bytes ArtifactBuilder::build() const {
     uint64_t start = out.size(), size = member.bytes.size();
     uint32_t padding = heddle_zip_padding(member.name.size(), size, start);
     size_t zeros = padding ? padding - 4 : 0;
-    size_t length = heddle_zip_local_header(header, member.name.c_str(), size, crc32(member.bytes), start);
+    size_t length = heddle_zip_header(header, 0, member.name.c_str(), size, crc32(member.bytes), start);
     out.insert(out.end(), header, header + length);
     out.resize(out.size() + zeros);
     out.insert(out.end(), member.bytes.begin(), member.bytes.end());
-    length = heddle_zip_central_header(header, member.name.c_str(), size, crc32(member.bytes), start);
+    length = heddle_zip_header(header, 1, member.name.c_str(), size, crc32(member.bytes), start);
     directory.insert(directory.end(), header, header + length);
     directory.resize(directory.size() + zeros);
   }

@@ -80,7 +80,7 @@ TEST_CASE("a step is refused before any work") {
   refuse(HEDDLE_INVALID_ARGUMENT, {1}, {0}, {2}, {-1}, "wanted rows");
   refuse(HEDDLE_INVALID_ARGUMENT, {1, 1}, {0, 0}, {2, 3}, {1, 1}, "wanted rows");
   refuse(HEDDLE_INVALID_ARGUMENT, {1, 1}, {0, 0}, {2, 3}, {1, 0}, "wanted rows");
-  refuse(HEDDLE_RESOURCE_LIMIT, {}, {}, {}, {}, "rows in one run, but found 0");
+  refuse(HEDDLE_RESOURCE_LIMIT, {}, {}, {}, {}, "1 to 300 rows in one run");
   refuse(HEDDLE_RESOURCE_LIMIT, Tokens(301, 1), Tokens(301, 0), Tokens(301, 0), {}, "but found 301");
   refuse(HEDDLE_RESOURCE_LIMIT, Tokens(9, 1), Tokens(9, 1), {0, 1, 2, 3, 4, 5, 6, 7, 8}, {0, 1, 2, 3, 4, 5, 6, 7, 8},
          "at most 8 wanted");
