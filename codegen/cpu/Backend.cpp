@@ -1,4 +1,5 @@
 #include "codegen/cpu/Backend.h"
+#include "codegen/cpu/Emit.h"
 #include "mlir/Conversion/ArithToLLVM/ArithToLLVM.h"
 #include "mlir/Conversion/ControlFlowToLLVM/ControlFlowToLLVM.h"
 #include "mlir/Conversion/FuncToLLVM/ConvertFuncToLLVMPass.h"
@@ -10,9 +11,7 @@
 #include "mlir/Target/LLVMIR/Dialect/Builtin/BuiltinToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Export.h"
-#include "llvm/CodeGen/MachineModuleInfo.h"
-#include "llvm/CodeGen/Passes.h"
-#include "llvm/CodeGen/TargetPassConfig.h"
+#include "llvm/ADT/StringSet.h"
 #include "llvm/IR/LLVMContext.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
@@ -122,16 +121,25 @@ static void optimize(llvm::Module &module, llvm::TargetMachine &machine) {
 }
 
 namespace {
-/// Skips loop strength reduction, which takes nine tenths of the time of code generation: tiles address memory as a few
-/// bases plus induction variables plus constants, which is what it would find.
-struct SkipStrengthReduction : llvm::OptPassGate {
-  bool shouldRunPass(const StringRef pass, StringRef) override { return pass != "Loop Strength Reduction"; }
+/// Leaves out passes of code generation, by name.
+struct PassChoice : llvm::OptPassGate {
+  bool shouldRunPass(const StringRef pass, StringRef unit) override {
+    // Nine tenths of the time of code generation, for nothing: tiles address memory as a few bases plus induction
+    // variables plus constants, which is what it would find.
+    if (pass == "Loop Strength Reduction")
+      return false;
+    if (pass == "Machine Instruction Scheduler")
+      return !inSourceOrder.contains(unit);
+    return true;
+  }
   bool isEnabled() const override { return true; }
+
+  llvm::StringSet<> inSourceOrder; // as "function (NAME)"
 };
 
 /// LLVM IR after optimization with all that owns it.
 struct Lowered {
-  std::unique_ptr<SkipStrengthReduction> gate = std::make_unique<SkipStrengthReduction>();
+  std::unique_ptr<PassChoice> choice = std::make_unique<PassChoice>();
   std::unique_ptr<llvm::LLVMContext> context;
   std::unique_ptr<llvm::Module> module;
   std::unique_ptr<llvm::TargetMachine> machine;
@@ -146,7 +154,7 @@ static llvm::Expected<Lowered> lower(ModuleOp kernels, const CpuLevel &level, co
   result.machine = std::move(*machine);
 
   result.context = std::make_unique<llvm::LLVMContext>();
-  result.context->setOptPassGate(*result.gate);
+  result.context->setOptPassGate(*result.choice);
   {
     // Levels compile in parallel from one MLIR context, whose registry takes no second pass manager at a time.
     static std::mutex mutex;
@@ -164,32 +172,17 @@ static llvm::Expected<Lowered> lower(ModuleOp kernels, const CpuLevel &level, co
   result.module->setTargetTriple(kTriple);
   result.module->setDataLayout(result.machine->createDataLayout());
   setFunctionAttributes(*result.module, level);
+  for (const llvm::Function &function : *result.module)
+    if (function.hasFnAttribute(kSourceOrder))
+      result.choice->inSourceOrder.insert(("function (" + function.getName() + ")").str());
   optimize(*result.module, *result.machine);
   return result;
 }
 
-/// What addPassesToEmitFile does, but for plain AVX2 without the machine scheduler: with 16 registers and several s16
-/// sums per cell it moves loads of a tile far ahead of their uses and spills (a fifth of the speed of a Q4_1 panel).
-static llvm::Error generate(Lowered &lowered, const CpuLevel &level, llvm::raw_pwrite_stream &out,
-                            llvm::CodeGenFileType type) {
-  auto &machine = static_cast<llvm::LLVMTargetMachine &>(*lowered.machine);
+static llvm::Error generate(Lowered &lowered, llvm::raw_pwrite_stream &out, llvm::CodeGenFileType type) {
   llvm::legacy::PassManager passes;
-  auto *info = new llvm::MachineModuleInfoWrapperPass(&machine);
-  llvm::TargetPassConfig *config = machine.createPassConfig(passes);
-  config->setDisableVerify(true);
-  if (!level.vnni)
-    config->disablePass(&llvm::MachineSchedulerID);
-  passes.add(config);
-  passes.add(info);
-  bool failed = config->addISelPasses();
-  if (!failed) {
-    config->addMachinePasses();
-    config->setInitialized();
-    failed = machine.addAsmPrinter(passes, out, nullptr, type, info->getMMI().getContext());
-  }
-  if (failed)
+  if (lowered.machine->addPassesToEmitFile(passes, out, nullptr, type))
     return fail("cpu code generation: LLVM cannot emit this kind of file");
-  passes.add(llvm::createFreeMachineFunctionPass());
   passes.run(*lowered.module);
   return llvm::Error::success();
 }
@@ -200,7 +193,7 @@ llvm::Expected<CompiledObject> compile(ModuleOp kernels, const CpuLevel &level, 
     return lowered.takeError();
   CompiledObject object;
   llvm::raw_svector_ostream out(object.bytes);
-  if (llvm::Error error = generate(*lowered, level, out, llvm::CodeGenFileType::ObjectFile))
+  if (llvm::Error error = generate(*lowered, out, llvm::CodeGenFileType::ObjectFile))
     return error;
   return object;
 }
@@ -218,7 +211,7 @@ llvm::Expected<std::string> compileToText(ModuleOp kernels, const CpuLevel &leve
   }
   llvm::SmallVector<char, 0> text;
   llvm::raw_svector_ostream out(text);
-  if (llvm::Error error = generate(*lowered, level, out, llvm::CodeGenFileType::AssemblyFile))
+  if (llvm::Error error = generate(*lowered, out, llvm::CodeGenFileType::AssemblyFile))
     return error;
   return std::string(text.begin(), text.end());
 }

@@ -50,7 +50,15 @@ struct Tiling {
 Tiling tilingFor(const CpuLevel &level, const ContractionSpec &spec) {
   if (level.lanes == 16) // two planes need two integer sums a cell
     return {spec.planes == 2 ? 2 : 3, 4, 16, {4, 2, 1}, {6, 4, 2, 1}};
-  return {level.vnni ? 3 : 2, 2, 8, {2, 1}, {6, 4, 2, 1}};
+  // 16 registers: an f32 sum per cell and what its integer sum takes, beside weights, a broadcast and a temporary.
+  int most = 0;
+  for (StorageFormat format : spec.weights)
+    if (const auto &scheme = formatInfo(format).scheme) {
+      const int bits = scheme->lowBits + scheme->highBits;
+      most = std::max(most, level.vnni || bits <= 4 ? 1 : 2); // s16 sums of 5 and 6 bits flush, 8 bits are two nibbles
+    }
+  const int rows = std::max(1, (level.vnni ? 12 : 10) / (1 + spec.planes * most) / 2);
+  return {rows, 2, 8, {2, 1}, {6, 4, 2, 1}};
 }
 
 /// What the integer or minimum part needs to know of a row's activations, made once per call in scratch.
@@ -146,6 +154,7 @@ private:
   struct ChunkSource {
     llvm::function_ref<Value(int quad, int vector)> codes;
     llvm::function_ref<Value(int sub, int vector)> scale, negativeMinimum;
+    bool nibblePairs; // quads j and j + 4 of a run come from one load: take them together, so that it lives shortly
   };
   /// A vector of output columns: its row group and half.
   struct Place {
@@ -317,7 +326,7 @@ void Generator::accumulate(const Product &product, llvm::ArrayRef<Row> rows, Val
       }
     }
     for (int q = 0; q < quadsPerSub; ++q) {
-      const int quad = sub * quadsPerSub + q;
+      const int quad = sub * quadsPerSub + (source.nibblePairs ? q / 2 + q % 2 * 4 : q);
       codes.clear();
       for (int v = 0; v < vectors; ++v)
         codes.push_back(source.codes(quad, v));
@@ -434,7 +443,7 @@ void Generator::panelTile(Value unit, Value firstRow) {
       auto loadScale = [&](int sub, int v) { return part(plan.panelScales[p], sub, v); };
       auto loadMinimum = [&](int sub, int v) { return part(plan.panelMinimums[p], sub, v); };
       Values sums(carried.slice(p * cells, cells));
-      accumulate(product, rows, k, 32, vectors, {loadCodes, loadScale, loadMinimum}, sums);
+      accumulate(product, rows, k, 32, vectors, {loadCodes, loadScale, loadMinimum, false}, sums);
       next.append(sums);
     }
     return next;
@@ -476,7 +485,8 @@ Values Generator::unpackProduct(size_t index, llvm::ArrayRef<Row> rows, llvm::Ar
           accumulate(product, rows, k, chunk, vectors,
                      {[&](int quad, int v) { return packed[v].codes(quad); },
                       [&](int sub, int v) { return packed[v].scale(sub, superScales[v]); },
-                      [&](int sub, int v) { return packed[v].negativeMinimum(sub, superMinimums[v]); }},
+                      [&](int sub, int v) { return packed[v].negativeMinimum(sub, superMinimums[v]); },
+                      scheme.lowBits == 4 && scheme.sub == 32},
                      sums);
           return sums;
         };
@@ -636,7 +646,10 @@ ContractionLaunch contractionLaunch(const ContractionSpec &spec) {
 void buildContraction(mlir::ModuleOp module, const CpuLevel &level, const ContractionSpec &spec) {
   assert(checkContraction(spec).empty() && "spec not checked");
   Emitter e(module, level);
-  e.kernel(spec.symbol, [&](const KernelArguments &arguments) { Generator(e, spec).emit(arguments); });
+  // Plain AVX2 keeps several s16 sums per cell; scheduling costs a Q4_1 panel a fifth of its speed there.
+  const bool sourceOrder = spec.planes != 0 && !level.vnni;
+  e.kernel(
+      spec.symbol, [&](const KernelArguments &arguments) { Generator(e, spec).emit(arguments); }, sourceOrder);
 }
 
 } // namespace heddle::cpu

@@ -195,11 +195,13 @@ Values Emitter::ifValues(Value condition, function_ref<Values()> then, function_
   return Values(create<scf::IfOp>(condition, build(then), build(otherwise)).getResults());
 }
 
-void Emitter::kernel(StringRef symbol, function_ref<void(const KernelArguments &)> body) {
+void Emitter::kernel(StringRef symbol, function_ref<void(const KernelArguments &)> body, bool sourceOrder) {
   OpBuilder::InsertionGuard guard(*this);
   setInsertionPointToEnd(module.getBody());
   auto type = getFunctionType({ptrType(), ptrType(), ptrType(), i64(), i64()}, {});
   auto function = create<func::FuncOp>(symbol, type);
+  if (sourceOrder)
+    function->setAttr("passthrough", getStrArrayAttr({kSourceOrder}));
   Block *entry = function.addEntryBlock();
   setInsertionPointToStart(entry);
   body({entry->getArgument(0), entry->getArgument(1), entry->getArgument(2), entry->getArgument(3),

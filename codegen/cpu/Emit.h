@@ -23,6 +23,10 @@ using Values = llvm::SmallVector<Value>;
 /// Loads the dialects that kernels and their lowering use.
 void loadKernelDialects(mlir::MLIRContext &context);
 
+/// Attribute of functions whose instructions stay in the order of emission: the scheduler moves loads far ahead of their
+/// uses, which spills where registers are few.
+inline constexpr llvm::StringLiteral kSourceOrder = "heddle-source-order";
+
 /// The arguments of a kernel (heddle_kernel_fn in runtime/include/heddle/program.h).
 struct KernelArguments {
   Value operands, dims, scratch, begin, end;
@@ -129,7 +133,7 @@ public:
   Values ifValues(Value condition, llvm::function_ref<Values()> then, llvm::function_ref<Values()> otherwise);
 
   /// A function with the kernel signature; `body` emits it and the return is added after it.
-  void kernel(llvm::StringRef symbol, llvm::function_ref<void(const KernelArguments &)> body);
+  void kernel(llvm::StringRef symbol, llvm::function_ref<void(const KernelArguments &)> body, bool sourceOrder = false);
   /// Address number `index` of the operand table.
   Value operand(const KernelArguments &arguments, int index);
   /// Value of a HEDDLE_DIM_* dimension.
