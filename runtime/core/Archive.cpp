@@ -70,7 +70,7 @@ heddle_status Archive::readDirectory(heddle_error *error) {
   uint8_t end[22], wide[8], expected[HEDDLE_ZIP_HEADER_BYTES];
   uint64_t endAt = fileSize - sizeof(end);
   if (fileSize < sizeof(end) + 46 || source->read(endAt, end, sizeof(end), error) || get(end, 4) != 0x06054b50)
-    return bad(error, "the file is not an artifact, or was cut: it does not end with a zip directory", fileSize);
+    return bad(error, "not an artifact, or cut: no zip directory at the end", fileSize);
   count = get(end + 10, 2);
   uint64_t directorySize = get(end + 12, 4), directory = get(end + 16, 4);
   if (directory == 0xffffffffu && endAt >= 76) {

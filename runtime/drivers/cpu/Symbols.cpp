@@ -59,32 +59,22 @@ void writePerfMap(const heddle_program &program, uint32_t code, const Image &ima
 
 /// Moves the addresses in section headers and symbols by `base`. What is out of range is left alone.
 static void relocateSymbols(uint8_t *bytes, uint64_t size, uint64_t base) {
-  Elf64_Ehdr header;
-  memcpy(&header, bytes, sizeof(header)); // checked when it was loaded
-  if (header.e_shentsize != sizeof(Elf64_Shdr) || !inRange(header.e_shoff, header.e_shnum * sizeof(Elf64_Shdr), size))
+  Elf64_Ehdr *header = reinterpret_cast<Elf64_Ehdr *>(bytes); // checked when it was loaded
+  header->e_phnum = 0;                                        // the segments' addresses would contradict
+  if (header->e_shoff % 8 || !inRange(header->e_shoff, header->e_shnum * sizeof(Elf64_Shdr), size))
     return;
-  for (uint32_t i = 0; i < header.e_shnum; ++i) {
-    uint8_t *at = bytes + header.e_shoff + i * sizeof(Elf64_Shdr);
-    Elf64_Shdr section;
-    memcpy(&section, at, sizeof(section));
-    if (section.sh_flags & SHF_ALLOC) {
-      section.sh_addr += base;
-      memcpy(at, &section, sizeof(section));
-    }
-    if ((section.sh_type != SHT_SYMTAB && section.sh_type != SHT_DYNSYM) ||
-        !inRange(section.sh_offset, section.sh_size, size))
+  Elf64_Shdr *section = reinterpret_cast<Elf64_Shdr *>(bytes + header->e_shoff);
+  for (uint32_t i = 0; i < header->e_shnum; ++i, ++section) {
+    if (section->sh_flags & SHF_ALLOC)
+      section->sh_addr += base;
+    if ((section->sh_type != SHT_SYMTAB && section->sh_type != SHT_DYNSYM) || section->sh_offset % 8 ||
+        !inRange(section->sh_offset, section->sh_size, size))
       continue;
-    for (uint64_t offset = 0; offset + sizeof(Elf64_Sym) <= section.sh_size; offset += sizeof(Elf64_Sym)) {
-      Elf64_Sym symbol;
-      memcpy(&symbol, bytes + section.sh_offset + offset, sizeof(symbol));
-      if (symbol.st_shndx == SHN_UNDEF)
-        continue;
-      symbol.st_value += base;
-      memcpy(bytes + section.sh_offset + offset, &symbol, sizeof(symbol));
-    }
+    Elf64_Sym *symbol = reinterpret_cast<Elf64_Sym *>(bytes + section->sh_offset);
+    for (uint64_t left = section->sh_size / sizeof(Elf64_Sym); left; --left, ++symbol)
+      if (symbol->st_shndx != SHN_UNDEF)
+        symbol->st_value += base;
   }
-  header.e_phnum = 0; // the segments' addresses would contradict
-  memcpy(bytes, &header, sizeof(header));
 }
 
 void registerWithGdb(const heddle_host &host, const Image &image, DebugSymbols &out) {
