@@ -19,7 +19,7 @@ using namespace mlir::heddle::interpreter;
 
 static llvm::cl::opt<std::string> inputFile(llvm::cl::Positional, llvm::cl::desc("FILE.mlir|MODEL.gguf"), llvm::cl::Required);
 static llvm::cl::opt<std::string> examplesFile("examples", llvm::cl::desc("Take the examples from the functions of this IR file"));
-static llvm::cl::opt<std::string> targetOption("target", llvm::cl::desc("What runs the examples: interpreter, cpu, cpu:LEVEL"),
+static llvm::cl::opt<std::string> targetOption("target", llvm::cl::desc("What runs the examples: interpreter, interpreter:cpu (after the passes of cpu), cpu, cpu:LEVEL"),
                                          llvm::cl::init("interpreter"));
 static llvm::cl::opt<std::string> only("function", llvm::cl::desc("Run the example of this function alone"));
 static llvm::cl::opt<std::string> activations("activations", llvm::cl::desc("Activations of a compiled target: mixed, i8, i16"),
@@ -169,7 +169,21 @@ int main(int argc, char **argv) {
   mlir::ModuleOp lowered = transformed ? *transformed : mlir::ModuleOp();
   llvm::StringRef name = target, level;
   std::tie(name, level) = name.split(':');
-  if (name == "interpreter" && level.empty()) {
+  bool onCpu = name == "cpu" || (name == "interpreter" && level == "cpu");
+  if (onCpu && !pipeline.empty())
+    return reportError(llvm::createStringError("expected either --pass-pipeline or a target that has its own passes"), 2);
+  if (onCpu) {
+    // Precision is what the target's passes choose: their program says how far results may be from the original.
+    CompileOptions options;
+    options.activations = activations;
+    transformed = mlir::cast<mlir::ModuleOp>((*module)->clone());
+    mlir::PassManager passes(&context, "builtin.module");
+    addCpuPipeline(passes, options);
+    if (mlir::failed(passes.run(*transformed)))
+      return 1;
+    lowered = *transformed;
+  }
+  if (name == "interpreter" && (level.empty() || level == "cpu")) {
     backend = interpreterBackend(lowered ? lowered : *module, {}, *parameters);
   } else if (name == "cpu") {
     CompileOptions options;
@@ -181,17 +195,8 @@ int main(int argc, char **argv) {
       options.levels = {found};
     }
     backend = cpuBackend(*module, options, *parameters);
-    if (!pipeline.empty())
-      return reportError(llvm::createStringError("expected either --pass-pipeline or a compiled target, which has its own passes"), 2);
-    // Its precision is what the target's passes choose: their program says how far results may be from the original.
-    transformed = mlir::cast<mlir::ModuleOp>((*module)->clone());
-    mlir::PassManager passes(&context, "builtin.module");
-    addCpuPipeline(passes, options);
-    if (mlir::failed(passes.run(*transformed)))
-      return 1;
-    lowered = *transformed;
   } else {
-    return reportError(llvm::createStringError("unknown target '" + target + "'; known targets: interpreter, cpu, cpu:LEVEL"), 2);
+    return reportError(llvm::createStringError("unknown target '" + target + "'; known targets: interpreter, interpreter:cpu, cpu, cpu:LEVEL"), 2);
   }
 
   Checker checker(*module, lowered, *backend, target, *parameters);

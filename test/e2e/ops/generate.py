@@ -49,6 +49,10 @@ def dense(array):
     return f"dense<{nested(array)}> : tensor<{shape_of(array)}{element}>"
 
 
+# CPU levels above x86-64-v3, which every test host has, and the feature that a host needs.
+LEVELS = {"x86-64-v3-vnni": "avx_vnni", "x86-64-v4-vnni": "avx512_vnni", "x86-64-v4-bf16": "avx512_bf16"}
+
+
 class File:
     def __init__(self, op, comment):
         self.op, self.comment = op, comment
@@ -96,7 +100,9 @@ class File:
             attributes.append(f'heddle.model = {{name = "{self.op}", vocabulary = {self.vocabulary} : i64, max_context = 128 : i64, '
                               "max_slots = 4 : i64, max_rows = 32 : i64}")
         head = " attributes {" + ", ".join(attributes) + "}" if attributes else ""
-        return (f"// Written by generate.py: {self.comment}\n// RUN: heddle-run-ir %s\n\nmodule{head} {{\n"
+        runs = ["heddle-run-ir %s", "heddle-run-ir --target interpreter:cpu %s", "heddle-run-ir --target cpu:x86-64-v3 %s"]
+        runs += [f"%if cpu-{feature} %{{ heddle-run-ir --target cpu:{level} %s %}}" for level, feature in LEVELS.items()]
+        return (f"// Written by generate.py: {self.comment}\n" + "".join(f"// RUN: {run}\n" for run in runs) + f"\nmodule{head} {{\n"
                 + "\n".join(self.symbols) + ("\n\n" if self.symbols else "") + "\n\n".join(self.functions) + "\n}\n")
 
 
@@ -663,15 +669,21 @@ return %y : tensor<?x64xf32>""", ([x], [codes * scales]))
 
 def make_dequantize():
     rng = generator("dequantize")
-    f = file("dequantize", "numbers of weights in every format")
+    f = file("dequantize", "a recipe that decodes weights, in every format")
     for fmt in weights.TYPES:
         columns = 256 if fmt.endswith("_k") or fmt == "iq4_xs" else 32
         data = weights.random_blocks(rng, fmt, 2, columns)
         kind = f.stored(fmt, fmt, data, 2, columns)
-        f.function(f"read_{fmt}", [], [f"tensor<2x{columns}xf32>"], f"""
-%w = heddle.get_param @{fmt} : {kind}
-%y = heddle.dequantize %w : {kind} -> tensor<2x{columns}xf32>
-return %y : tensor<2x{columns}xf32>""", ([], [weights.decoded(fmt, data, 2, columns)]))
+        plain = f"tensor<2x{columns}xf32>"
+        f.symbol(f"""heddle.param @decoded_{fmt} : {plain} derived [@{fmt}] {{
+  ^bb0(%w: {kind}):
+    %0 = heddle.dequantize %w : {kind} -> {plain}
+    heddle.yield %0 : {plain}
+  }}""")
+        f.function(f"read_{fmt}", [("rows", "tensor<?xi32>")], [f"tensor<?x{columns}xf32>"], f"""
+%t = heddle.get_param @decoded_{fmt} : {plain}
+%y = heddle.embedding %t, %rows : {plain}, tensor<?xi32> -> tensor<?x{columns}xf32>
+return %y : tensor<?x{columns}xf32>""", ([np.arange(2, dtype=np.int32)], [weights.decoded(fmt, data, 2, columns)]))
 
 
 def make_pack():

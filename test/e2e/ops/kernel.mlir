@@ -1,5 +1,10 @@
 // Written by generate.py: heddle.launch runs heddle.kernel; a launch may overwrite a place in the arena that nobody reads again
 // RUN: heddle-run-ir %s
+// RUN: heddle-run-ir --target interpreter:cpu %s
+// RUN: heddle-run-ir --target cpu:x86-64-v3 %s
+// RUN: %if cpu-avx_vnni %{ heddle-run-ir --target cpu:x86-64-v3-vnni %s %}
+// RUN: %if cpu-avx512_vnni %{ heddle-run-ir --target cpu:x86-64-v4-vnni %s %}
+// RUN: %if cpu-avx512_bf16 %{ heddle-run-ir --target cpu:x86-64-v4-bf16 %s %}
 
 module {
   heddle.kernel @square_add family <rows> target "cpu" {

@@ -1,5 +1,10 @@
 // Written by generate.py: usual rows, a row of zeros, one of equal numbers, and a large epsilon
 // RUN: heddle-run-ir %s
+// RUN: heddle-run-ir --target interpreter:cpu %s
+// RUN: heddle-run-ir --target cpu:x86-64-v3 %s
+// RUN: %if cpu-avx_vnni %{ heddle-run-ir --target cpu:x86-64-v3-vnni %s %}
+// RUN: %if cpu-avx512_vnni %{ heddle-run-ir --target cpu:x86-64-v4-vnni %s %}
+// RUN: %if cpu-avx512_bf16 %{ heddle-run-ir --target cpu:x86-64-v4-bf16 %s %}
 
 module {
   heddle.param @w : tensor<48xf32> value dense<[0.171875, 0.953125, 1.640625, -1.0625, 2.0, 0.5625, -0.953125, -1.90625, -0.125, -0.171875, -1.4375, -0.3125, 1.078125, 1.390625, -0.46875, -1.234375, 0.546875, 0.890625, 0.34375, -0.453125, -1.375, 0.125, 1.875, 0.359375, -1.0625, 0.8125, -1.875, 0.515625, -1.8125, -1.09375, 1.65625, -0.703125, 1.765625, 1.296875, -0.234375, -0.4375, 1.21875, -1.765625, -0.734375, -1.796875, -0.109375, -0.40625, 0.734375, 1.875, -1.421875, 1.421875, -1.0625, -0.609375]> : tensor<48xf32>

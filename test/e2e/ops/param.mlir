@@ -1,5 +1,10 @@
 // Written by generate.py: parameters from a file, written out, and derived from others
 // RUN: heddle-run-ir %s
+// RUN: heddle-run-ir --target interpreter:cpu %s
+// RUN: heddle-run-ir --target cpu:x86-64-v3 %s
+// RUN: %if cpu-avx_vnni %{ heddle-run-ir --target cpu:x86-64-v3-vnni %s %}
+// RUN: %if cpu-avx512_vnni %{ heddle-run-ir --target cpu:x86-64-v4-vnni %s %}
+// RUN: %if cpu-avx512_bf16 %{ heddle-run-ir --target cpu:x86-64-v4-bf16 %s %}
 
 module attributes {heddle.files = [dense<"0x0000A0BF0000B43F0000BCBF0000FE3F0000BC3F0000583F0038003FE03A"> : tensor<30xi8>]} {
   heddle.param @file : tensor<2x3xf32> file 0 at 0

@@ -1,5 +1,10 @@
 // Written by generate.py: codes and scales, seen through dequantize: ties to even, zeros, infinities and NaN in a block
 // RUN: heddle-run-ir %s
+// RUN: heddle-run-ir --target interpreter:cpu %s
+// RUN: heddle-run-ir --target cpu:x86-64-v3 %s
+// RUN: %if cpu-avx_vnni %{ heddle-run-ir --target cpu:x86-64-v3-vnni %s %}
+// RUN: %if cpu-avx512_vnni %{ heddle-run-ir --target cpu:x86-64-v4-vnni %s %}
+// RUN: %if cpu-avx512_bf16 %{ heddle-run-ir --target cpu:x86-64-v4-bf16 %s %}
 
 module {
   func.func @act_i8(%x: tensor<?x64xf32> {heddle.dims = [#heddle.dim<"n", 1 to 32>]}) -> (tensor<?x64xf32>) attributes {heddle.example = [

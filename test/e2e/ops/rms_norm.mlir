@@ -1,5 +1,10 @@
 // Written by generate.py: usual rows, a row of zeros, one of equal numbers, and a large epsilon
 // RUN: heddle-run-ir %s
+// RUN: heddle-run-ir --target interpreter:cpu %s
+// RUN: heddle-run-ir --target cpu:x86-64-v3 %s
+// RUN: %if cpu-avx_vnni %{ heddle-run-ir --target cpu:x86-64-v3-vnni %s %}
+// RUN: %if cpu-avx512_vnni %{ heddle-run-ir --target cpu:x86-64-v4-vnni %s %}
+// RUN: %if cpu-avx512_bf16 %{ heddle-run-ir --target cpu:x86-64-v4-bf16 %s %}
 
 module {
   heddle.param @w : tensor<48xf32> value dense<[0.25, 1.3125, 1.8125, 0.765625, 0.734375, -1.53125, -0.21875, 1.0, 0.40625, 0.90625, 0.453125, 0.296875, 1.453125, -0.78125, 1.1875, -1.828125, -1.34375, -0.0625, 1.578125, 1.3125, -0.59375, -0.28125, -1.25, 0.78125, 0.09375, -1.953125, -1.125, -0.8125, 0.453125, -0.09375, 1.796875, -1.328125, 1.4375, -0.734375, -0.953125, -0.640625, 1.421875, 1.484375, 0.265625, 1.484375, -0.03125, 0.34375, 1.46875, 1.375, -0.515625, 0.171875, 0.8125, 0.703125]> : tensor<48xf32>

@@ -1,5 +1,10 @@
 // Written by generate.py: each function, on usual numbers and at the ends of its range
 // RUN: heddle-run-ir %s
+// RUN: heddle-run-ir --target interpreter:cpu %s
+// RUN: heddle-run-ir --target cpu:x86-64-v3 %s
+// RUN: %if cpu-avx_vnni %{ heddle-run-ir --target cpu:x86-64-v3-vnni %s %}
+// RUN: %if cpu-avx512_vnni %{ heddle-run-ir --target cpu:x86-64-v4-vnni %s %}
+// RUN: %if cpu-avx512_bf16 %{ heddle-run-ir --target cpu:x86-64-v4-bf16 %s %}
 
 module {
   func.func @silu(%x: tensor<?x16xf32> {heddle.dims = [#heddle.dim<"n", 1 to 32>]}) -> (tensor<?x16xf32>) attributes {heddle.example = [
