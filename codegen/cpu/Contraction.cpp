@@ -77,6 +77,14 @@ struct Product {
   bool inActivation = false;    // the activation row has what is needed
 };
 
+/// Expanded weights of one unit in scratch: [k / 4][vector] codes, [k / sub][vector] scales and minimums. Matrices of one
+/// format lie side by side, so that they share the broadcasts of a tile.
+struct Panel {
+  std::vector<size_t> products;
+  int vectors;
+  int64_t codes, scales, minimums; // offsets in scratch
+};
+
 /// Sizes that code and scratch planning share.
 struct Plan {
   Tiling tiling;
@@ -84,7 +92,7 @@ struct Plan {
   int64_t correctionStride = 0; // bytes per input row
   int vectorsPerProduct;
   int64_t unitColumns;          // output columns of a panel or dense tile
-  std::vector<int64_t> panelCodes, panelScales, panelMinimums; // scratch offsets per product
+  std::vector<Panel> panels;
   int64_t scratchBytes = 0;
 
   Plan(const CpuLevel &level, const ContractionSpec &spec) : tiling(tilingFor(level, spec)) {
@@ -104,10 +112,18 @@ struct Plan {
     };
     if (spec.maxRows < tiling.panelFrom)
       return;
-    for (const Product &product : products) {
-      panelCodes.push_back(take(unitColumns * spec.columns));
-      panelScales.push_back(take(unitColumns * spec.columns / product.layout.scheme.sub * 4));
-      panelMinimums.push_back(product.layout.scheme.hasMin ? take(unitColumns * spec.columns / product.layout.scheme.sub * 4) : 0);
+    for (size_t p = 0; p < products.size(); ++p)
+      if (p > 0 && products[p].format == products[0].format)
+        panels[0].products.push_back(p);
+      else
+        panels.push_back({{p}, 0, 0, 0, 0});
+    for (Panel &panel : panels) {
+      panel.vectors = vectorsPerProduct * int(panel.products.size());
+      const BlockScheme &scheme = products[panel.products[0]].layout.scheme;
+      const int64_t cells = spec.columns * panel.vectors * level.lanes;
+      panel.codes = take(cells);
+      panel.scales = take(cells / scheme.sub * 4);
+      panel.minimums = scheme.hasMin ? take(cells / scheme.sub * 4) : 0;
     }
   }
 
@@ -168,7 +184,7 @@ private:
   void prepareCorrections();
   void prepareCorrection(const Product &product);
   void panelUnit(Value unit);
-  void expandPanel(size_t product, Value unit);
+  void expandPanel(const Panel &panel, int index, Value unit);
   void panelTile(Value unit, Value firstRow);
   void unpackTile(Value group, Value firstRow, int rows);
   Values unpackProduct(size_t product, llvm::ArrayRef<Row> rows, llvm::ArrayRef<Place> places);
@@ -377,15 +393,16 @@ void Generator::prefetchChunk(const PackedLayout &layout, Value block, Value chu
     e.prefetch(e.at(ahead, line));
 }
 
-void Generator::expandPanel(size_t index, Value unit) {
-  const Product &product = plan.products[index];
+/// Expands matrix `index` of the panel.
+void Generator::expandPanel(const Panel &panel, int index, Value unit) {
+  const Product &product = plan.products[panel.products[index]];
   const PackedLayout &layout = product.layout;
   const BlockScheme &scheme = layout.scheme;
-  const int vectors = plan.vectorsPerProduct, chunk = layout.chunk();
+  const int vectors = panel.vectors, chunk = layout.chunk();
   const int64_t vectorBytes = e.lanes * 4;
-  for (int v = 0; v < vectors; ++v) {
-    Place place = placeInUnit(unit, v);
-    Value group = e.at(weights[index], e.mul(place.group, product.groupBytes));
+  for (int v = index * plan.vectorsPerProduct; v < (index + 1) * plan.vectorsPerProduct; ++v) {
+    Place place = placeInUnit(unit, v % plan.vectorsPerProduct);
+    Value group = e.at(weights[panel.products[index]], e.mul(place.group, product.groupBytes));
     e.forRange(0, spec.columns / scheme.super, 1, [&](Value super) {
       Value block = e.at(group, e.mul(super, layout.bytes()));
       Value superScale = superFactor(e, block, layout.scale(), place.half);
@@ -396,16 +413,16 @@ void Generator::expandPanel(size_t index, Value unit) {
         Value k = e.mul(super, scheme.super);
         if (number)
           k = e.add(k, e.mul(number, chunk));
-        Value codes = e.at(scratch, e.mul(k, vectors * vectorBytes / 4), plan.panelCodes[index] + v * vectorBytes);
+        Value codes = e.at(scratch, e.mul(k, vectors * vectorBytes / 4), panel.codes + v * vectorBytes);
         for (int quad = 0; quad < chunk / 4; ++quad)
           e.store(packed.codes(quad), e.at(codes, quad * vectors * vectorBytes), 32);
         Value subOffset = e.mul(e.divU(k, scheme.sub), vectors * vectorBytes);
         for (int sub = 0; sub < chunk / scheme.sub; ++sub) {
           const int64_t offset = (sub * vectors + v) * vectorBytes;
-          e.store(packed.scale(sub, superScale), e.at(scratch, subOffset, plan.panelScales[index] + offset), 32);
+          e.store(packed.scale(sub, superScale), e.at(scratch, subOffset, panel.scales + offset), 32);
           if (scheme.hasMin)
             e.store(packed.negativeMinimum(sub, superMinimum),
-                    e.at(scratch, subOffset, plan.panelMinimums[index] + offset), 32);
+                    e.at(scratch, subOffset, panel.minimums + offset), 32);
         }
       };
       if (scheme.super == chunk)
@@ -417,7 +434,7 @@ void Generator::expandPanel(size_t index, Value unit) {
 }
 
 void Generator::panelTile(Value unit, Value firstRow) {
-  const int vectors = plan.vectorsPerProduct, rowCount = plan.tiling.panelRows;
+  const int rowCount = plan.tiling.panelRows;
   const int64_t vectorBytes = e.lanes * 4;
   llvm::SmallVector<Row> rows;
   for (int i = 0; i < rowCount; ++i) { // rows past the end repeat the last one and are not stored
@@ -426,13 +443,14 @@ void Generator::panelTile(Value unit, Value firstRow) {
     row.valid = i ? e.lessThan(index, m) : Value();
     rows.push_back(row);
   }
-  const size_t cells = rows.size() * vectors, products = plan.products.size();
-  Values zero(cells * products, e.vecConst(0));
+  const size_t cells = rowCount * plan.vectorsPerProduct;
+  Values zero(cells * plan.products.size(), e.vecConst(0));
   Values all = e.forRange(e.cI64(0), e.cI64(spec.columns), e.cI64(32), zero, [&](Value k, ValueRange carried) {
     Values next;
-    for (size_t p = 0; p < products; ++p) {
-      const Product &product = plan.products[p];
-      Value codes = e.at(scratch, e.mul(k, vectors * vectorBytes / 4), plan.panelCodes[p]);
+    for (const Panel &panel : plan.panels) {
+      const Product &product = plan.products[panel.products[0]];
+      const int vectors = panel.vectors;
+      Value codes = e.at(scratch, e.mul(k, vectors * vectorBytes / 4), panel.codes);
       Value subOffset = e.mul(k, vectors * vectorBytes / product.layout.scheme.sub);
       auto part = [&](int64_t base, int index, int v) {
         return e.load(e.vecF32(), e.at(scratch, subOffset, base + (index * vectors + v) * vectorBytes), 32);
@@ -440,20 +458,24 @@ void Generator::panelTile(Value unit, Value firstRow) {
       auto loadCodes = [&](int quad, int v) {
         return e.load(e.vecI32(), e.at(codes, (quad * vectors + v) * vectorBytes), 32);
       };
-      auto loadScale = [&](int sub, int v) { return part(plan.panelScales[p], sub, v); };
-      auto loadMinimum = [&](int sub, int v) { return part(plan.panelMinimums[p], sub, v); };
-      Values sums(carried.slice(p * cells, cells));
+      auto loadScale = [&](int sub, int v) { return part(panel.scales, sub, v); };
+      auto loadMinimum = [&](int sub, int v) { return part(panel.minimums, sub, v); };
+      Values sums(carried.slice(next.size(), rowCount * vectors));
       accumulate(product, rows, k, 32, vectors, {loadCodes, loadScale, loadMinimum, false}, sums);
       next.append(sums);
     }
     return next;
   });
   llvm::SmallVector<Place> places;
-  for (int v = 0; v < vectors; ++v)
+  for (int v = 0; v < plan.vectorsPerProduct; ++v)
     places.push_back(placeInUnit(unit, v));
-  llvm::SmallVector<Values> sums;
-  for (size_t p = 0; p < products; ++p)
-    sums.push_back(Values(llvm::ArrayRef(all).slice(p * cells, cells)));
+  llvm::SmallVector<Values> sums(plan.products.size());
+  size_t first = 0;
+  for (const Panel &panel : plan.panels) {
+    for (int cell = 0; cell < rowCount * panel.vectors; ++cell)
+      sums[panel.products[cell % panel.vectors / plan.vectorsPerProduct]].push_back(all[first + cell]);
+    first += rowCount * panel.vectors;
+  }
   storeTile(rows, places, sums);
 }
 
@@ -519,8 +541,9 @@ void Generator::emitQuantized() {
     return;
   }
   auto panels = [&](Value unit) {
-    for (size_t p = 0; p < plan.products.size(); ++p)
-      expandPanel(p, unit);
+    for (const Panel &panel : plan.panels)
+      for (size_t p = 0; p < panel.products.size(); ++p)
+        expandPanel(panel, p, unit);
     e.forRange(e.cI64(0), m, e.cI64(plan.tiling.panelRows), [&](Value row) { panelTile(unit, row); });
   };
   e.ifThenElse(

@@ -128,16 +128,16 @@ TEST_CASE("dense formats equal the reference bit for bit on every way and level"
   }
 }
 
-TEST_CASE("two matrices of different formats share input and epilogue; odd widths are masked", "[pairs]") {
+TEST_CASE("two matrices of one or two formats share input and epilogue; odd widths are masked", "[pairs]") {
   for (const CpuLevel &level : cpuLevels()) {
     if (!hostHas(level))
       continue;
     INFO(std::string(level.name));
-    for (int planes : {0, 1}) {
-      INFO("planes " << planes);
-      ContractionSpec spec{"pair", 75, 256, {StorageFormat::Q4_1, StorageFormat::Q6_K}, planes, HEDDLE_DIM_ROWS, 64};
-      if (planes == 0)
-        spec.weights = {StorageFormat::F32, StorageFormat::BF16};
+    for (auto [planes, first, second] : {std::tuple(0, StorageFormat::F32, StorageFormat::BF16),
+                                         std::tuple(1, StorageFormat::Q4_1, StorageFormat::Q6_K),
+                                         std::tuple(1, StorageFormat::Q5_0, StorageFormat::Q5_0)}) {
+      INFO(std::string(formatInfo(first).name) << " " << std::string(formatInfo(second).name));
+      ContractionSpec spec{"pair", 75, 256, {first, second}, planes, HEDDLE_DIM_ROWS, 64};
       spec.epilogueOperands = 2; // bias, residual (the output itself)
       spec.epilogue = [](EpilogueContext &context, ValueRange sums) {
         Emitter &e = context.e;
