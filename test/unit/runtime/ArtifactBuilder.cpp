@@ -106,12 +106,19 @@ std::string ArtifactBuilder::makeManifest() const {
 }
 
 static uint32_t crc32(const Bytes &bytes) {
+  static const std::vector<uint32_t> table = [] {
+    std::vector<uint32_t> entries;
+    for (uint32_t i = 0; i < 256; ++i) {
+      uint32_t crc = i;
+      for (int bit = 0; bit < 8; ++bit)
+        crc = crc >> 1 ^ (crc & 1 ? 0xedb88320u : 0);
+      entries.push_back(crc);
+    }
+    return entries;
+  }();
   uint32_t crc = ~0u;
-  for (uint8_t byte : bytes) {
-    crc ^= byte;
-    for (int bit = 0; bit < 8; ++bit)
-      crc = crc >> 1 ^ (crc & 1 ? 0xedb88320u : 0);
-  }
+  for (uint8_t byte : bytes)
+    crc = crc >> 8 ^ table[(crc ^ byte) & 255];
   return ~crc;
 }
 
