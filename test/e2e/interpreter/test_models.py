@@ -1,4 +1,4 @@
-"""Whole models in the interpreter against numpy, f64 to the last bits and f32 within the tolerance policy."""
+"""Whole models against numpy: in the interpreter, f64 to the last bits and f32 within the tolerance policy, and compiled."""
 
 import pathlib
 import subprocess
@@ -36,9 +36,10 @@ class Models(unittest.TestCase):
     def check(self, model, text, *flags):
         examples = model.with_suffix(".mlir")
         examples.write_text(text)
-        done = support.run("heddle-run-ir", model, "--examples", examples, *flags)
-        self.assertIn("numbers agree", done.stdout)
-        return done.stdout
+        # Without flags: the model as imported, then what the CPU passes make of it, then that as machine code.
+        for arguments in (flags,) if flags else ((), ("--target", "interpreter:cpu"), ("--target", "cpu:x86-64-v3")):
+            done = support.run("heddle-run-ir", model, "--examples", examples, *arguments)
+            self.assertIn("numbers agree", done.stdout)
 
     def decoder(self, *arguments):
         model = self.tiny(*arguments)
@@ -49,12 +50,12 @@ class Models(unittest.TestCase):
         i32 = lambda *values: np.array(values, np.int32)
         calls = [
             # Six tokens of slot 0 and four of slot 2 at once, logits of three rows; then one each; then the rest.
-            ([np.concatenate([first[:6], second[:4]]), i32(0, 0, 0, 0, 0, 0, 2, 2, 2, 2), i32(0, 1, 2, 3, 4, 5, 0, 1, 2, 3), i32(5, 9, 0)],
-             np.stack([a[5], b[3], a[0]])),
+            ([np.concatenate([first[:6], second[:4]]), i32(0, 0, 0, 0, 0, 0, 2, 2, 2, 2), i32(0, 1, 2, 3, 4, 5, 0, 1, 2, 3), i32(0, 5, 9)],
+             np.stack([a[0], a[5], b[3]])),
             ([i32(first[6], second[4]), i32(0, 2), i32(6, 4), i32(0, 1)], np.stack([a[6], b[4]])),
             ([i32(*second[5:7], *first[7:9]), i32(2, 2, 0, 0), i32(5, 6, 7, 8), i32(1, 3)], np.stack([b[6], a[8]])),
         ]
-        return self.check(model, declaration("step", 4, "tensor<?x320xf32>", calls))
+        self.check(model, declaration("step", 4, "tensor<?x320xf32>", calls))
 
     def test_llama(self):
         self.decoder("--architecture", "llama", "--format", "f32")
