@@ -267,6 +267,71 @@ TEST_CASE("wrong containers are refused") {
   refuse("weights too short", artifact([](auto &a) { a.members[2].bytes.resize(256); }), "weights.bin");
 }
 
+/// A container whose "weights.bin" is a hole of `holeSize` bytes, and the manifest behind it.
+static std::string writeSparse(uint64_t holeSize) {
+  ToyModel toy;
+  toy.program.header.weights_size = holeSize;
+  ArtifactBuilder artifact = toy.artifact();
+  artifact.members.pop_back();
+  std::string manifest = artifact.makeManifest();
+  std::string entry = ",{\"name\":\"weights.bin\",\"size_bytes\":" + std::to_string(holeSize) + ",\"sha256\":\"" +
+                      std::string(64, '0') + "\"}";
+  manifest.insert(manifest.size() - 2, entry);
+  manifest.resize((manifest.size() + 255) / 256 * 256, ' ');
+  artifact.members.push_back({"weights.bin", {}});
+  artifact.members.push_back({"manifest.json", Bytes(manifest.begin(), manifest.end())});
+
+  std::string path = "runtime-sparse-test-" + std::to_string(getpid()) + ".heddle";
+  std::ofstream file(path, std::ios::binary);
+  Bytes directory;
+  uint64_t start = 0;
+  for (const ArtifactBuilder::Member &member : artifact.members) {
+    uint8_t header[HEDDLE_ZIP_HEADER_BYTES];
+    uint64_t size = member.bytes.empty() ? holeSize : member.bytes.size();
+    uint32_t padding = heddle_zip_padding(member.name.size(), size, start), zeros = padding ? padding - 4 : 0;
+    size_t length = heddle_zip_header(header, 0, member.name.c_str(), size, 0, start);
+    file.seekp(start);
+    file.write(reinterpret_cast<char *>(header), length);
+    file.seekp(start + length + zeros);
+    file.write(reinterpret_cast<const char *>(member.bytes.data()), member.bytes.size());
+    size_t central = heddle_zip_header(header, 1, member.name.c_str(), size, 0, start);
+    directory.insert(directory.end(), header, header + central);
+    directory.resize(directory.size() + zeros);
+    start += length + zeros + size;
+  }
+  uint8_t end[HEDDLE_ZIP_HEADER_BYTES];
+  size_t length = heddle_zip_end(end, artifact.members.size(), directory.size(), start);
+  file.seekp(start);
+  file.write(reinterpret_cast<char *>(directory.data()), directory.size());
+  file.write(reinterpret_cast<char *>(end), length);
+  return path;
+}
+
+TEST_CASE("members and offsets beyond 4 GiB use zip64, and only they") {
+  for (uint64_t size : {0xffffff00ull, 0x100000000ull, 0x140000000ull}) {
+    std::string path = writeSparse(size);
+    heddle_source source = {};
+    source.struct_size = sizeof(source);
+    source.kind = HEDDLE_SOURCE_PATH;
+    source.path = path.c_str();
+    heddle_model_options options = vouched();
+    options.trust = HEDDLE_TRUST_INSPECT_ONLY;
+    heddle_model *model = nullptr;
+    Error error;
+    heddle_status status = heddle_model_open(&source, &options, &model, &error);
+    INFO(size << ": " << error.message);
+    CHECK(status == HEDDLE_OK);
+    heddle_member_info info = {};
+    info.struct_size = sizeof(info);
+    unlink(path.c_str());
+    if (model) {
+      REQUIRE(heddle_model_find_member(model, "weights.bin", &info, nullptr) == HEDDLE_OK);
+      CHECK(info.size == size);
+    }
+    CHECK(heddle_model_close(model, nullptr) == HEDDLE_OK);
+  }
+}
+
 TEST_CASE("wrong manifests are refused") {
   ArtifactBuilder artifact = ToyModel().artifact();
   std::string good = artifact.makeManifest();
