@@ -1,6 +1,7 @@
 // From a `heddle.kernel` to its function: picks the generator of the kernel's family.
 #pragma once
 #include "codegen/cpu/Kernel.h"
+#include "mlir/IR/BuiltinOps.h"
 #include "llvm/Support/Error.h"
 #include <vector>
 

@@ -1,15 +1,15 @@
 // Times generated contractions on one thread beside what this core can do, measured in the same process.
 //
-//   heddle-bench-kernels [--level NAME] [--format NAME] [--planes N] [--rows N] [--columns N] [--products N] [--m LIST] [--asm]
+//   heddle-bench-kernels [--level NAME] [--format NAME] [--planes N] [--rows N] [--columns N] [--products N]
+//   [--m LIST] [--asm]
 //
-// For every number of input rows: GOP/s (or GF/s) with its share of a register-only loop of the same instruction, and
-// GB/s of packed weights with its share of a pure read of the same bytes. Calls take turns in a footprint of weights, so
-// few rows show memory and many show arithmetic.
+// For every number of input rows: GOP/s (or GF/s) with its share of a register-only loop of the same
+// instruction, and GB/s of packed weights with its share of a pure read of the same bytes. Calls take turns
+// in a footprint of weights, so few rows show memory and many show arithmetic.
 #include "codegen/cpu/Contraction.h"
 #include "codegen/package/Pack.h"
-#include "test/unit/codegen/LoadedImage.h"
+#include "tools/bench/kernels/Timing.h"
 #include "llvm/Support/CommandLine.h"
-#include <ctime>
 #include <memory>
 
 using namespace heddle;
@@ -35,61 +35,12 @@ static Options parse(int argc, char **argv) {
   static cl::opt<int64_t> rows("rows", cl::init(1536), cl::desc("rows of the weight matrix"));
   static cl::opt<int64_t> columns("columns", cl::init(576), cl::desc("columns of the weight matrix"));
   static cl::opt<int> products("products", cl::init(1), cl::desc("weight matrices, 1 or 2"));
-  static cl::opt<int64_t> footprint("footprint", cl::init(96), cl::desc("MB of weights that calls take turns in"));
+  static cl::opt<int64_t> footprint("footprint", cl::init(96),
+                                    cl::desc("MB of weights that calls take turns in"));
   static cl::opt<bool> assembly("asm", cl::desc("print the kernel's assembly and stop"));
   static cl::list<int64_t> ms("m", cl::CommaSeparated, cl::desc("numbers of input rows"));
   cl::ParseCommandLineOptions(argc, argv, "Times generated contraction kernels.\n");
   return {level, format, planes, products, rows, columns, footprint, {ms.begin(), ms.end()}, assembly};
-}
-
-/// Seconds that this thread has run: other processes on the same core do not count.
-static double now() {
-  timespec time;
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
-  return double(time.tv_sec) + 1e-9 * double(time.tv_nsec);
-}
-
-/// Best seconds per call of `call`, over several runs of at least 20 ms.
-static double best(llvm::function_ref<void()> call) {
-  call();
-  double start = now();
-  call();
-  int count = std::max(1, int(0.02 / std::max(now() - start, 1e-7)));
-  double least = 1e9;
-  for (int run = 0; run < 7; ++run) {
-    start = now();
-    for (int i = 0; i < count; ++i)
-      call();
-    least = std::min(least, (now() - start) / count);
-  }
-  return least;
-}
-
-/// A loop of independent chains of the level's dot product (or fma) on registers; returns operations per second.
-static double peak(mlir::MLIRContext &context, const CpuLevel &level, bool integer) {
-  mlir::OwningOpRef<mlir::ModuleOp> module = mlir::ModuleOp::create(mlir::UnknownLoc::get(&context));
-  Emitter e(*module, level);
-  constexpr int64_t iterations = 10000;
-  const int chains = level.lanes == 16 ? 24 : 12;
-  e.kernel("peak", [&](const KernelArguments &arguments) {
-    Value memory = e.operand(arguments, 0);
-    Type type = integer ? e.vecI32() : e.vecF32();
-    Value a = e.load(type, memory), b = e.load(type, e.at(memory, 64));
-    Values sums = e.forRange(e.cI64(0), e.cI64(iterations), e.cI64(1), Values(chains, e.load(type, e.at(memory, 128))),
-                             [&](Value, ValueRange carried) {
-                               Values next;
-                               for (Value sum : carried)
-                                 next.push_back(integer ? e.dot(sum, {{a, b}}, 4) : e.fma(a, b, sum));
-                               return next;
-                             });
-    for (int i = 0; i < chains; ++i)
-      e.store(sums[i], e.at(memory, 192 + i * 64));
-  });
-  LoadedImage image(*module, level, {"peak"});
-  GuardedBuffer<uint8_t> memory(192 + 64 * 32);
-  void *operands[] = {memory.data()};
-  double seconds = best([&] { image.function(0)(operands, nullptr, nullptr, 0, 1); });
-  return double(iterations) * chains * level.lanes * (integer ? 8 : 2) / seconds;
 }
 
 /// Items are kilobytes: reads them all in order and stores a value that depends on every byte.
@@ -103,7 +54,8 @@ static void buildRead(mlir::ModuleOp module, const CpuLevel &level) {
                                Values next(carried);
                                Value base = e.at(from, e.mul(item, 1024));
                                for (int v = 0; v < vectors; ++v)
-                                 next[v % 4] = e.add(next[v % 4], e.load(e.vecI32(), e.at(base, v * e.lanes * 4), 32));
+                                 next[v % 4] =
+                                     e.add(next[v % 4], e.load(e.vecI32(), e.at(base, v * e.lanes * 4), 32));
                                return next;
                              });
     e.store(e.add(e.add(sums[0], sums[1]), e.add(sums[2], sums[3])), out);
@@ -138,7 +90,9 @@ int main(int argc, char **argv) {
   spec.planes = integer ? planes : 0;
   spec.maxRows = 512;
   if (products == 2)
-    spec.epilogue = [](EpilogueContext &context, ValueRange sums) { return context.e.mulF(sums[0], sums[1]); };
+    spec.epilogue = [](EpilogueContext &context, ValueRange sums) {
+      return context.e.mulF(sums[0], sums[1]);
+    };
   if (std::string why = checkContraction(spec); !why.empty()) {
     llvm::errs() << why << "\n";
     return 2;
@@ -169,9 +123,9 @@ int main(int argc, char **argv) {
   };
   uint8_t *weights = allocate(matrixBytes * products * copies), *input = allocate(inputBytes * spec.maxRows);
   uint8_t *output = allocate(rows * spec.maxRows * 4), *scratch = allocate(launch.scratchBytes + 64);
-  printf("%s %s planes %d, %d x %d x %d: compiled in %.0f ms; peak %.0f G%s/s; scratch %d KB\n", level->name.data(),
-         formatName.c_str(), spec.planes, products, int(rows), int(columns), compileSeconds * 1e3, top / 1e9,
-         integer ? "OP" : "F", int(launch.scratchBytes / 1000));
+  printf("%s %s planes %d, %d x %d x %d: compiled in %.0f ms; peak %.0f G%s/s; scratch %d KB\n",
+         level->name.data(), formatName.c_str(), spec.planes, products, int(rows), int(columns),
+         compileSeconds * 1e3, top / 1e9, integer ? "OP" : "F", int(launch.scratchBytes / 1000));
   for (int64_t m : ms) {
     int64_t dims[HEDDLE_DIM_COUNT] = {m};
     int turn = 0;
@@ -194,9 +148,9 @@ int main(int argc, char **argv) {
       seconds = std::min(seconds, best(contract));
     }
     double operations = 2.0 * m * rows * columns * products / seconds;
-    printf("m %4d: %8.1f us  %7.1f G/s  %5.1f %% of peak  %6.1f GB/s  %5.1f %% of a pure read\n", int(m), seconds * 1e6,
-           operations / 1e9, 100 * operations / top, double(matrixBytes * products) / seconds / 1e9,
-           100 * readSeconds / seconds);
+    printf("m %4d: %8.1f us  %7.1f G/s  %5.1f %% of peak  %6.1f GB/s  %5.1f %% of a pure read\n", int(m),
+           seconds * 1e6, operations / 1e9, 100 * operations / top,
+           double(matrixBytes * products) / seconds / 1e9, 100 * readSeconds / seconds);
   }
   return 0;
 }
