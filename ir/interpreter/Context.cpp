@@ -27,19 +27,24 @@ std::string interpreter::sourceNode(Location location) {
 }
 
 llvm::Error interpreter::fail(Operation *op, const Twine &message, Kind kind) {
-  std::string text = (sourceNode(op->getLoc()) + ": '" + op->getName().getStringRef() + "': " + message).str();
+  std::string text =
+      (sourceNode(op->getLoc()) + ": '" + op->getName().getStringRef() + "': " + message).str();
   return llvm::make_error<InterpreterError>(kind, std::move(text));
 }
 
 Context::Context(const Options &options)
-    : options(options), arithmetic{options.arithmetic == Arithmetic::F32, ::heddle::kToleranceFactor * options.toleranceEpsilon},
+    : options(options), arithmetic{options.arithmetic == Arithmetic::F32,
+                                   ::heddle::kToleranceFactor * options.toleranceEpsilon},
       budget(std::make_shared<Budget>(Budget{options.memoryLimit})), stepsLeft(options.stepLimit) {}
 
 llvm::Expected<Charge> Context::charge(Operation *op, int64_t count, uint64_t bytes) {
   uint64_t size;
-  if (count < 0 || __builtin_mul_overflow(static_cast<uint64_t>(count), bytes, &size) || size > budget->limit - budget->used)
-    return fail(op, Twine("expected all values to fit into ") + Twine(budget->limit) + " bytes, but found " + Twine(budget->used) +
-                        " in use and " + Twine(count) + " elements more; raise the interpreter's memory limit",
+  if (count < 0 || __builtin_mul_overflow(static_cast<uint64_t>(count), bytes, &size) ||
+      size > budget->limit - budget->used)
+    return fail(op,
+                Twine("expected all values to fit into ") + Twine(budget->limit) + " bytes, but found " +
+                    Twine(budget->used) + " in use and " + Twine(count) +
+                    " elements more; raise the interpreter's memory limit",
                 Kind::Limit);
   budget->used += size;
   return Charge(nullptr, [budget = budget, size](void *) { budget->used -= size; });
@@ -51,8 +56,9 @@ llvm::Error Context::spend(Operation *op, std::initializer_list<uint64_t> factor
     if (__builtin_mul_overflow(steps, factor, &steps))
       steps = UINT64_MAX;
   if (steps > stepsLeft)
-    return fail(op, Twine("expected the program to end within ") + Twine(options.stepLimit) +
-                        " steps; raise the interpreter's step limit",
+    return fail(op,
+                Twine("expected the program to end within ") + Twine(options.stepLimit) +
+                    " steps; raise the interpreter's step limit",
                 Kind::Limit);
   stepsLeft -= steps;
   return llvm::Error::success();

@@ -37,15 +37,18 @@ struct Context {
 using Result = llvm::Expected<Datum>;
 
 // Linear.cpp
-Result evaluateLinear(LinearOp op, const Datum &input, const Weights &weight, const Numbers *bias, Context &context);
+Result evaluateLinear(LinearOp op, const Datum &input, const Weights &weight, const Numbers *bias,
+                      Context &context);
 
 // RowOps.cpp
 Result evaluateEmbedding(EmbeddingOp op, const Datum &table, const Integers &indices, Context &context);
 Result evaluateGatherRows(GatherRowsOp op, const Numbers &input, const Integers &indices, Context &context);
 Result evaluateRmsNorm(RmsNormOp op, const Numbers &input, const Numbers &weight, Context &context);
-Result evaluateLayerNorm(LayerNormOp op, const Numbers &input, const Numbers &weight, const Numbers &bias, Context &context);
+Result evaluateLayerNorm(LayerNormOp op, const Numbers &input, const Numbers &weight, const Numbers &bias,
+                         Context &context);
 Result evaluateL2Normalize(L2NormalizeOp op, const Numbers &input, Context &context);
-Result evaluateRope(RopeOp op, const Numbers &input, const Numbers &table, const Integers &positions, Context &context);
+Result evaluateRope(RopeOp op, const Numbers &input, const Numbers &table, const Integers &positions,
+                    Context &context);
 Result evaluateRopeTable(RopeTableOp op, const Numbers *factors, Context &context);
 Result evaluatePoolRows(PoolRowsOp op, const Numbers &input, const Integers &sequences, Context &context);
 
@@ -59,9 +62,10 @@ Result evaluateDequantize(DequantizeOp op, const Datum &input, Context &context)
 
 // Attention.cpp
 using Lookup = llvm::function_ref<llvm::Expected<Datum>(mlir::Value)>;
-llvm::Error evaluateCacheAppend(Operation *op, Cache &cache, const Numbers &keys, const Numbers &values, const Integers &slots,
-                                const Integers &positions, Context &context);
-Result evaluateAttention(AttentionOp op, const Numbers &query, const Numbers *keys, const Numbers *values, Cache *cache,
-                         const Integers &slots, const Integers &positions, Lookup captured, Context &context);
+llvm::Error evaluateCacheAppend(Operation *op, Cache &cache, const Numbers &keys, const Numbers &values,
+                                const Integers &slots, const Integers &positions, Context &context);
+Result evaluateAttention(AttentionOp op, const Numbers &query, const Numbers *keys, const Numbers *values,
+                         Cache *cache, const Integers &slots, const Integers &positions, Lookup captured,
+                         Context &context);
 
 } // namespace mlir::heddle::interpreter

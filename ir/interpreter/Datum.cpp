@@ -92,6 +92,8 @@ std::optional<Datum> interpreter::datumOf(ElementsAttr attribute) {
     return std::nullopt;
   Integers integers{shape, {}, {}};
   for (const APInt &value : *values)
-    integers.data.push_back(element.isInteger(1) || element.isUnsignedInteger() ? int64_t(value.getZExtValue()) : value.getSExtValue());
+    integers.data.push_back(element.isInteger(1) || element.isUnsignedInteger()
+                                ? int64_t(value.getZExtValue())
+                                : value.getSExtValue());
   return integers;
 }

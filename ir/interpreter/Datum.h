@@ -65,9 +65,9 @@ public:
   Cache(KvCacheType type) : type(type) {}
 
   struct Slot {
-    std::vector<double> keys, values;                     // [position][heads][width]
-    std::vector<double> keyTolerance, valueTolerance;     // the same; only where tolerances are tracked
-    std::vector<bool> written;                            // by position
+    std::vector<double> keys, values;                 // [position][heads][width]
+    std::vector<double> keyTolerance, valueTolerance; // the same; only where tolerances are tracked
+    std::vector<bool> written;                        // by position
     std::vector<Charge> charges;
   };
   KvCacheType type;
@@ -107,8 +107,7 @@ public:
 
 private:
   using Content = std::variant<Numbers, Integers, Weights, Activations, Cache *>;
-  template <typename T>
-  const T *get() const { return content ? std::get_if<T>(content.get()) : nullptr; }
+  template <typename T> const T *get() const { return content ? std::get_if<T>(content.get()) : nullptr; }
 
   std::shared_ptr<const Content> content;
 };

@@ -8,7 +8,9 @@ using namespace mlir::heddle::interpreter;
 
 static double silu(double x) { return x / (1 + std::exp(-x)); }
 static double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
-static double geluTanh(double x) { return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x))); }
+static double geluTanh(double x) {
+  return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+}
 static double geluErf(double x) { return 0.5 * x * (1 + std::erf(x / M_SQRT2)); }
 
 static Real unary(UnaryKind kind, Real x, const Arithmetics &arithmetic) {
@@ -74,9 +76,11 @@ Result interpreter::evaluateUnary(UnaryOp op, const Numbers &input, Context &con
 
 Result interpreter::evaluateBinary(BinaryOp op, const Numbers &lhs, const Numbers &rhs, Context &context) {
   if (lhs.shape != rhs.shape)
-    return fail(op, "expected 'lhs' and 'rhs' to have one shape, but found " + Datum(lhs).describe() + " and " + Datum(rhs).describe());
+    return fail(op, "expected 'lhs' and 'rhs' to have one shape, but found " + Datum(lhs).describe() +
+                        " and " + Datum(rhs).describe());
   return mapElements(op, lhs, context, [&](size_t i) {
-    return binary(op.getKind(), {lhs.data[i], lhs.toleranceAt(i)}, {rhs.data[i], rhs.toleranceAt(i)}, context.arithmetic);
+    return binary(op.getKind(), {lhs.data[i], lhs.toleranceAt(i)}, {rhs.data[i], rhs.toleranceAt(i)},
+                  context.arithmetic);
   });
 }
 
@@ -109,13 +113,15 @@ Result interpreter::evaluateQuantize(QuantizeOp op, const Numbers &input, Contex
     return charge.takeError();
   if (llvm::Error error = context.spend(op, {input.data.size()}))
     return std::move(error);
-  Activations result{input.shape, planes, std::vector<int32_t>(input.data.size()), {}, {}, std::move(*charge)};
+  Activations result{input.shape, planes, std::vector<int32_t>(input.data.size()),
+                     {},          {},     std::move(*charge)};
   result.scales.resize(input.data.size() / block);
   if (context.tracks())
     result.tolerance.resize(input.data.size());
 
   for (size_t b = 0; b < result.scales.size(); ++b) {
-    // Exactly the f32 operations of docs/kernel-abi.md, in both arithmetics: these decide which integers come out.
+    // Exactly the f32 operations of docs/kernel-abi.md, in both arithmetics: these decide which integers come
+    // out.
     float amax = 0, x[block];
     double widest = 0; // tolerance in the block
     bool finite = true;
@@ -135,10 +141,12 @@ Result interpreter::evaluateQuantize(QuantizeOp op, const Numbers &input, Contex
       result.codes[b * block + j] = code;
       if (!context.tracks())
         continue;
-      // The scale moves with the block's largest element, a code when its number may lie on the other side of a tie.
+      // The scale moves with the block's largest element, a code when its number may lie on the other side of
+      // a tie.
       double moved = input.toleranceAt(b * block + j), tolerance = std::abs(x[j]) * widest / amax;
       double reach = (moved + tolerance) / scale;
-      bool flips = reach > 0 && std::abs(scaled - code) + reach + std::abs(scaled) * ::heddle::kF32Epsilon >= 0.5;
+      bool flips =
+          reach > 0 && std::abs(scaled - code) + reach + std::abs(scaled) * ::heddle::kF32Epsilon >= 0.5;
       if (flips || context.options.quantizationBound)
         tolerance = std::max(tolerance, std::hypot(moved, ::heddle::kStepFactor * scale));
       result.tolerance[b * block + j] = tolerance;

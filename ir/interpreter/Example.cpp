@@ -7,11 +7,12 @@ using namespace mlir;
 using namespace mlir::heddle;
 using namespace mlir::heddle::interpreter;
 
-static llvm::Expected<SmallVector<Datum>> readData(func::FuncOp function, DictionaryAttr call, StringRef key, TypeRange types) {
+static llvm::Expected<SmallVector<Datum>> readData(func::FuncOp function, DictionaryAttr call, StringRef key,
+                                                   TypeRange types) {
   auto list = dyn_cast_or_null<ArrayAttr>(call.get(key));
   if (!list || list.size() != types.size())
-    return fail(function, "expected '" + key + "' of an example of '" + function.getName() + "' to be an array of " + Twine(types.size()) +
-                              " constants");
+    return fail(function, "expected '" + key + "' of an example of '" + function.getName() +
+                              "' to be an array of " + Twine(types.size()) + " constants");
   SmallVector<Datum> data;
   for (auto [i, attribute, type] : llvm::enumerate(list, types)) {
     auto elements = dyn_cast<ElementsAttr>(attribute);
@@ -19,8 +20,9 @@ static llvm::Expected<SmallVector<Datum>> readData(func::FuncOp function, Dictio
     if (!datum || !datum->fits(type)) {
       std::string text;
       llvm::raw_string_ostream(text) << type;
-      return fail(function, "expected constant " + Twine(i) + " of '" + key + "' of '" + function.getName() + "' to be " + text +
-                                ", but found " + (datum ? datum->describe() : "another attribute"));
+      return fail(function, "expected constant " + Twine(i) + " of '" + key + "' of '" + function.getName() +
+                                "' to be " + text + ", but found " +
+                                (datum ? datum->describe() : "another attribute"));
     }
     data.push_back(*datum);
   }
@@ -42,7 +44,8 @@ llvm::Expected<std::vector<Example>> interpreter::readExamples(ModuleOp module) 
     for (Attribute entry : calls) {
       auto call = dyn_cast<DictionaryAttr>(entry);
       if (!call)
-        return fail(function, "expected a call of '" + Twine(kExampleAttr) + "' to be {inputs = [...], expected = [...]}");
+        return fail(function, "expected a call of '" + Twine(kExampleAttr) +
+                                  "' to be {inputs = [...], expected = [...]}");
       auto inputs = readData(function, call, "inputs", function.getArgumentTypes());
       if (!inputs)
         return inputs.takeError();
@@ -73,11 +76,12 @@ llvm::Expected<ExampleFiles> ExampleFiles::read(ModuleOp module) {
 
 llvm::Expected<ArrayRef<uint8_t>> ExampleFiles::bytes(int64_t file, uint64_t offset, uint64_t size) const {
   if (file < 0 || size_t(file) >= files.size())
-    return llvm::createStringError("expected a file from 0 to " + Twine(int64_t(files.size()) - 1) + ", but found " + Twine(file));
+    return llvm::createStringError("expected a file from 0 to " + Twine(int64_t(files.size()) - 1) +
+                                   ", but found " + Twine(file));
   ArrayRef<uint8_t> content = files[file];
   if (offset > content.size() || size > content.size() - offset)
-    return llvm::createStringError("expected " + Twine(size) + " bytes at " + Twine(offset) + " of file " + Twine(file) +
-                                   ", but it has " + Twine(content.size()));
+    return llvm::createStringError("expected " + Twine(size) + " bytes at " + Twine(offset) + " of file " +
+                                   Twine(file) + ", but it has " + Twine(content.size()));
   return content.slice(offset, size);
 }
 
@@ -91,7 +95,8 @@ static std::string place(ArrayRef<int64_t> shape, size_t index) {
   return "[" + text + "]";
 }
 
-Agreement interpreter::compare(ArrayRef<Datum> found, ArrayRef<Datum> expected, llvm::function_ref<double(size_t, size_t)> tolerance) {
+Agreement interpreter::compare(ArrayRef<Datum> found, ArrayRef<Datum> expected,
+                               llvm::function_ref<double(size_t, size_t)> tolerance) {
   Agreement agreement;
   llvm::raw_string_ostream os(agreement.disagreement);
   if (found.size() != expected.size()) {
@@ -101,8 +106,10 @@ Agreement interpreter::compare(ArrayRef<Datum> found, ArrayRef<Datum> expected, 
   for (size_t r = 0; r < found.size(); ++r) {
     const Numbers *f = found[r].numbers(), *e = expected[r].numbers();
     const Integers *fi = found[r].integers(), *ei = expected[r].integers();
-    if (found[r].shape() != expected[r].shape() || bool(f) != bool(e) || bool(fi) != bool(ei) || (!f && !fi)) {
-      os << "result " << r << ": expected " << expected[r].describe() << ", but found " << found[r].describe();
+    if (found[r].shape() != expected[r].shape() || bool(f) != bool(e) || bool(fi) != bool(ei) ||
+        (!f && !fi)) {
+      os << "result " << r << ": expected " << expected[r].describe() << ", but found "
+         << found[r].describe();
       return agreement;
     }
     size_t count = f ? f->data.size() : fi->data.size();
@@ -111,14 +118,16 @@ Agreement interpreter::compare(ArrayRef<Datum> found, ArrayRef<Datum> expected, 
       if (fi) {
         if (fi->data[i] == ei->data[i])
           continue;
-        os << "result " << r << " " << place(fi->shape, i) << ": expected " << ei->data[i] << ", but found " << fi->data[i];
+        os << "result " << r << " " << place(fi->shape, i) << ": expected " << ei->data[i] << ", but found "
+           << fi->data[i];
         return agreement;
       }
       double allowed = tolerance(r, i);
       // A tolerance that is not finite says that nothing is known: no agreement but equality.
       if (!::heddle::agrees(f->data[i], e->data[i], std::isfinite(allowed) ? allowed : 0)) {
-        os << "result " << r << " " << place(f->shape, i) << ": expected " << llvm::format("%.9g", e->data[i]) << ", but found "
-           << llvm::format("%.9g", f->data[i]) << " (tolerance " << llvm::format("%.3g", allowed) << ")";
+        os << "result " << r << " " << place(f->shape, i) << ": expected " << llvm::format("%.9g", e->data[i])
+           << ", but found " << llvm::format("%.9g", f->data[i]) << " (tolerance "
+           << llvm::format("%.3g", allowed) << ")";
         return agreement;
       }
       double deviation = std::abs(f->data[i] - e->data[i]);

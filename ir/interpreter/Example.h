@@ -1,4 +1,5 @@
-// Executable examples: functions that carry inputs and expected outputs (docs/interpreter.md has the convention).
+// Executable examples: functions that carry inputs and expected outputs (docs/interpreter.md has the
+// convention).
 #pragma once
 #include "ir/interpreter/Interpreter.h"
 
@@ -39,11 +40,14 @@ private:
 /// How far two results lie apart, the worst element first found.
 struct Agreement {
   size_t compared = 0;
-  double worst = 0;         // largest |found - expected| / tolerance of what agrees
-  std::string disagreement; // "result 0 [1, 3]: expected 0.5, but found 0.25 (tolerance 1e-7)"; empty when all agree
+  double worst = 0; // largest |found - expected| / tolerance of what agrees
+  std::string
+      disagreement; // "result 0 [1, 3]: expected 0.5, but found 0.25 (tolerance 1e-7)"; empty when all agree
 };
 
-/// Compares with the tolerance policy. `tolerance(index of result, element)` is the allowed deviation; integers are compared exactly.
-Agreement compare(ArrayRef<Datum> found, ArrayRef<Datum> expected, llvm::function_ref<double(size_t, size_t)> tolerance);
+/// Compares with the tolerance policy. `tolerance(index of result, element)` is the allowed deviation;
+/// integers are compared exactly.
+Agreement compare(ArrayRef<Datum> found, ArrayRef<Datum> expected,
+                  llvm::function_ref<double(size_t, size_t)> tolerance);
 
 } // namespace mlir::heddle::interpreter

@@ -19,7 +19,8 @@ class Environment {
 public:
   void set(mlir::Value value, Datum datum) {
     if (!value.use_empty())
-      entries[value] = {std::move(datum), static_cast<size_t>(std::distance(value.use_begin(), value.use_end()))};
+      entries[value] = {std::move(datum),
+                        static_cast<size_t>(std::distance(value.use_begin(), value.use_end()))};
   }
 
   /// The value, unless a later launch has overwritten its place in the arena.
@@ -28,8 +29,8 @@ public:
     if (found == entries.end())
       return fail(user, "expected its operands to be computed before it", Kind::Unsupported);
     if (Operation *other = found->second.overwrittenBy)
-      return fail(user, "expected its operand from " + sourceNode(value.getLoc()) + " to be live, but '" + sourceNode(other->getLoc()) +
-                            "' has overwritten its bytes in the arena");
+      return fail(user, "expected its operand from " + sourceNode(value.getLoc()) + " to be live, but '" +
+                            sourceNode(other->getLoc()) + "' has overwritten its bytes in the arena");
     return found->second.datum;
   }
 
@@ -51,8 +52,9 @@ public:
       int64_t end = offset + arenaBytes(datum);
       for (const Interval &other : added)
         if (offset < other.end && other.begin < end)
-          return fail(launch, Twine("expected its results to lie apart in the arena, but found one at ") + Twine(other.begin) + " to " +
-                                  Twine(other.end) + " and one at " + Twine(offset) + " to " + Twine(end));
+          return fail(launch, Twine("expected its results to lie apart in the arena, but found one at ") +
+                                  Twine(other.begin) + " to " + Twine(other.end) + " and one at " +
+                                  Twine(offset) + " to " + Twine(end));
       added.push_back({offset, end, value});
     }
     for (const Interval &now : added)
@@ -80,7 +82,8 @@ private:
 
   static int64_t arenaBytes(const Datum &datum) {
     if (auto *activations = datum.activations())
-      return activations->rows() * ::heddle::ActivationLayout{activations->columns(), activations->planes}.stride();
+      return activations->rows() *
+             ::heddle::ActivationLayout{activations->columns(), activations->planes}.stride();
     return 4 * elementCount(datum.shape()).value_or(0);
   }
 
@@ -103,12 +106,12 @@ llvm::Error checkDimensions(func::FuncOp function, ArrayRef<Datum> inputs) {
       if (!dim)
         return fail(function, "expected '" + Twine(kDimsAttr) + "' to hold dimensions");
       if (size < dim.getMin() || size > dim.getMax())
-        return fail(function, "expected dimension '" + dim.getName() + "' to be from " + Twine(dim.getMin()) + " to " + Twine(dim.getMax()) +
-                                  ", but found " + Twine(size));
+        return fail(function, "expected dimension '" + dim.getName() + "' to be from " + Twine(dim.getMin()) +
+                                  " to " + Twine(dim.getMax()) + ", but found " + Twine(size));
       auto [known, isNew] = sizes.try_emplace(dim.getName(), size);
       if (!isNew && known->second != size)
-        return fail(function, "expected dimension '" + dim.getName() + "' to have one size, but found " + Twine(known->second) + " and " +
-                                  Twine(size));
+        return fail(function, "expected dimension '" + dim.getName() + "' to have one size, but found " +
+                                  Twine(known->second) + " and " + Twine(size));
     }
   }
   return llvm::Error::success();
@@ -134,11 +137,13 @@ public:
     if (!function)
       return fail(module, "expected a function '" + name + "' with a body for these inputs, but found none");
     if (inputs.size() != function.getNumArguments())
-      return fail(function, "expected " + Twine(function.getNumArguments()) + " inputs for '" + name + "', but found " + Twine(inputs.size()));
+      return fail(function, "expected " + Twine(function.getNumArguments()) + " inputs for '" + name +
+                                "', but found " + Twine(inputs.size()));
     SmallVector<Datum> arguments;
     for (auto [i, type, input] : llvm::enumerate(function.getArgumentTypes(), inputs)) {
       if (!input.fits(type))
-        return fail(function, "expected input " + Twine(i) + " of '" + name + "' to be " + text(type) + ", but found " + input.describe());
+        return fail(function, "expected input " + Twine(i) + " of '" + name + "' to be " + text(type) +
+                                  ", but found " + input.describe());
       arguments.push_back(rounded(input));
     }
     if (llvm::Error error = checkDimensions(function, arguments))
@@ -152,13 +157,15 @@ public:
   Results runOp(Operation *op, ArrayRef<Datum> operands, Environment *environment) {
     for (auto [operand, datum] : llvm::zip(op->getOperands(), operands))
       if (!datum.fits(operand.getType()))
-        return fail(op, "expected an operand of type " + text(operand.getType()) + ", but found " + datum.describe());
+        return fail(op, "expected an operand of type " + text(operand.getType()) + ", but found " +
+                            datum.describe());
     auto results = dispatch(op, operands, environment);
     if (!results)
       return results;
     for (auto [result, datum] : llvm::zip_equal(op->getResults(), *results))
       if (!datum.fits(result.getType()))
-        return fail(op, "expected a result of type " + text(result.getType()) + ", but computed " + datum.describe());
+        return fail(op, "expected a result of type " + text(result.getType()) + ", but computed " +
+                            datum.describe());
     return results;
   }
 
@@ -172,7 +179,8 @@ public:
     if (!datum)
       return datum.takeError();
     if (!datum->fits(param.getType()))
-      return fail(param, "expected parameter '" + name + "' to be " + text(param.getType()) + ", but found " + datum->describe());
+      return fail(param, "expected parameter '" + name + "' to be " + text(param.getType()) + ", but found " +
+                             datum->describe());
     parameters[name] = *datum;
     return *datum;
   }
@@ -242,7 +250,9 @@ private:
     if (param.getValue()) {
       std::optional<Datum> value = datumOf(cast<ElementsAttr>(*param.getValue()));
       if (!value)
-        return fail(param, "expected the value of parameter '" + param.getSymName() + "' to be readable constants", Kind::Unsupported);
+        return fail(param,
+                    "expected the value of parameter '" + param.getSymName() + "' to be readable constants",
+                    Kind::Unsupported);
       return *value;
     }
     if (param.getFile())
@@ -252,7 +262,8 @@ private:
       return fail(param, "expected parameter '" + param.getSymName() + "' not to derive from itself");
     auto done = llvm::make_scope_exit([&] { evaluating.erase(param.getSymName()); });
     if (evaluating.size() > 64)
-      return fail(param, "expected parameter '" + param.getSymName() + "' to derive through at most 64 recipes");
+      return fail(param,
+                  "expected parameter '" + param.getSymName() + "' to derive through at most 64 recipes");
     SmallVector<Datum> sources;
     if (param.getFrom())
       for (auto name : param.getFrom()->getAsRange<FlatSymbolRefAttr>()) {
@@ -264,8 +275,8 @@ private:
     Block &recipe = param.getRecipe().front();
     for (auto [argument, source] : llvm::zip_equal(recipe.getArguments(), sources))
       if (!source.fits(argument.getType()))
-        return fail(param, "expected the recipe of parameter '" + param.getSymName() + "' to take " + text(argument.getType()) +
-                               ", but found " + source.describe());
+        return fail(param, "expected the recipe of parameter '" + param.getSymName() + "' to take " +
+                               text(argument.getType()) + ", but found " + source.describe());
     auto results = runBlock(recipe, sources, false);
     if (!results)
       return results.takeError();
@@ -274,18 +285,23 @@ private:
 
   Result readParameter(ParamOp param) {
     if (!source)
-      return fail(param, "expected the bytes of parameter '" + param.getSymName() + "', but no file was given");
+      return fail(param,
+                  "expected the bytes of parameter '" + param.getSymName() + "', but no file was given");
     ::heddle::StorageFormat format;
     if (auto stored = dyn_cast<StoredType>(param.getType())) {
       EncAttr encoding = stored.getEncoding();
       if (encoding.isActivation() || encoding.getLayout() != Layout::Rows)
-        return fail(param, "expected parameter '" + param.getSymName() + "' of a file to be weights in row order, but found " + text(stored),
+        return fail(param,
+                    "expected parameter '" + param.getSymName() +
+                        "' of a file to be weights in row order, but found " + text(stored),
                     Kind::Unsupported);
       format = storageFormat(encoding);
     } else {
       Type element = getElementTypeOrSelf(param.getType());
       if (!element.isF32() && !element.isF16() && !element.isBF16())
-        return fail(param, "expected parameter '" + param.getSymName() + "' of a file to be f32, f16 or bf16, but found " + text(element),
+        return fail(param,
+                    "expected parameter '" + param.getSymName() +
+                        "' of a file to be f32, f16 or bf16, but found " + text(element),
                     Kind::Unsupported);
       format = element.isF32()   ? ::heddle::StorageFormat::F32
                : element.isF16() ? ::heddle::StorageFormat::F16
@@ -295,8 +311,10 @@ private:
     std::optional<int64_t> count = elementCount(shape);
     const ::heddle::FormatInfo &info = ::heddle::formatInfo(format);
     uint64_t size;
-    if (!count || __builtin_mul_overflow(uint64_t(*count) / info.blockElements, uint64_t(info.blockBytes), &size))
-      return fail(param, "expected parameter '" + param.getSymName() + "' to have a size that fits, but found " + text(param.getType()));
+    if (!count ||
+        __builtin_mul_overflow(uint64_t(*count) / info.blockElements, uint64_t(info.blockBytes), &size))
+      return fail(param, "expected parameter '" + param.getSymName() +
+                             "' to have a size that fits, but found " + text(param.getType()));
     auto content = source->bytes(*param.getFile(), *param.getOffset(), size);
     if (!content)
       return content.takeError();
@@ -328,14 +346,16 @@ private:
     if (auto launchOp = dyn_cast<LaunchOp>(op))
       return launch(launchOp, operands);
     if (auto append = dyn_cast<CacheAppendOp>(op)) {
-      if (llvm::Error error = evaluateCacheAppend(op, *operand(append.getCache())->cache(), *numbers(append.getKeys()),
-                                                  *numbers(append.getValues()), integers(append.getSlots()),
-                                                  integers(append.getPositions()), context))
+      if (llvm::Error error =
+              evaluateCacheAppend(op, *operand(append.getCache())->cache(), *numbers(append.getKeys()),
+                                  *numbers(append.getValues()), integers(append.getSlots()),
+                                  integers(append.getPositions()), context))
         return std::move(error);
       return SmallVector<Datum>{};
     }
     if (op->getNumResults() != 1)
-      return fail(op, "expected an operation that the interpreter knows (docs/interpreter.md lists them)", Kind::Unsupported);
+      return fail(op, "expected an operation that the interpreter knows (docs/interpreter.md lists them)",
+                  Kind::Unsupported);
 
     auto captured = [&](mlir::Value value) -> llvm::Expected<Datum> {
       if (!environment)
@@ -348,30 +368,43 @@ private:
             .Case([&](GetCacheOp o) { return cache(o); })
             .Case([&](PackOp) { return operands[0]; })
             .Case([&](RopeTableOp o) { return evaluateRopeTable(o, numbers(o.getFactors()), context); })
-            .Case([&](EmbeddingOp o) { return evaluateEmbedding(o, operands[0], integers(o.getIndices()), context); })
-            .Case([&](GatherRowsOp o) { return evaluateGatherRows(o, *numbers(o.getInput()), integers(o.getIndices()), context); })
-            .Case([&](LinearOp o) {
-              return evaluateLinear(o, operands[0], *operand(o.getWeight())->weights(), numbers(o.getBias()), context);
+            .Case([&](EmbeddingOp o) {
+              return evaluateEmbedding(o, operands[0], integers(o.getIndices()), context);
             })
-            .Case([&](RmsNormOp o) { return evaluateRmsNorm(o, *numbers(o.getInput()), *numbers(o.getWeight()), context); })
+            .Case([&](GatherRowsOp o) {
+              return evaluateGatherRows(o, *numbers(o.getInput()), integers(o.getIndices()), context);
+            })
+            .Case([&](LinearOp o) {
+              return evaluateLinear(o, operands[0], *operand(o.getWeight())->weights(), numbers(o.getBias()),
+                                    context);
+            })
+            .Case([&](RmsNormOp o) {
+              return evaluateRmsNorm(o, *numbers(o.getInput()), *numbers(o.getWeight()), context);
+            })
             .Case([&](LayerNormOp o) {
-              return evaluateLayerNorm(o, *numbers(o.getInput()), *numbers(o.getWeight()), *numbers(o.getBias()), context);
+              return evaluateLayerNorm(o, *numbers(o.getInput()), *numbers(o.getWeight()),
+                                       *numbers(o.getBias()), context);
             })
             .Case([&](L2NormalizeOp o) { return evaluateL2Normalize(o, *numbers(o.getInput()), context); })
             .Case([&](RopeOp o) {
-              return evaluateRope(o, *numbers(o.getInput()), *numbers(o.getTable()), integers(o.getPositions()), context);
+              return evaluateRope(o, *numbers(o.getInput()), *numbers(o.getTable()),
+                                  integers(o.getPositions()), context);
             })
             .Case([&](AttentionOp o) {
               const Datum *state = operand(o.getCache());
-              return evaluateAttention(o, *numbers(o.getQuery()), numbers(o.getKeys()), numbers(o.getValues()),
-                                       state ? state->cache() : nullptr, integers(o.getSlots()), integers(o.getPositions()), captured,
-                                       context);
+              return evaluateAttention(o, *numbers(o.getQuery()), numbers(o.getKeys()),
+                                       numbers(o.getValues()), state ? state->cache() : nullptr,
+                                       integers(o.getSlots()), integers(o.getPositions()), captured, context);
             })
             .Case([&](UnaryOp o) { return evaluateUnary(o, *numbers(o.getInput()), context); })
-            .Case([&](BinaryOp o) { return evaluateBinary(o, *operands[0].numbers(), *operands[1].numbers(), context); })
+            .Case([&](BinaryOp o) {
+              return evaluateBinary(o, *operands[0].numbers(), *operands[1].numbers(), context);
+            })
             .Case([&](ScaleOp o) { return evaluateScale(o, *numbers(o.getInput()), context); })
             .Case([&](ReshapeOp o) { return evaluateReshape(o, *numbers(o.getInput()), context); })
-            .Case([&](PoolRowsOp o) { return evaluatePoolRows(o, *numbers(o.getInput()), integers(o.getSequences()), context); })
+            .Case([&](PoolRowsOp o) {
+              return evaluatePoolRows(o, *numbers(o.getInput()), integers(o.getSequences()), context);
+            })
             .Case([&](QuantizeOp o) { return evaluateQuantize(o, *numbers(o.getInput()), context); })
             .Case([&](DequantizeOp o) { return evaluateDequantize(o, operands[0], context); })
             .Default([&](Operation *o) { return upstream(o, operands); });
@@ -426,11 +459,14 @@ Interpreter::~Interpreter() = default;
 
 void Interpreter::setObserver(Observer observer) { executor->observer = std::move(observer); }
 
-Results Interpreter::run(StringRef function, ArrayRef<Datum> inputs) { return executor->runFunction(function, inputs); }
+Results Interpreter::run(StringRef function, ArrayRef<Datum> inputs) {
+  return executor->runFunction(function, inputs);
+}
 
 Results Interpreter::evaluate(Operation *op, ArrayRef<Datum> operands) {
   if (operands.size() != op->getNumOperands())
-    return fail(op, Twine("expected ") + Twine(op->getNumOperands()) + " operands, but found " + Twine(operands.size()));
+    return fail(op, Twine("expected ") + Twine(op->getNumOperands()) + " operands, but found " +
+                        Twine(operands.size()));
   return executor->runOp(op, operands, nullptr);
 }
 
@@ -448,7 +484,8 @@ func::FuncOp interpreter::findFunction(ModuleOp module, StringRef name, ArrayRef
       return function;
     StringRef suffix = function.getName();
     auto range = function->getAttrOfType<DenseI64ArrayAttr>("heddle.rows");
-    if (suffix.consume_front(name) && suffix.starts_with(".rows_") && range && range.size() == 2 && rows >= range[0] && rows <= range[1])
+    if (suffix.consume_front(name) && suffix.starts_with(".rows_") && range && range.size() == 2 &&
+        rows >= range[0] && rows <= range[1])
       variant = function;
   }
   return variant;

@@ -1,4 +1,5 @@
-// The reference interpreter: executes model- and kernel-level IR by plain loops. The oracle of tests, `verify` and `bisect`.
+// The reference interpreter: executes model- and kernel-level IR by plain loops. The oracle of tests,
+// `verify` and `bisect`.
 #pragma once
 #include "ir/ParameterSource.h"
 #include "ir/interpreter/Datum.h"
@@ -9,15 +10,17 @@
 
 namespace mlir::heddle::interpreter {
 
-/// F32: every operation on reals is rounded to f32, as compiled code does. F64: computed in f64, not rounded. Quantized integers and the
-/// scales that belong to them are the same in both, as docs/kernel-abi.md states.
+/// F32: every operation on reals is rounded to f32, as compiled code does. F64: computed in f64, not rounded.
+/// Quantized integers and the scales that belong to them are the same in both, as docs/kernel-abi.md states.
 enum class Arithmetic { F32, F64 };
 
 struct Options {
   Arithmetic arithmetic = Arithmetic::F32;
-  /// Tracks tolerances for evaluations that accumulate with this epsilon (kF32Epsilon, kF64Epsilon); 0: does not.
+  /// Tracks tolerances for evaluations that accumulate with this epsilon (kF32Epsilon, kF64Epsilon); 0: does
+  /// not.
   double toleranceEpsilon = 0;
-  /// Half a step of every `quantize` belongs to the tolerance: for comparing with a program that does not quantize.
+  /// Half a step of every `quantize` belongs to the tolerance: for comparing with a program that does not
+  /// quantize.
   bool quantizationBound = false;
   uint64_t memoryLimit = uint64_t(8) << 30; // bytes of all values together; weights stay in their source
   uint64_t stepLimit = uint64_t(1) << 46;   // multiply-adds or the like, since the interpreter was made
@@ -49,16 +52,18 @@ class Executor;
 class Interpreter {
 public:
   /// `parameters` may be null where no parameter comes from a file.
-  explicit Interpreter(ModuleOp module, Options options = {}, const ::heddle::ParameterSource *parameters = nullptr);
+  explicit Interpreter(ModuleOp module, Options options = {},
+                       const ::heddle::ParameterSource *parameters = nullptr);
   ~Interpreter();
 
   void setObserver(Observer observer);
 
-  /// Runs `function`, or the variant of it for this number of rows (`@step.rows_1_4` with `heddle.rows`, by the first
-  /// size of the first input).
+  /// Runs `function`, or the variant of it for this number of rows (`@step.rows_1_4` with `heddle.rows`, by
+  /// the first size of the first input).
   llvm::Expected<SmallVector<Datum>> run(StringRef function, ArrayRef<Datum> inputs);
 
-  /// Runs one op of the module (a launch runs its kernel) on operands of the caller's choice: what `bisect` asks.
+  /// Runs one op of the module (a launch runs its kernel) on operands of the caller's choice: what `bisect`
+  /// asks.
   llvm::Expected<SmallVector<Datum>> evaluate(Operation *op, ArrayRef<Datum> operands);
 
   /// The value of a parameter, derived ones included.

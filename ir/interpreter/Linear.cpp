@@ -1,4 +1,5 @@
-// Matrix products: dense ones, and those of quantized activations with block-quantized weights, in exact integers.
+// Matrix products: dense ones, and those of quantized activations with block-quantized weights, in exact
+// integers.
 #include "ir/interpreter/Context.h"
 
 using namespace mlir;
@@ -7,12 +8,12 @@ using namespace mlir::heddle::interpreter;
 
 namespace {
 
-/// Output columns that are computed together, so that the compiler vectorizes over them; each sums in ascending k.
+/// Output columns that are computed together, so that the compiler vectorizes over them; each sums in
+/// ascending k.
 constexpr int kTile = 8;
 
 /// sums[j] += sum over k of x[k] * w[k][j], each step rounded to f32 when `Single`.
-template <bool Single>
-void accumulate(const double *x, const double *w, int64_t columns, double *sums) {
+template <bool Single> void accumulate(const double *x, const double *w, int64_t columns, double *sums) {
   double acc[kTile];
   std::copy(sums, sums + kTile, acc);
   for (int64_t k = 0; k < columns; ++k)
@@ -25,14 +26,15 @@ void accumulate(const double *x, const double *w, int64_t columns, double *sums)
 
 /// A row of block-quantized weights, taken apart.
 struct CodedRow {
-  std::vector<int32_t> code;    // q - z, or q where there is a minimum
-  std::vector<double> scale;    // S by sub-block
-  std::vector<double> minimum;  // M by sub-block
+  std::vector<int32_t> code;   // q - z, or q where there is a minimum
+  std::vector<double> scale;   // S by sub-block
+  std::vector<double> minimum; // M by sub-block
 
   CodedRow(const ::heddle::FormatInfo &info, ArrayRef<uint8_t> bytes, int64_t columns) {
     const ::heddle::BlockScheme &scheme = *info.scheme;
     ::heddle::BlockParts parts;
-    for (int64_t done = 0; done < columns; done += info.blockElements, bytes = bytes.drop_front(info.blockBytes)) {
+    for (int64_t done = 0; done < columns;
+         done += info.blockElements, bytes = bytes.drop_front(info.blockBytes)) {
       ::heddle::splitBlock(info.format, {bytes.data(), size_t(info.blockBytes)}, parts);
       for (int e = 0; e < info.blockElements; ++e)
         code.push_back(parts.code[e] - (scheme.hasMin ? 0 : scheme.zero));
@@ -47,8 +49,8 @@ struct CodedRow {
 class Linear {
 public:
   Linear(LinearOp op, const Weights &weight, const Numbers *bias, Context &context)
-      : op(op), weight(weight), bias(bias), context(context), info(::heddle::formatInfo(weight.format)), in(weight.columns()),
-        out(weight.rows()) {}
+      : op(op), weight(weight), bias(bias), context(context), info(::heddle::formatInfo(weight.format)),
+        in(weight.columns()), out(weight.rows()) {}
 
   Result dense(const Numbers &input) {
     auto result = prepare(input.shape[0]);
@@ -67,7 +69,9 @@ public:
           store(*result, m, r, sums[r - first]);
       }
     }
-    addTolerance(*result, [&](size_t i) { return std::abs(input.data[i]); }, [&](size_t i) { return input.toleranceAt(i); });
+    addTolerance(
+        *result, [&](size_t i) { return std::abs(input.data[i]); },
+        [&](size_t i) { return input.toleranceAt(i); });
     return std::move(*result);
   }
 
@@ -133,7 +137,8 @@ private:
     }
   }
 
-  /// |w| of each weight, and in `sizes` what a contraction adds up: S * q and M apart where there is a minimum.
+  /// |w| of each weight, and in `sizes` what a contraction adds up: S * q and M apart where there is a
+  /// minimum.
   std::vector<double> weightSizes(int64_t r, std::vector<double> &sizes) {
     std::vector<double> weights(in);
     sizes.resize(in);
@@ -194,7 +199,8 @@ private:
 
 } // namespace
 
-Result interpreter::evaluateLinear(LinearOp op, const Datum &input, const Weights &weight, const Numbers *bias, Context &context) {
+Result interpreter::evaluateLinear(LinearOp op, const Datum &input, const Weights &weight,
+                                   const Numbers *bias, Context &context) {
   Linear linear(op, weight, bias, context);
   return input.activations() ? linear.quantized(*input.activations()) : linear.dense(*input.numbers());
 }

@@ -1,4 +1,5 @@
-// One number with its tolerance, and the arithmetic that rounds as the mode asks and carries tolerances along.
+// One number with its tolerance, and the arithmetic that rounds as the mode asks and carries tolerances
+// along.
 #pragma once
 #include "ir/interpreter/Tolerance.h"
 #include <algorithm>
@@ -14,15 +15,16 @@ struct Real {
   double tolerance = 0;
 };
 
-/// Rounds every result to f32 when `single`. Sums, products, quotients and square roots of f32 numbers computed in f64
-/// and rounded once more are the correctly rounded f32 results, since 53 >= 2 * 24 + 2.
+/// Rounds every result to f32 when `single`. Sums, products, quotients and square roots of f32 numbers
+/// computed in f64 and rounded once more are the correctly rounded f32 results, since 53 >= 2 * 24 + 2.
 struct Arithmetics {
   bool single = true;
   double unit = 0; // c * epsilon of the accumulator; 0: tolerances are not tracked
 
   double round(double x) const { return single ? static_cast<float>(x) : x; }
 
-  /// A result whose terms have absolute values that sum to `magnitude`, and that its operands' tolerances move by `passed`.
+  /// A result whose terms have absolute values that sum to `magnitude`, and that its operands' tolerances
+  /// move by `passed`.
   Real result(double exact, double magnitude, double passed) const {
     if (unit == 0)
       return {round(exact), 0};
@@ -37,7 +39,8 @@ struct Arithmetics {
   Real multiply(Real a, Real b) const {
     double product = a.value * b.value;
     return result(product, std::abs(product),
-                  std::abs(a.value) * b.tolerance + std::abs(b.value) * a.tolerance + a.tolerance * b.tolerance);
+                  std::abs(a.value) * b.tolerance + std::abs(b.value) * a.tolerance +
+                      a.tolerance * b.tolerance);
   }
   Real divide(Real a, Real b) const {
     double quotient = a.value / b.value, least = std::abs(b.value) - b.tolerance;
@@ -48,7 +51,8 @@ struct Arithmetics {
   }
   /// IEEE 754-2019 maximum and minimum: NaN wins.
   Real maximum(Real a, Real b) const {
-    double value = std::isnan(a.value) || std::isnan(b.value) ? std::numeric_limits<double>::quiet_NaN() : std::max(a.value, b.value);
+    double value = std::isnan(a.value) || std::isnan(b.value) ? std::numeric_limits<double>::quiet_NaN()
+                                                              : std::max(a.value, b.value);
     if (a.value == 0 && b.value == 0)
       value = std::signbit(a.value) && std::signbit(b.value) ? -0.0 : 0.0;
     return {value, std::max(a.tolerance, b.tolerance)};
@@ -58,21 +62,23 @@ struct Arithmetics {
     return {-negated.value, negated.tolerance};
   }
 
-  /// A function of one number; the operand's tolerance becomes what the function makes of both ends of its range.
-  /// `magnitude` is the absolute value of the result unless terms cancel inside.
-  template <typename Function>
-  Real apply(Function function, Real x, double magnitude) const {
+  /// A function of one number; the operand's tolerance becomes what the function makes of both ends of its
+  /// range. `magnitude` is the absolute value of the result unless terms cancel inside.
+  template <typename Function> Real apply(Function function, Real x, double magnitude) const {
     double y = function(x.value), passed = 0;
     if (x.tolerance > 0) {
-      double up = std::abs(function(x.value + x.tolerance) - y), down = std::abs(function(x.value - x.tolerance) - y);
-      passed = std::isnan(up) || std::isnan(down) ? std::numeric_limits<double>::infinity() : std::max(up, down);
+      double up = std::abs(function(x.value + x.tolerance) - y),
+             down = std::abs(function(x.value - x.tolerance) - y);
+      passed =
+          std::isnan(up) || std::isnan(down) ? std::numeric_limits<double>::infinity() : std::max(up, down);
       if (std::isnan(y) || std::isinf(y))
         passed = 0;
     }
     return result(y, magnitude, passed);
   }
-  template <typename Function>
-  Real apply(Function function, Real x) const { return apply(function, x, std::abs(function(x.value))); }
+  template <typename Function> Real apply(Function function, Real x) const {
+    return apply(function, x, std::abs(function(x.value)));
+  }
 };
 
 } // namespace mlir::heddle::interpreter

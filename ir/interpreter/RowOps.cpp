@@ -16,7 +16,8 @@ static void set(Numbers &numbers, size_t i, Real value) {
 }
 
 /// A result of `shape`, whose making costs `steps` for each element.
-static llvm::Expected<Numbers> prepare(Operation *op, ArrayRef<int64_t> shape, Context &context, uint64_t steps = 1) {
+static llvm::Expected<Numbers> prepare(Operation *op, ArrayRef<int64_t> shape, Context &context,
+                                       uint64_t steps = 1) {
   auto result = context.numbers(op, shape);
   if (!result)
     return result;
@@ -25,7 +26,8 @@ static llvm::Expected<Numbers> prepare(Operation *op, ArrayRef<int64_t> shape, C
   return result;
 }
 
-Result interpreter::evaluateEmbedding(EmbeddingOp op, const Datum &table, const Integers &indices, Context &context) {
+Result interpreter::evaluateEmbedding(EmbeddingOp op, const Datum &table, const Integers &indices,
+                                      Context &context) {
   int64_t rows = table.shape()[0], columns = table.shape()[1];
   if (rows == 0)
     return fail(op, "expected 'table' to have rows, but found none");
@@ -46,7 +48,8 @@ Result interpreter::evaluateEmbedding(EmbeddingOp op, const Datum &table, const 
   return std::move(*result);
 }
 
-Result interpreter::evaluateGatherRows(GatherRowsOp op, const Numbers &input, const Integers &indices, Context &context) {
+Result interpreter::evaluateGatherRows(GatherRowsOp op, const Numbers &input, const Integers &indices,
+                                       Context &context) {
   Shape shape = input.shape;
   shape[0] = indices.shape[0];
   auto result = prepare(op, shape, context);
@@ -99,7 +102,8 @@ Real inverseRoot(const Arithmetics &arithmetic, Real sum, double count, double e
 }
 } // namespace
 
-Result interpreter::evaluateRmsNorm(RmsNormOp op, const Numbers &input, const Numbers &weight, Context &context) {
+Result interpreter::evaluateRmsNorm(RmsNormOp op, const Numbers &input, const Numbers &weight,
+                                    Context &context) {
   const Arithmetics &a = context.arithmetic;
   double epsilon = op.getEpsilon().convertToFloat();
   return normalizeRows(op, input, context, [&](Numbers &result, size_t first, size_t width) {
@@ -112,7 +116,8 @@ Result interpreter::evaluateRmsNorm(RmsNormOp op, const Numbers &input, const Nu
   });
 }
 
-Result interpreter::evaluateLayerNorm(LayerNormOp op, const Numbers &input, const Numbers &weight, const Numbers &bias, Context &context) {
+Result interpreter::evaluateLayerNorm(LayerNormOp op, const Numbers &input, const Numbers &weight,
+                                      const Numbers &bias, Context &context) {
   const Arithmetics &a = context.arithmetic;
   double epsilon = op.getEpsilon().convertToFloat();
   return normalizeRows(op, input, context, [&](Numbers &result, size_t first, size_t width) {
@@ -130,7 +135,8 @@ Result interpreter::evaluateLayerNorm(LayerNormOp op, const Numbers &input, cons
     Real factor = inverseRoot(a, sumOfSquares(a, centred), width, epsilon);
     for (size_t i = 0; i < width; ++i)
       set(result, first + i,
-          a.add(a.multiply(within(a.multiply(centred[i], factor), std::sqrt(width)), at(weight, i)), at(bias, i)));
+          a.add(a.multiply(within(a.multiply(centred[i], factor), std::sqrt(width)), at(weight, i)),
+                at(bias, i)));
   });
 }
 
@@ -148,12 +154,14 @@ Result interpreter::evaluateL2Normalize(L2NormalizeOp op, const Numbers &input, 
   });
 }
 
-Result interpreter::evaluateRope(RopeOp op, const Numbers &input, const Numbers &table, const Integers &positions, Context &context) {
+Result interpreter::evaluateRope(RopeOp op, const Numbers &input, const Numbers &table,
+                                 const Integers &positions, Context &context) {
   const Arithmetics &a = context.arithmetic;
   int64_t rows = input.shape[0], heads = input.shape[1], width = input.shape[2];
   int64_t rotated = table.shape[1], half = rotated / 2;
   if (positions.shape[0] != rows)
-    return fail(op, Twine("expected a position for each of ") + Twine(rows) + " rows, but found " + Twine(positions.shape[0]));
+    return fail(op, Twine("expected a position for each of ") + Twine(rows) + " rows, but found " +
+                        Twine(positions.shape[0]));
   if (rows > 0 && table.shape[0] == 0)
     return fail(op, "expected 'table' to have rows, but found none");
   auto result = prepare(op, input.shape, context, 4);
@@ -172,7 +180,8 @@ Result interpreter::evaluateRope(RopeOp op, const Numbers &input, const Numbers 
         Real cosine = at(table, angles + i), sine = at(table, angles + half + i);
         // The two products may cancel, so they count apart: each carries the rounding of the sum too.
         auto combine = [&](Real p, Real q) {
-          return a.result(p.value + q.value, std::abs(p.value) + std::abs(q.value), p.tolerance + q.tolerance);
+          return a.result(p.value + q.value, std::abs(p.value) + std::abs(q.value),
+                          p.tolerance + q.tolerance);
         };
         Real minus = a.multiply(y, sine);
         set(*result, first, combine(a.multiply(x, cosine), {-minus.value, minus.tolerance}));
@@ -201,15 +210,18 @@ Result interpreter::evaluateRopeTable(RopeTableOp op, const Numbers *factors, Co
   return std::move(*result);
 }
 
-Result interpreter::evaluatePoolRows(PoolRowsOp op, const Numbers &input, const Integers &sequences, Context &context) {
+Result interpreter::evaluatePoolRows(PoolRowsOp op, const Numbers &input, const Integers &sequences,
+                                     Context &context) {
   const Arithmetics &a = context.arithmetic;
   int64_t rows = input.shape[0], columns = input.shape[1], declared = op.getType().getShape()[0];
   if (sequences.shape[0] != rows)
-    return fail(op, Twine("expected a sequence for each of ") + Twine(rows) + " rows, but found " + Twine(sequences.shape[0]));
+    return fail(op, Twine("expected a sequence for each of ") + Twine(rows) + " rows, but found " +
+                        Twine(sequences.shape[0]));
   int64_t last = -1;
   for (int64_t sequence : sequences.data) {
     if (sequence < std::max<int64_t>(last, 0) || sequence > rows + std::max<int64_t>(declared, 0))
-      return fail(op, "expected sequences to be numbered from 0 and their rows to be contiguous and ascending, but found sequence " +
+      return fail(op, "expected sequences to be numbered from 0 and their rows to be contiguous and "
+                      "ascending, but found sequence " +
                           Twine(sequence) + " after " + Twine(last));
     last = sequence;
   }

@@ -15,7 +15,9 @@ int64_t wrap(unsigned width, uint64_t value) {
   return width >= 64 ? int64_t(value) : int64_t(value << (64 - width)) >> (64 - width);
 }
 
-uint64_t unsignedOf(unsigned width, int64_t value) { return width >= 64 ? value : value & ((uint64_t(1) << width) - 1); }
+uint64_t unsignedOf(unsigned width, int64_t value) {
+  return width >= 64 ? value : value & ((uint64_t(1) << width) - 1);
+}
 int64_t signedOf(unsigned width, int64_t value) { return width == 1 ? -value : value; }
 
 Scalar integer(const ScalarStep &step, uint64_t value) { return {{}, wrap(step.width, value)}; }
@@ -99,11 +101,13 @@ int64_t toInteger(unsigned width, double value, bool isSigned) {
 }
 
 // Short names for the table below.
-#define REAL(expression)                                                                                                                   \
+#define REAL(expression)                                                                                     \
   [](const Arithmetics &a, const ScalarStep &step, const Scalar *in) -> Scalar { return {expression, 0}; }
 #define APPLY(expression) REAL(a.apply([](double x) -> double { return expression; }, in[0].real))
-#define INTEGER(expression)                                                                                                                \
-  [](const Arithmetics &a, const ScalarStep &step, const Scalar *in) -> Scalar { return integer(step, expression); }
+#define INTEGER(expression)                                                                                  \
+  [](const Arithmetics &a, const ScalarStep &step, const Scalar *in) -> Scalar {                             \
+    return integer(step, expression);                                                                        \
+  }
 
 const llvm::StringMap<Step> &stepTable() {
   static const llvm::StringMap<Step> table = {
@@ -122,14 +126,16 @@ const llvm::StringMap<Step> &stepTable() {
                              : std::isnan(in[1].real.value) ? in[0].real
                                                             : a.minimum(in[0].real, in[1].real))},
       {"arith.extf", REAL(in[0].real)},
-      {"arith.truncf", REAL(a.result(static_cast<float>(in[0].real.value), std::abs(in[0].real.value), in[0].real.tolerance))},
+      {"arith.truncf", REAL(a.result(static_cast<float>(in[0].real.value), std::abs(in[0].real.value),
+                                     in[0].real.tolerance))},
       {"arith.sitofp", REAL((Real{a.round(signedOf(step.fromWidth, in[0].integer)), 0}))},
       {"arith.uitofp", REAL((Real{a.round(unsignedOf(step.fromWidth, in[0].integer)), 0}))},
       {"math.absf", REAL((Real{std::abs(in[0].real.value), in[0].real.tolerance}))},
-      {"math.fma", REAL(a.result(in[0].real.value * in[1].real.value + in[2].real.value,
-                                 std::abs(in[0].real.value * in[1].real.value) + std::abs(in[2].real.value),
-                                 std::abs(in[0].real.value) * in[1].real.tolerance +
-                                     std::abs(in[1].real.value) * in[0].real.tolerance + in[2].real.tolerance))},
+      {"math.fma",
+       REAL(a.result(in[0].real.value * in[1].real.value + in[2].real.value,
+                     std::abs(in[0].real.value * in[1].real.value) + std::abs(in[2].real.value),
+                     std::abs(in[0].real.value) * in[1].real.tolerance +
+                         std::abs(in[1].real.value) * in[0].real.tolerance + in[2].real.tolerance))},
       {"math.exp", APPLY(std::exp(x))},
       {"math.exp2", APPLY(std::exp2(x))},
       {"math.expm1", APPLY(std::expm1(x))},
@@ -145,28 +151,37 @@ const llvm::StringMap<Step> &stepTable() {
       {"math.floor", APPLY(std::floor(x))},
       {"math.ceil", APPLY(std::ceil(x))},
       {"math.roundeven", APPLY(std::nearbyint(x))},
-      {"math.powf", REAL((a.result(std::pow(in[0].real.value, in[1].real.value), std::abs(std::pow(in[0].real.value, in[1].real.value)),
-                                   in[0].real.tolerance + in[1].real.tolerance > 0 ? std::numeric_limits<double>::infinity() : 0)))},
+      {"math.powf", REAL((a.result(std::pow(in[0].real.value, in[1].real.value),
+                                   std::abs(std::pow(in[0].real.value, in[1].real.value)),
+                                   in[0].real.tolerance + in[1].real.tolerance > 0
+                                       ? std::numeric_limits<double>::infinity()
+                                       : 0)))},
       {"arith.addi", INTEGER(uint64_t(in[0].integer) + in[1].integer)},
       {"arith.subi", INTEGER(uint64_t(in[0].integer) - in[1].integer)},
       {"arith.muli", INTEGER(uint64_t(in[0].integer) * in[1].integer)},
       // The divisor is not zero (run() has checked); -1 alone could overflow.
-      {"arith.divsi", INTEGER(in[1].integer == -1 ? -uint64_t(in[0].integer) : in[0].integer / in[1].integer)},
+      {"arith.divsi",
+       INTEGER(in[1].integer == -1 ? -uint64_t(in[0].integer) : in[0].integer / in[1].integer)},
       {"arith.remsi", INTEGER(in[1].integer == -1 ? 0 : in[0].integer % in[1].integer)},
-      {"arith.divui", INTEGER(unsignedOf(step.fromWidth, in[0].integer) / unsignedOf(step.fromWidth, in[1].integer))},
-      {"arith.remui", INTEGER(unsignedOf(step.fromWidth, in[0].integer) % unsignedOf(step.fromWidth, in[1].integer))},
+      {"arith.divui",
+       INTEGER(unsignedOf(step.fromWidth, in[0].integer) / unsignedOf(step.fromWidth, in[1].integer))},
+      {"arith.remui",
+       INTEGER(unsignedOf(step.fromWidth, in[0].integer) % unsignedOf(step.fromWidth, in[1].integer))},
       {"arith.andi", INTEGER(in[0].integer & in[1].integer)},
       {"arith.ori", INTEGER(in[0].integer | in[1].integer)},
       {"arith.xori", INTEGER(in[0].integer ^ in[1].integer)},
-      {"arith.shli", INTEGER(uint64_t(in[1].integer) >= step.width ? 0 : uint64_t(in[0].integer) << in[1].integer)},
+      {"arith.shli",
+       INTEGER(uint64_t(in[1].integer) >= step.width ? 0 : uint64_t(in[0].integer) << in[1].integer)},
       {"arith.shrsi", INTEGER(in[0].integer >> std::min<uint64_t>(in[1].integer, 63))},
-      {"arith.shrui", INTEGER(uint64_t(in[1].integer) >= step.width ? 0 : unsignedOf(step.fromWidth, in[0].integer) >> in[1].integer)},
+      {"arith.shrui", INTEGER(uint64_t(in[1].integer) >= step.width
+                                  ? 0
+                                  : unsignedOf(step.fromWidth, in[0].integer) >> in[1].integer)},
       {"arith.maxsi", INTEGER(std::max(in[0].integer, in[1].integer))},
       {"arith.minsi", INTEGER(std::min(in[0].integer, in[1].integer))},
-      {"arith.maxui",
-       INTEGER(std::max(unsignedOf(step.fromWidth, in[0].integer), unsignedOf(step.fromWidth, in[1].integer)))},
-      {"arith.minui",
-       INTEGER(std::min(unsignedOf(step.fromWidth, in[0].integer), unsignedOf(step.fromWidth, in[1].integer)))},
+      {"arith.maxui", INTEGER(std::max(unsignedOf(step.fromWidth, in[0].integer),
+                                       unsignedOf(step.fromWidth, in[1].integer)))},
+      {"arith.minui", INTEGER(std::min(unsignedOf(step.fromWidth, in[0].integer),
+                                       unsignedOf(step.fromWidth, in[1].integer)))},
       {"math.absi", INTEGER(in[0].integer < 0 ? -uint64_t(in[0].integer) : in[0].integer)},
       {"arith.extsi", INTEGER(signedOf(step.fromWidth, in[0].integer))},
       {"arith.extui", INTEGER(unsignedOf(step.fromWidth, in[0].integer))},
@@ -175,12 +190,13 @@ const llvm::StringMap<Step> &stepTable() {
       {"arith.index_castui", INTEGER(unsignedOf(step.fromWidth, in[0].integer))},
       {"arith.fptosi", INTEGER(toInteger(step.width, in[0].real.value, true))},
       {"arith.fptoui", INTEGER(toInteger(step.width, in[0].real.value, false))},
-      {"arith.cmpf",
-       INTEGER(compareFloats(static_cast<arith::CmpFPredicate>(step.predicate), in[0].real.value, in[1].real.value))},
-      {"arith.cmpi", INTEGER(compareIntegers(static_cast<arith::CmpIPredicate>(step.predicate), step.fromWidth, in[0].integer,
-                                             in[1].integer))},
+      {"arith.cmpf", INTEGER(compareFloats(static_cast<arith::CmpFPredicate>(step.predicate),
+                                           in[0].real.value, in[1].real.value))},
+      {"arith.cmpi", INTEGER(compareIntegers(static_cast<arith::CmpIPredicate>(step.predicate),
+                                             step.fromWidth, in[0].integer, in[1].integer))},
       {"arith.select",
-       [](const Arithmetics &, const ScalarStep &, const Scalar *in) -> Scalar { return in[0].integer ? in[1] : in[2]; }},
+       [](const Arithmetics &, const ScalarStep &,
+          const Scalar *in) -> Scalar { return in[0].integer ? in[1] : in[2]; }},
   };
   return table;
 }
@@ -196,7 +212,9 @@ unsigned widthOf(Type type) {
   return isa<IntegerType>(type) ? type.getIntOrFloatBitWidth() : 0;
 }
 
-bool isScalar(Type type) { return type.isF32() || type.isF64() || (widthOf(type) >= 1 && widthOf(type) <= 64); }
+bool isScalar(Type type) {
+  return type.isF32() || type.isF64() || (widthOf(type) >= 1 && widthOf(type) <= 64);
+}
 
 Scalar constantOf(TypedAttr attribute) {
   if (auto real = dyn_cast<FloatAttr>(attribute))
@@ -222,15 +240,20 @@ Datum interpreter::datumOf(const Scalar &scalar, Type type) {
   return number;
 }
 
-llvm::Error ScalarProgram::append(Operation *op, llvm::function_ref<llvm::Expected<unsigned>(mlir::Value)> registerOf) {
+llvm::Error ScalarProgram::append(Operation *op,
+                                  llvm::function_ref<llvm::Expected<unsigned>(mlir::Value)> registerOf) {
   auto found = stepTable().find(op->getName().getStringRef());
   if (found == stepTable().end())
-    return fail(op, "expected an operation that the interpreter knows (docs/interpreter.md lists them)", Kind::Unsupported);
-  for (Type type : llvm::concat<Type>(llvm::to_vector(op->getOperandTypes()), llvm::to_vector(op->getResultTypes())))
+    return fail(op, "expected an operation that the interpreter knows (docs/interpreter.md lists them)",
+                Kind::Unsupported);
+  for (Type type :
+       llvm::concat<Type>(llvm::to_vector(op->getOperandTypes()), llvm::to_vector(op->getResultTypes())))
     if (!isScalar(type)) {
       std::string text;
       llvm::raw_string_ostream(text) << type;
-      return fail(op, "expected scalars of type f32, f64, index or integers of at most 64 bits, but found " + text, Kind::Unsupported);
+      return fail(
+          op, "expected scalars of type f32, f64, index or integers of at most 64 bits, but found " + text,
+          Kind::Unsupported);
     }
   ScalarStep step;
   step.op = op;
@@ -270,7 +293,9 @@ llvm::Expected<ScalarProgram> ScalarProgram::compile(Block &block, Lookup captur
       if (!datum)
         return datum.takeError();
       if (!datum->shape().empty() || (!datum->numbers() && !datum->integers()))
-        return fail(block.getParentOp(), "expected a region to capture scalars, but found " + datum->describe(), Kind::Unsupported);
+        return fail(block.getParentOp(),
+                    "expected a region to capture scalars, but found " + datum->describe(),
+                    Kind::Unsupported);
       program.registers.push_back(scalarOf(*datum));
     }
     return entry->second;
@@ -301,7 +326,8 @@ llvm::Expected<ScalarProgram> ScalarProgram::compile(Operation *op, Context &con
     return program;
   }
   if (op->getNumResults() != 1 || op->getNumOperands() == 0)
-    return fail(op, "expected an operation that the interpreter knows (docs/interpreter.md lists them)", Kind::Unsupported);
+    return fail(op, "expected an operation that the interpreter knows (docs/interpreter.md lists them)",
+                Kind::Unsupported);
   unsigned next = 0;
   program.registers.resize(op->getNumOperands());
   if (llvm::Error error = program.append(op, [&](mlir::Value) -> llvm::Expected<unsigned> { return next++; }))

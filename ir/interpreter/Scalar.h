@@ -1,5 +1,5 @@
-// Regions and scalars of upstream dialects: arith and math ops on single values, compiled to a flat list of steps once,
-// since an attention region runs for every pair of row and key.
+// Regions and scalars of upstream dialects: arith and math ops on single values, compiled to a flat list of
+// steps once, since an attention region runs for every pair of row and key.
 #pragma once
 #include "ir/interpreter/Context.h"
 
@@ -24,7 +24,8 @@ struct ScalarStep {
 
 class ScalarProgram {
 public:
-  /// `block` ends in a terminator whose first operand is the result; values from outside come from `captured`.
+  /// `block` ends in a terminator whose first operand is the result; values from outside come from
+  /// `captured`.
   static llvm::Expected<ScalarProgram> compile(Block &block, Lookup captured, Context &context);
 
   /// A program of one op, whose operands are the arguments.
@@ -35,7 +36,8 @@ public:
   size_t size() const { return steps.size(); }
 
 private:
-  explicit ScalarProgram(const Context &context) : single(context.arithmetic), wide{false, context.arithmetic.unit} {}
+  explicit ScalarProgram(const Context &context)
+      : single(context.arithmetic), wide{false, context.arithmetic.unit} {}
   llvm::Error append(Operation *op, llvm::function_ref<llvm::Expected<unsigned>(mlir::Value)> registerOf);
 
   Arithmetics single, wide;

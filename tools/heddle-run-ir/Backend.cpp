@@ -8,7 +8,8 @@ class InterpreterBackend : public Backend {
 public:
   InterpreterBackend(mlir::ModuleOp module, const Options &options, const heddle::ParameterSource &parameters)
       : interpreter(module, options, &parameters) {}
-  llvm::Expected<llvm::SmallVector<Datum>> run(llvm::StringRef function, llvm::ArrayRef<Datum> inputs) override {
+  llvm::Expected<llvm::SmallVector<Datum>> run(llvm::StringRef function,
+                                               llvm::ArrayRef<Datum> inputs) override {
     return interpreter.run(function, inputs);
   }
   void reset() override { interpreter.clearState(); }

@@ -11,14 +11,18 @@ class Backend {
 public:
   virtual ~Backend() = default;
   /// One call of `function`. Caches persist between calls until reset().
-  virtual llvm::Expected<llvm::SmallVector<Datum>> run(llvm::StringRef function, llvm::ArrayRef<Datum> inputs) = 0;
+  virtual llvm::Expected<llvm::SmallVector<Datum>> run(llvm::StringRef function,
+                                                       llvm::ArrayRef<Datum> inputs) = 0;
   virtual void reset() = 0;
 };
 
-std::unique_ptr<Backend> interpreterBackend(mlir::ModuleOp module, const mlir::heddle::interpreter::Options &options,
+std::unique_ptr<Backend> interpreterBackend(mlir::ModuleOp module,
+                                            const mlir::heddle::interpreter::Options &options,
                                             const ParameterSource &parameters);
 
-/// Compiles a function when it is first run. `module` is at model level: the pipeline of the CPU target runs on a copy.
-std::unique_ptr<Backend> cpuBackend(mlir::ModuleOp module, const CompileOptions &options, const ParameterSource &parameters);
+/// Compiles a function when it is first run. `module` is at model level: the pipeline of the CPU target runs
+/// on a copy.
+std::unique_ptr<Backend> cpuBackend(mlir::ModuleOp module, const CompileOptions &options,
+                                    const ParameterSource &parameters);
 
 } // namespace heddle::run_ir

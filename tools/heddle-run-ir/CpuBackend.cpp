@@ -1,9 +1,9 @@
 // Examples as compiled code: each function becomes an artifact of one entry, which the runtime runs.
 #include "codegen/Compiler.h"
-#include "tools/heddle-run-ir/Backend.h"
 #include "heddle/runtime.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/SymbolTable.h"
+#include "tools/heddle-run-ir/Backend.h"
 #include "llvm/Support/FileSystem.h"
 
 using namespace heddle;
@@ -12,8 +12,7 @@ using namespace mlir::heddle::interpreter;
 
 namespace {
 
-template <typename T>
-T sized() {
+template <typename T> T sized() {
   T value{};
   value.struct_size = sizeof(T);
   return value;
@@ -44,7 +43,8 @@ mlir::OwningOpRef<mlir::ModuleOp> extract(mlir::ModuleOp module, llvm::StringRef
   return copy;
 }
 
-/// The runtime asks `step` for logits: as many columns as there are tokens. Examples have as many tokens as columns, or fewer.
+/// The runtime asks `step` for logits: as many columns as there are tokens. Examples have as many tokens as
+/// columns, or fewer.
 void setVocabulary(mlir::func::FuncOp function) {
   auto module = function->getParentOfType<mlir::ModuleOp>();
   mlir::NamedAttrList facts(module->getAttrOfType<mlir::DictionaryAttr>(mlir::heddle::kModelAttr));
@@ -58,7 +58,8 @@ void setVocabulary(mlir::func::FuncOp function) {
 class CompiledFunction {
 public:
   static llvm::Expected<std::unique_ptr<CompiledFunction>> make(mlir::ModuleOp module, llvm::StringRef name,
-                                                                const ParameterSource &parameters, const CompileOptions &options) {
+                                                                const ParameterSource &parameters,
+                                                                const CompileOptions &options) {
     auto result = std::unique_ptr<CompiledFunction>(new CompiledFunction);
     auto copy = extract(module, name);
     auto function = copy->lookupSymbol<mlir::func::FuncOp>(name);
@@ -161,7 +162,8 @@ private:
     for (size_t i = 0; i < slots.data.size(); ++i) {
       bool starts = i == 0 || slots.data[i] != slots.data[i - 1];
       if (starts && positions.data[i] < heddle_sequence_length(session, slots.data[i]))
-        if (llvm::Error failed = check(heddle_sequence_trim(session, slots.data[i], positions.data[i], &error), error))
+        if (llvm::Error failed =
+                check(heddle_sequence_trim(session, slots.data[i], positions.data[i], &error), error))
           return failed;
     }
     return llvm::Error::success();
@@ -196,7 +198,8 @@ public:
   CpuBackend(mlir::ModuleOp module, const CompileOptions &options, const ParameterSource &parameters)
       : module(module), options(options), parameters(parameters) {}
 
-  llvm::Expected<llvm::SmallVector<Datum>> run(llvm::StringRef function, llvm::ArrayRef<Datum> inputs) override {
+  llvm::Expected<llvm::SmallVector<Datum>> run(llvm::StringRef function,
+                                               llvm::ArrayRef<Datum> inputs) override {
     auto &compiled = functions[function];
     if (!compiled) {
       auto made = CompiledFunction::make(module, function, parameters, options);

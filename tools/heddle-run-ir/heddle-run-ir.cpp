@@ -1,14 +1,15 @@
-// heddle-run-ir: runs the executable examples of an IR file and checks their results. For tests; docs/interpreter.md.
+// heddle-run-ir: runs the executable examples of an IR file and checks their results. For tests;
+// docs/interpreter.md.
 #include "codegen/Pipelines.h"
 #include "frontends/Import.h"
-#include "passes/Passes.h"
-#include "tools/heddle-run-ir/Backend.h"
 #include "mlir/IR/AsmState.h"
 #include "mlir/InitAllDialects.h"
 #include "mlir/Parser/Parser.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Pass/PassRegistry.h"
 #include "mlir/Transforms/Passes.h"
+#include "passes/Passes.h"
+#include "tools/heddle-run-ir/Backend.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/Format.h"
 #include "llvm/Support/InitLLVM.h"
@@ -17,26 +18,36 @@ using namespace heddle;
 using namespace heddle::run_ir;
 using namespace mlir::heddle::interpreter;
 
-static llvm::cl::opt<std::string> inputFile(llvm::cl::Positional, llvm::cl::desc("FILE.mlir|MODEL.gguf"), llvm::cl::Required);
-static llvm::cl::opt<std::string> examplesFile("examples", llvm::cl::desc("Take the examples from the functions of this IR file"));
-static llvm::cl::opt<std::string> targetOption("target", llvm::cl::desc("What runs the examples: interpreter, interpreter:cpu (after the passes of cpu), cpu, cpu:LEVEL"),
-                                         llvm::cl::init("interpreter"));
+static llvm::cl::opt<std::string> inputFile(llvm::cl::Positional, llvm::cl::desc("FILE.mlir|MODEL.gguf"),
+                                            llvm::cl::Required);
+static llvm::cl::opt<std::string>
+    examplesFile("examples", llvm::cl::desc("Take the examples from the functions of this IR file"));
+static llvm::cl::opt<std::string> targetOption(
+    "target",
+    llvm::cl::desc(
+        "What runs the examples: interpreter, interpreter:cpu (after the passes of cpu), cpu, cpu:LEVEL"),
+    llvm::cl::init("interpreter"));
 static llvm::cl::opt<std::string> only("function", llvm::cl::desc("Run the example of this function alone"));
-static llvm::cl::opt<std::string> activations("activations", llvm::cl::desc("Activations of a compiled target: mixed, i8, i16"),
-                                               llvm::cl::init("mixed"));
-static llvm::cl::opt<std::string> pipeline("pass-pipeline",
-                                           llvm::cl::desc("Run these passes on a copy and compare it with the original"));
+static llvm::cl::opt<std::string>
+    activations("activations", llvm::cl::desc("Activations of a compiled target: mixed, i8, i16"),
+                llvm::cl::init("mixed"));
+static llvm::cl::opt<std::string>
+    pipeline("pass-pipeline", llvm::cl::desc("Run these passes on a copy and compare it with the original"));
 
 namespace {
 
-double toleranceOf(const Datum &datum, size_t element) { return datum.numbers() ? datum.numbers()->toleranceAt(element) : 0; }
+double toleranceOf(const Datum &datum, size_t element) {
+  return datum.numbers() ? datum.numbers()->toleranceAt(element) : 0;
+}
 
 /// Runs examples against the reference: f64 arithmetic of the module as it was read.
 class Checker {
 public:
-  Checker(mlir::ModuleOp module, mlir::ModuleOp transformed, Backend &backend, llvm::StringRef target, const ParameterSource &parameters)
+  Checker(mlir::ModuleOp module, mlir::ModuleOp transformed, Backend &backend, llvm::StringRef target,
+          const ParameterSource &parameters)
       : exact(interpreterBackend(module, {Arithmetic::F64, kF64Epsilon}, parameters)),
-        reference(interpreterBackend(module, {Arithmetic::F64, kF32Epsilon}, parameters)), backend(backend), target(target) {
+        reference(interpreterBackend(module, {Arithmetic::F64, kF32Epsilon}, parameters)), backend(backend),
+        target(target) {
     if (!transformed)
       return;
     Options options{Arithmetic::F64, kF32Epsilon};
@@ -54,7 +65,8 @@ public:
         each->reset();
     for (auto [number, call] : llvm::enumerate(example.calls)) {
       auto complain = [&](llvm::StringRef what, llvm::StringRef message) {
-        llvm::outs() << "@" << example.function << ": call " << number << ": " << what << ": " << message << "\n";
+        llvm::outs() << "@" << example.function << ": call " << number << ": " << what << ": " << message
+                     << "\n";
         return false;
       };
       auto exactly = exact->run(example.function, call.inputs);
@@ -87,8 +99,8 @@ public:
       compared += agreement.compared;
       worst = std::max(worst, agreement.worst);
     }
-    llvm::outs() << "@" << example.function << ": " << compared << " numbers agree, at most " << llvm::format("%.3f", worst)
-                 << " of the tolerance\n";
+    llvm::outs() << "@" << example.function << ": " << compared << " numbers agree, at most "
+                 << llvm::format("%.3f", worst) << " of the tolerance\n";
     return true;
   }
 
@@ -131,7 +143,8 @@ int main(int argc, char **argv) {
   llvm::InitLLVM init(argc, argv);
   mlir::registerTransformsPasses();
   mlir::heddle::registerPasses();
-  llvm::cl::ParseCommandLineOptions(argc, argv, "Runs the executable examples of an IR file and checks their results\n");
+  llvm::cl::ParseCommandLineOptions(argc, argv,
+                                    "Runs the executable examples of an IR file and checks their results\n");
   const std::string target = targetOption, chosen = only; // copies: linking compiled code resets all options
 
   mlir::DialectRegistry registry;
@@ -171,9 +184,11 @@ int main(int argc, char **argv) {
   std::tie(name, level) = name.split(':');
   bool onCpu = name == "cpu" || (name == "interpreter" && level == "cpu");
   if (onCpu && !pipeline.empty())
-    return reportError(llvm::createStringError("expected either --pass-pipeline or a target that has its own passes"), 2);
+    return reportError(
+        llvm::createStringError("expected either --pass-pipeline or a target that has its own passes"), 2);
   if (onCpu) {
-    // Precision is what the target's passes choose: their program says how far results may be from the original.
+    // Precision is what the target's passes choose: their program says how far results may be from the
+    // original.
     CompileOptions options;
     options.activations = activations;
     transformed = mlir::cast<mlir::ModuleOp>((*module)->clone());
@@ -191,12 +206,16 @@ int main(int argc, char **argv) {
     if (!level.empty()) {
       auto *found = cpu::cpuLevelByName(level);
       if (!found)
-        return reportError(llvm::createStringError("unknown CPU level '" + level + "'; heddle targets lists them"), 2);
+        return reportError(
+            llvm::createStringError("unknown CPU level '" + level + "'; heddle targets lists them"), 2);
       options.levels = {found};
     }
     backend = cpuBackend(*module, options, *parameters);
   } else {
-    return reportError(llvm::createStringError("unknown target '" + target + "'; known targets: interpreter, interpreter:cpu, cpu, cpu:LEVEL"), 2);
+    return reportError(
+        llvm::createStringError("unknown target '" + target +
+                                "'; known targets: interpreter, interpreter:cpu, cpu, cpu:LEVEL"),
+        2);
   }
 
   Checker checker(*module, lowered, *backend, target, *parameters);
@@ -213,6 +232,7 @@ int main(int argc, char **argv) {
     good &= checker.check(example);
   }
   if (ran == 0)
-    return reportError(llvm::createStringError("expected functions with 'heddle.example', but found none to run"), 3);
+    return reportError(
+        llvm::createStringError("expected functions with 'heddle.example', but found none to run"), 3);
   return good ? 0 : 1;
 }

@@ -26,7 +26,9 @@ public:
   OwningOpRef<ModuleOp> module;
 };
 
-Datum numbers(std::initializer_list<int64_t> shape, std::vector<double> data) { return Numbers{Shape(shape), std::move(data), {}, {}}; }
+Datum numbers(std::initializer_list<int64_t> shape, std::vector<double> data) {
+  return Numbers{Shape(shape), std::move(data), {}, {}};
+}
 Datum integers(std::vector<int64_t> data) {
   int64_t size = data.size();
   return Integers{{size}, std::move(data), {}};
@@ -65,10 +67,14 @@ TEST_CASE("inputs are checked against the function") {
   Interpreter interpreter(*fixture.module);
   Datum two = numbers({2}, {1, 2}), five = numbers({5}, {1, 2, 3, 4, 5});
   CHECK(messageOf(interpreter.run("none", {})).find("expected a function 'none'") != std::string::npos);
-  CHECK(messageOf(interpreter.run("add", {two})).find("expected 2 inputs for 'add', but found 1") != std::string::npos);
-  CHECK(messageOf(interpreter.run("add", {two, integers({1, 2})})).find("but found 2 integers") != std::string::npos);
-  CHECK(messageOf(interpreter.run("add", {five, five})).find("expected dimension 'n' to be from 1 to 4, but found 5") != std::string::npos);
-  CHECK(messageOf(interpreter.run("add", {two, numbers({1}, {1})})).find("expected dimension 'n' to have one size") != std::string::npos);
+  CHECK(messageOf(interpreter.run("add", {two})).find("expected 2 inputs for 'add', but found 1") !=
+        std::string::npos);
+  CHECK(messageOf(interpreter.run("add", {two, integers({1, 2})})).find("but found 2 integers") !=
+        std::string::npos);
+  CHECK(messageOf(interpreter.run("add", {five, five}))
+            .find("expected dimension 'n' to be from 1 to 4, but found 5") != std::string::npos);
+  CHECK(messageOf(interpreter.run("add", {two, numbers({1}, {1})}))
+            .find("expected dimension 'n' to have one size") != std::string::npos);
 }
 
 TEST_CASE("memory and steps are limited, and the error says so") {
@@ -83,7 +89,8 @@ TEST_CASE("memory and steps are limited, and the error says so") {
     auto results = interpreter.run("grow", {x, rows});
     REQUIRE(!results);
     InterpreterError::Kind kind = InterpreterError::Kind::Invalid;
-    llvm::handleAllErrors(results.takeError(), [&](const InterpreterError &error) { kind = error.getKind(); });
+    llvm::handleAllErrors(results.takeError(),
+                          [&](const InterpreterError &error) { kind = error.getKind(); });
     return kind;
   };
   Options little;
@@ -107,7 +114,9 @@ TEST_CASE("huge shapes are refused before memory is taken") {
       heddle.yield %0 : tensor<3000000000x4xf32>
     })");
   struct Nothing : ::heddle::ParameterSource {
-    llvm::Expected<ArrayRef<uint8_t>> bytes(int64_t, uint64_t, uint64_t) const override { return llvm::createStringError("no such bytes"); }
+    llvm::Expected<ArrayRef<uint8_t>> bytes(int64_t, uint64_t, uint64_t) const override {
+      return llvm::createStringError("no such bytes");
+    }
   } source;
   Interpreter interpreter(*fixture.module, {}, &source);
   for (const char *name : {"w", "t"}) {
@@ -131,7 +140,8 @@ TEST_CASE("recipes that derive from themselves end in an error") {
   for (int attempt = 0; attempt < 2; ++attempt) { // the first failure leaves nothing behind
     auto value = interpreter.parameter("a");
     REQUIRE(!value);
-    CHECK(llvm::toString(value.takeError()).find("expected parameter 'a' not to derive from itself") != std::string::npos);
+    CHECK(llvm::toString(value.takeError()).find("expected parameter 'a' not to derive from itself") !=
+          std::string::npos);
   }
 }
 
@@ -149,10 +159,11 @@ TEST_CASE("a launch that overwrites a live value in the arena is found") {
       return %c : tensor<?x16xf32>
     })");
   Interpreter interpreter(*fixture.module);
-  CHECK(valuesOf(interpreter.run("f", {numbers({1, 16}, std::vector<double>(16, 1))}))[0] == 4); // one row: they lie apart
+  CHECK(valuesOf(interpreter.run("f", {numbers({1, 16}, std::vector<double>(16, 1))}))[0] ==
+        4); // one row: they lie apart
   std::string message = messageOf(interpreter.run("f", {numbers({2, 16}, std::vector<double>(32, 1))}));
-  CHECK(message.find("third: 'heddle.launch': expected its operand from first to be live, but 'second' has overwritten its bytes") !=
-        std::string::npos);
+  CHECK(message.find("third: 'heddle.launch': expected its operand from first to be live, but 'second' has "
+                     "overwritten its bytes") != std::string::npos);
 }
 
 TEST_CASE("row variants are chosen by the first size of the first input") {
@@ -167,7 +178,8 @@ TEST_CASE("row variants are chosen by the first size of the first input") {
   Interpreter interpreter(*fixture.module);
   CHECK(valuesOf(interpreter.run("f", {numbers({2}, {1, 1})})) == std::vector<double>{1, 1});
   CHECK(valuesOf(interpreter.run("f", {numbers({3}, {1, 1, 1})})) == std::vector<double>{2, 2, 2});
-  CHECK(messageOf(interpreter.run("f", {numbers({9}, std::vector<double>(9))})).find("for these inputs") != std::string::npos);
+  CHECK(messageOf(interpreter.run("f", {numbers({9}, std::vector<double>(9))})).find("for these inputs") !=
+        std::string::npos);
 }
 
 TEST_CASE("the observer sees each op with its operands and results; one op runs alone") {
@@ -184,8 +196,10 @@ TEST_CASE("the observer sees each op with its operands and results; one op runs 
   valuesOf(interpreter.run("add", {numbers({1}, {1}), numbers({1}, {2})}));
   CHECK(seen == std::vector<std::string>{"node.a"});
   REQUIRE(add);
-  CHECK(valuesOf(interpreter.evaluate(add, {numbers({1}, {10}), numbers({1}, {20})})) == std::vector<double>{30});
-  CHECK(messageOf(interpreter.evaluate(add, {numbers({1}, {10})})).find("expected 2 operands, but found 1") != std::string::npos);
+  CHECK(valuesOf(interpreter.evaluate(add, {numbers({1}, {10}), numbers({1}, {20})})) ==
+        std::vector<double>{30});
+  CHECK(messageOf(interpreter.evaluate(add, {numbers({1}, {10})})).find("expected 2 operands, but found 1") !=
+        std::string::npos);
 }
 
 namespace {
@@ -217,7 +231,8 @@ TEST_CASE("caches round to their type and persist until they are cleared") {
   Datum one = numbers({1, 1, 2}, {1, 1});
   CHECK(valuesOf(inFull.run("f", {one, slot, integers({1})}))[0] < 1); // sees position 0
   inFull.clearState();
-  CHECK(messageOf(inFull.run("f", {one, slot, integers({1})})).find("expected slot 0 to hold positions 0 to 1, but nothing was appended at 0") !=
+  CHECK(messageOf(inFull.run("f", {one, slot, integers({1})}))
+            .find("expected slot 0 to hold positions 0 to 1, but nothing was appended at 0") !=
         std::string::npos);
 }
 
@@ -228,11 +243,14 @@ TEST_CASE("slots and positions out of range are errors, not accesses") {
   options.maxContext = 16;
   Interpreter interpreter(*fixture.module, options);
   Datum x = numbers({1, 1, 2}, {1, 1});
-  CHECK(messageOf(interpreter.run("f", {x, integers({2}), integers({0})})).find("expected slots from 0 to 1, but found 2") != std::string::npos);
-  CHECK(messageOf(interpreter.run("f", {x, integers({-1}), integers({0})})).find("but found -1") != std::string::npos);
-  CHECK(messageOf(interpreter.run("f", {x, integers({0}), integers({16})})).find("expected positions from 0 to 15, but found 16") !=
+  CHECK(messageOf(interpreter.run("f", {x, integers({2}), integers({0})}))
+            .find("expected slots from 0 to 1, but found 2") != std::string::npos);
+  CHECK(messageOf(interpreter.run("f", {x, integers({-1}), integers({0})})).find("but found -1") !=
         std::string::npos);
-  CHECK(messageOf(interpreter.run("f", {x, integers({0}), integers({-2147483648})})).find("expected positions") != std::string::npos);
+  CHECK(messageOf(interpreter.run("f", {x, integers({0}), integers({16})}))
+            .find("expected positions from 0 to 15, but found 16") != std::string::npos);
+  CHECK(messageOf(interpreter.run("f", {x, integers({0}), integers({-2147483648})}))
+            .find("expected positions") != std::string::npos);
 }
 
 TEST_CASE("quantize: blocks whose scale has no inverse are zeros") {
@@ -259,7 +277,8 @@ TEST_CASE("integer division by zero is an error") {
     })");
   Interpreter interpreter(*fixture.module);
   auto scalar = [](int64_t value) { return Datum(Integers{{}, {value}, {}}); };
-  CHECK(messageOf(interpreter.run("f", {scalar(7), scalar(0)})).find("expected a divisor other than zero") != std::string::npos);
+  CHECK(messageOf(interpreter.run("f", {scalar(7), scalar(0)})).find("expected a divisor other than zero") !=
+        std::string::npos);
   auto result = interpreter.run("f", {scalar(INT32_MIN), scalar(-1)});
   REQUIRE(bool(result));
   CHECK((*result)[0].integers()->data[0] == 0);
@@ -272,6 +291,6 @@ TEST_CASE("an operation that nobody implements is named") {
       return %0 : tensor<2xf32>
     })");
   Interpreter interpreter(*fixture.module);
-  CHECK(messageOf(interpreter.run("f", {numbers({2}, {1, 2})})).find("'arith.addf': expected scalars, but found 2 numbers") !=
-        std::string::npos);
+  CHECK(messageOf(interpreter.run("f", {numbers({2}, {1, 2})}))
+            .find("'arith.addf': expected scalars, but found 2 numbers") != std::string::npos);
 }

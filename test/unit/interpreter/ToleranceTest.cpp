@@ -1,5 +1,5 @@
-#include "ir/interpreter/Scalar.h"
 #include "ir/interpreter/Tolerance.h"
+#include "ir/interpreter/Scalar.h"
 #include "mlir/Parser/Parser.h"
 #include <catch2/catch.hpp>
 
@@ -39,13 +39,15 @@ TEST_CASE("tolerances pass through operations") {
 }
 
 /// The result of `text`, an op on %a and %b of type `type`, on integers or floats.
-static double evaluate(const std::string &op, const std::string &type, const std::string &resultType, double a, double b) {
+static double evaluate(const std::string &op, const std::string &type, const std::string &resultType,
+                       double a, double b) {
   DialectRegistry registry;
   registry.insert<func::FuncDialect, arith::ArithDialect, math::MathDialect, mlir::heddle::HeddleDialect>();
   MLIRContext context(registry, MLIRContext::Threading::DISABLED);
-  auto module = parseSourceString<ModuleOp>("func.func @f(%a: " + type + ", %b: " + type + ") -> " + resultType + " {\n  %0 = " + op +
-                                                "\n  return %0 : " + resultType + "\n}",
-                                            &context);
+  auto module =
+      parseSourceString<ModuleOp>("func.func @f(%a: " + type + ", %b: " + type + ") -> " + resultType +
+                                      " {\n  %0 = " + op + "\n  return %0 : " + resultType + "\n}",
+                                  &context);
   REQUIRE(module);
   Interpreter interpreter(*module);
   auto datum = [&](double value) {
