@@ -95,14 +95,19 @@ heddle_status layOut(const heddle_model &model, heddle_session &to, bool inPlace
   host.take(work, to.rows);
   to.work = {work, reinterpret_cast<uintptr_t>(work), to.rows * sizeof(heddle_work)};
 
-  int64_t dims[HEDDLE_DIM_COUNT] = {to.rows, to.wanted, to.rows};
-  to.ioBytes = 0;
   host.take(to.entries, header.entries.count);
   for (uint64_t e = 0; e < header.entries.count; ++e) {
-    const heddle_entry &entry = program.entries[e];
     EntryState state = {};
-    host.take(state.ios, entry.io_count);
-    host.take(state.buffers, entry.io_count);
+    host.take(state.ios, program.entries[e].io_count);
+    host.take(state.buffers, program.entries[e].io_count);
+    if (inPlace)
+      to.entries[e] = state;
+  }
+  to.bookBytes = host.bytes;
+
+  int64_t dims[HEDDLE_DIM_COUNT] = {to.rows, to.wanted, to.rows};
+  for (uint64_t e = 0; e < header.entries.count; ++e) {
+    const heddle_entry &entry = program.entries[e];
     for (uint32_t i = 0; i < entry.io_count; ++i) {
       const heddle_io &io = program.ios[entry.first_io + i];
       if (entry.kind == HEDDLE_ENTRY_TENSORS && !io.is_output)
@@ -110,15 +115,14 @@ heddle_status layOut(const heddle_model &model, heddle_session &to, bool inPlace
       uint64_t size = ioBytes(io, dims);
       char *own;
       host.take(own, size);
-      to.ioBytes += smaller(size, maxSessionBytes);
       if (inPlace) {
-        state.ios[i].own = {own, reinterpret_cast<uintptr_t>(own), size};
-        state.buffers[i] = state.ios[i].own;
+        IoState &state = to.entries[e].ios[i];
+        state.own = {own, reinterpret_cast<uintptr_t>(own), size};
+        to.entries[e].buffers[i] = state.own;
       }
     }
-    if (inPlace)
-      to.entries[e] = state;
   }
+  to.ioBytes = host.bytes - to.bookBytes;
   to.planBytes = model.driver->plan_bytes(model.module, to.team ? heddle_team_threads(to.team) : 1);
   char *plan;
   host.take(plan, to.planBytes);
@@ -220,7 +224,8 @@ heddle_status heddle_model_memory(const heddle_model *model, const heddle_sessio
   memory.cache_bytes = session.cacheBytes;
   memory.scratch_bytes = session.planBytes;
   memory.io_bytes = session.ioBytes;
-  memory.table_bytes = session.hostBytes - session.planBytes - session.ioBytes;
+  memory.table_bytes = memory.total_bytes - session.arenaBytes - session.cacheBytes - session.planBytes -
+                       session.ioBytes;
   memory.bytes_per_sequence = session.cacheBytes / session.sequences;
   return writeStruct(out_memory, memory, "out_memory", error);
 }
@@ -234,7 +239,7 @@ heddle_status heddle_session_create(heddle_model *model, const heddle_session_op
   heddle_session *session = static_cast<heddle_session *>(model->memory.allocate(counted.hostBytes, 64));
   if (!session)
     return failAllocation(model->memory, counted.hostBytes, error);
-  memset(static_cast<void *>(session), 0, counted.hostBytes);
+  memset(static_cast<void *>(session), 0, counted.bookBytes); // large outputs stay untouched until they are written
   *session = counted;
   session->model = model;
   if (session->team)

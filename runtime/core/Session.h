@@ -27,7 +27,7 @@ struct heddle_session {
   heddle_model *model;
   heddle_team *team;
   uint32_t sequences, context, rows, wanted; // its bounds
-  uint64_t arenaBytes, cacheBytes, ioBytes, planBytes, deviceBytes, hostBytes;
+  uint64_t arenaBytes, cacheBytes, bookBytes, ioBytes, planBytes, deviceBytes, hostBytes;
 
   heddle_buffer device; // one block: the arena, then the caches
   heddle_buffer *caches;
