@@ -61,27 +61,34 @@ llvm::Expected<KernelFacts> emitAttentionKernel(KernelOp kernel, const CpuLevel 
     return attention.takeError();
   Emitter e(out, level);
   AttentionBuilder builder(e, *attention, context);
-  e.kernel(kernel.getSymName(), [&](const KernelArguments &arguments) {
-    // Arguments in order, a cache followed by its page table, the result, the work records.
-    llvm::DenseMap<Value, Value> addresses;
-    AttentionOperands operands;
-    int index = 0;
-    for (BlockArgument argument : kernel.getBody().front().getArguments()) {
-      addresses[argument] = e.operand(arguments, index++);
-      if (isa<KvCacheType>(argument.getType()))
-        operands.pageTable = e.operand(arguments, index++);
-    }
-    auto addressOf = [&](Value value) { return value ? addresses.lookup(withoutReshapes(value)) : Value(); };
-    operands.result = e.operand(arguments, index++);
-    operands.work = e.operand(arguments, index++);
-    operands.query = addressOf(attention->getQuery());
-    operands.cache = addressOf(attention->getCache());
-    operands.keys = addressOf(attention->getKeys());
-    operands.values = addressOf(attention->getValues());
-    Value workCount = e.dimension(arguments, HEDDLE_DIM_WORK);
-    e.forRange(arguments.begin, arguments.end, e.cI64(1),
-               [&](Value item) { builder.emitItem(operands, workCount, arguments.scratch, item); });
-  });
+  // Where registers are few, loads of f16 that are moved ahead of their use make sums spill.
+  bool sourceOrder = level.lanes == 8 && attention->getCache();
+  e.kernel(
+      kernel.getSymName(),
+      [&](const KernelArguments &arguments) {
+        // Arguments in order, a cache followed by its page table, the result, the work records.
+        llvm::DenseMap<Value, Value> addresses;
+        AttentionOperands operands;
+        int index = 0;
+        for (BlockArgument argument : kernel.getBody().front().getArguments()) {
+          addresses[argument] = e.operand(arguments, index++);
+          if (isa<KvCacheType>(argument.getType()))
+            operands.pageTable = e.operand(arguments, index++);
+        }
+        auto addressOf = [&](Value value) {
+          return value ? addresses.lookup(withoutReshapes(value)) : Value();
+        };
+        operands.result = e.operand(arguments, index++);
+        operands.work = e.operand(arguments, index++);
+        operands.query = addressOf(attention->getQuery());
+        operands.cache = addressOf(attention->getCache());
+        operands.keys = addressOf(attention->getKeys());
+        operands.values = addressOf(attention->getValues());
+        Value workCount = e.dimension(arguments, HEDDLE_DIM_WORK);
+        e.forRange(arguments.begin, arguments.end, e.cI64(1),
+                   [&](Value item) { builder.emitItem(operands, workCount, arguments.scratch, item); });
+      },
+      sourceOrder);
   KernelFacts facts;
   facts.scratchBytes = builder.scratchBytes();
   facts.workRows = uint32_t(builder.workRows());
