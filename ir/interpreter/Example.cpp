@@ -64,7 +64,7 @@ llvm::Expected<ExampleFiles> ExampleFiles::read(ModuleOp module) {
   auto list = module->getAttrOfType<ArrayAttr>(kFilesAttr);
   for (Attribute attribute : list ? list.getValue() : ArrayRef<Attribute>()) {
     auto elements = dyn_cast<DenseIntElementsAttr>(attribute);
-    if (!elements || elements.getElementType().getIntOrFloatBitWidth() != 8)
+    if (!elements || !elements.getElementType().isInteger(8))
       return fail(module, "expected '" + Twine(kFilesAttr) + "' to hold constants of type 'tensor<...xi8>'");
     std::vector<uint8_t> bytes;
     for (const APInt &byte : elements)

@@ -155,6 +155,12 @@ public:
 
   /// One op on the given operands. `environment` gives what its regions capture.
   Results runOp(Operation *op, ArrayRef<Datum> operands, Environment *environment) {
+    for (Type type :
+         llvm::concat<Type>(llvm::to_vector(op->getOperandTypes()), llvm::to_vector(op->getResultTypes())))
+      if (auto tensor = dyn_cast<RankedTensorType>(type); tensor && tensor.getRank() > 1)
+        if (llvm::is_contained(tensor.getShape().drop_front(), ShapedType::kDynamic))
+          return fail(op, "expected only the first dimension to be dynamic, but found " + text(type),
+                      Kind::Unsupported);
     for (auto [operand, datum] : llvm::zip(op->getOperands(), operands))
       if (!datum.fits(operand.getType()))
         return fail(op, "expected an operand of type " + text(operand.getType()) + ", but found " +
@@ -202,7 +208,7 @@ private:
           return datum.takeError();
         operands.push_back(std::move(*datum));
       }
-      if (op.hasTrait<OpTrait::IsTerminator>())
+      if (isa<func::ReturnOp, YieldOp>(op))
         return operands;
       if (llvm::Error error = context.spend(&op, {1}))
         return std::move(error);
@@ -247,14 +253,8 @@ private:
   }
 
   Result evaluateParameter(ParamOp param) {
-    if (param.getValue()) {
-      std::optional<Datum> value = datumOf(cast<ElementsAttr>(*param.getValue()));
-      if (!value)
-        return fail(param,
-                    "expected the value of parameter '" + param.getSymName() + "' to be readable constants",
-                    Kind::Unsupported);
-      return *value;
-    }
+    if (param.getValue())
+      return constant(param, cast<ElementsAttr>(*param.getValue()));
     if (param.getFile())
       return readParameter(param);
     // Recipes may name parameters with recipes: a cycle would never end.
@@ -413,14 +413,23 @@ private:
     return SmallVector<Datum>{*result};
   }
 
+  /// A splat of a few characters may stand for any number of elements, so they are counted first.
+  Result constant(Operation *op, ElementsAttr elements) {
+    std::optional<int64_t> count = elementCount(elements.getShapedType().getShape());
+    auto charge = context.charge(op, count.value_or(-1), 8);
+    if (!charge)
+      return charge.takeError();
+    std::optional<Datum> datum = datumOf(elements);
+    if (!datum)
+      return fail(op, "expected readable constants of a float or integer type", Kind::Unsupported);
+    return rounded(*datum);
+  }
+
   /// Constants of any shape, and arith and math on scalars.
   Result upstream(Operation *op, ArrayRef<Datum> operands) {
     if (auto constant = dyn_cast<arith::ConstantOp>(op))
-      if (auto elements = dyn_cast<ElementsAttr>(constant.getValue())) {
-        if (std::optional<Datum> datum = datumOf(elements))
-          return rounded(*datum);
-        return fail(op, "expected constants of a float or integer type", Kind::Unsupported);
-      }
+      if (auto elements = dyn_cast<ElementsAttr>(constant.getValue()))
+        return this->constant(op, elements);
     SmallVector<Scalar> scalars;
     for (const Datum &datum : operands) {
       if (!datum.shape().empty() || (!datum.numbers() && !datum.integers()))

@@ -64,6 +64,15 @@ Result interpreter::evaluateGatherRows(GatherRowsOp op, const Numbers &input, co
   return std::move(*result);
 }
 
+/// The innermost axis may be dynamic, and so may be the vectors that belong to it.
+static llvm::Error checkLength(Operation *op, const Numbers &input, const Numbers &vector, StringRef name) {
+  if (int64_t(vector.data.size()) == input.shape.back())
+    return llvm::Error::success();
+  return fail(op, "expected '" + name + "' to have " + Twine(input.shape.back()) +
+                      " elements to match the innermost axis of 'input', but found " +
+                      Twine(vector.data.size()));
+}
+
 /// A normalized element cannot leave [-bound, bound], whatever its operands' tolerances are.
 static Real within(Real value, double bound) {
   return {value.value, std::min(value.tolerance, std::abs(bound) + std::abs(value.value))};
@@ -104,6 +113,8 @@ Real inverseRoot(const Arithmetics &arithmetic, Real sum, double count, double e
 
 Result interpreter::evaluateRmsNorm(RmsNormOp op, const Numbers &input, const Numbers &weight,
                                     Context &context) {
+  if (llvm::Error error = checkLength(op, input, weight, "weight"))
+    return std::move(error);
   const Arithmetics &a = context.arithmetic;
   double epsilon = op.getEpsilon().convertToFloat();
   return normalizeRows(op, input, context, [&](Numbers &result, size_t first, size_t width) {
@@ -118,6 +129,10 @@ Result interpreter::evaluateRmsNorm(RmsNormOp op, const Numbers &input, const Nu
 
 Result interpreter::evaluateLayerNorm(LayerNormOp op, const Numbers &input, const Numbers &weight,
                                       const Numbers &bias, Context &context) {
+  if (llvm::Error error = checkLength(op, input, weight, "weight"))
+    return std::move(error);
+  if (llvm::Error error = checkLength(op, input, bias, "bias"))
+    return std::move(error);
   const Arithmetics &a = context.arithmetic;
   double epsilon = op.getEpsilon().convertToFloat();
   return normalizeRows(op, input, context, [&](Numbers &result, size_t first, size_t width) {

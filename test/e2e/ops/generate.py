@@ -131,9 +131,10 @@ def quantize(x, limit):
     blocks = x.astype(f32).reshape(len(x), -1, 32)
     amax = np.abs(blocks).max(axis=2)
     scale = np.where(np.isfinite(amax), amax / f32(limit), f32(0)).astype(f32)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        codes = np.rint(blocks * (f32(1) / scale)[..., None])
-    codes = np.where(scale[..., None] > 0, codes, 0)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        inverse = (f32(1) / scale)[..., None]
+        codes = np.rint(blocks * inverse)
+    codes = np.where(np.isfinite(inverse), codes, 0)
     return codes.astype(f64).reshape(x.shape), np.repeat(scale, 32, axis=1).astype(f64)
 
 
@@ -654,8 +655,10 @@ return %y : tensor<?x8xf32>""", ([x, sequences], [y]), rows="s", skip="entries n
 def make_quantize():
     rng = generator("quantize")
     f = file("quantize", "codes and scales, seen through dequantize: ties to even, zeros, infinities and NaN in a block")
-    x = grid(rng, 4, 64)
+    x = grid(rng, 5, 64)
     x[1, :32] = 0
+    x[4, :32] *= f32(1e-38)  # the scale's inverse is infinite
+    x[4, 32:] *= f32(1e-30)
     x[2, 5], x[2, 40] = np.inf, np.nan
     x[3, :32] = np.arange(32) / 2 - 7.5  # with amax 127: every half is a tie
     x[3, 0] = 127

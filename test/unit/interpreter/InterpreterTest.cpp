@@ -126,6 +126,29 @@ TEST_CASE("huge shapes are refused before memory is taken") {
   }
 }
 
+TEST_CASE("what the types leave open is checked when it runs") {
+  Fixture fixture(R"(
+    func.func @norm(%x: tensor<?xf32>, %w: tensor<?xf32>) -> tensor<?xf32> {
+      %0 = heddle.rms_norm %x, %w : tensor<?xf32>, tensor<?xf32>
+      return %0 : tensor<?xf32>
+    }
+    func.func @heads(%x: tensor<?x?xf32>) -> tensor<?x?xf32> {
+      %0 = heddle.scale %x by 2.0 : tensor<?x?xf32>
+      return %0 : tensor<?x?xf32>
+    }
+    func.func @splat() -> tensor<9000000000000xi32> {
+      %0 = arith.constant dense<7> : tensor<9000000000000xi32>
+      return %0 : tensor<9000000000000xi32>
+    })");
+  Interpreter interpreter(*fixture.module);
+  Datum two = numbers({2}, {1, 2}), three = numbers({3}, {1, 2, 3});
+  CHECK(messageOf(interpreter.run("norm", {three, two})).find("expected 'weight' to have 3 elements") !=
+        std::string::npos);
+  CHECK(messageOf(interpreter.run("heads", {numbers({1, 1}, {1})}))
+            .find("expected only the first dimension to be dynamic") != std::string::npos);
+  CHECK(messageOf(interpreter.run("splat", {})).find("memory limit") != std::string::npos);
+}
+
 TEST_CASE("recipes that derive from themselves end in an error") {
   Fixture fixture(R"(
     heddle.param @a : tensor<1xf32> derived [@b] {
