@@ -102,7 +102,8 @@ llvm::Error ArtifactWriter::addMember(llvm::StringRef name, uint64_t size,
   uint64_t written = 0;
   auto sink = [&](llvm::ArrayRef<uint8_t> bytes) -> llvm::Error {
     if (bytes.size() > member.size - written)
-      return mistake("more than the announced " + llvm::Twine(size) + " bytes were written to member '" + name + "'");
+      return mistake("more than the announced " + llvm::Twine(size) + " bytes were written to member '" +
+                     name + "'");
     hash.update(bytes);
     member.crc = llvm::crc32(member.crc, bytes);
     written += bytes.size();
@@ -111,8 +112,8 @@ llvm::Error ArtifactWriter::addMember(llvm::StringRef name, uint64_t size,
   if (llvm::Error error = produce(sink))
     return error;
   if (written != size)
-    return mistake("expected " + llvm::Twine(size) + " bytes for member '" + name + "', but " + llvm::Twine(written) +
-                   " were written");
+    return mistake("expected " + llvm::Twine(size) + " bytes for member '" + name + "', but " +
+                   llvm::Twine(written) + " were written");
   static const uint8_t zeros[HEDDLE_ZIP_SIZE_MULTIPLE] = {};
   if (llvm::Error error = sink({zeros, static_cast<size_t>(member.size - size)}))
     return error;
@@ -158,7 +159,9 @@ static llvm::Error checkManifest(const llvm::json::Value &value, int depth, size
   return llvm::Error::success();
 }
 
-static std::string hex(const ArtifactWriter::Digest &digest) { return llvm::toHex(digest, /*LowerCase=*/true); }
+static std::string hex(const ArtifactWriter::Digest &digest) {
+  return llvm::toHex(digest, /*LowerCase=*/true);
+}
 
 llvm::Error ArtifactWriter::writeDirectory() {
   uint64_t start = position;
@@ -178,8 +181,9 @@ llvm::Expected<ArtifactWriter::Digest> ArtifactWriter::finish(llvm::json::Object
   manifest["format"] = static_cast<int64_t>(HEDDLE_ARTIFACT_FORMAT);
   llvm::json::Array list;
   for (const Member &member : members)
-    list.push_back(llvm::json::Object{
-        {"name", member.name}, {"sha256", hex(member.digest)}, {"size_bytes", static_cast<int64_t>(member.size)}});
+    list.push_back(llvm::json::Object{{"name", member.name},
+                                      {"sha256", hex(member.digest)},
+                                      {"size_bytes", static_cast<int64_t>(member.size)}});
   manifest["members"] = std::move(list);
   llvm::json::Value value(std::move(manifest));
   if (llvm::Error error = checkManifest(value, 0, 0))
@@ -198,7 +202,8 @@ llvm::Expected<ArtifactWriter::Digest> ArtifactWriter::finish(llvm::json::Object
     return systemError("cannot rename the finished file to", code.value());
   }
   file.reset();
-  // The name is durable once the folder is. Some file systems cannot sync a folder; the file is complete anyway.
+  // The name is durable once the folder is. Some file systems cannot sync a folder; the file is complete
+  // anyway.
   llvm::StringRef folder = llvm::sys::path::parent_path(path);
   int descriptor = ::open(folder.empty() ? "." : folder.str().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (descriptor >= 0) {

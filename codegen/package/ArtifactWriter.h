@@ -1,4 +1,5 @@
-// Writes an artifact: a zip in canonical form (docs/artifact.md), streaming, atomic, the same bytes for the same input.
+// Writes an artifact: a zip in canonical form (docs/artifact.md), streaming, atomic, the same bytes for the
+// same input.
 #pragma once
 #include "llvm/ADT/ArrayRef.h"
 #include "llvm/ADT/STLFunctionalExtras.h"
@@ -24,20 +25,22 @@ class ArtifactWriter {
 public:
   using Digest = std::array<uint8_t, 32>;
 
-  /// Starts an artifact that will be `path`, in a temporary file beside it. Refuses to replace one of `inputs`, or
-  /// anything that is not a regular file.
+  /// Starts an artifact that will be `path`, in a temporary file beside it. Refuses to replace one of
+  /// `inputs`, or anything that is not a regular file.
   static llvm::Expected<std::unique_ptr<ArtifactWriter>> create(llvm::StringRef path,
                                                                 llvm::ArrayRef<std::string> inputs);
   /// Without finish() nothing is left of the file; neither after a signal.
   ~ArtifactWriter();
 
-  /// Adds a member of `size` bytes that `produce` writes piece by piece. Memory does not grow with its size. Its hash
-  /// is made on the way; the size is rounded up with zeros to a multiple of HEDDLE_ZIP_SIZE_MULTIPLE.
-  llvm::Error addMember(llvm::StringRef name, uint64_t size, llvm::function_ref<llvm::Error(ByteSink)> produce);
+  /// Adds a member of `size` bytes that `produce` writes piece by piece. Memory does not grow with its size.
+  /// Its hash is made on the way; the size is rounded up with zeros to a multiple of
+  /// HEDDLE_ZIP_SIZE_MULTIPLE.
+  llvm::Error addMember(llvm::StringRef name, uint64_t size,
+                        llvm::function_ref<llvm::Error(ByteSink)> produce);
   llvm::Error addMember(llvm::StringRef name, llvm::ArrayRef<char> bytes);
 
-  /// Adds "format" and "members" to `manifest`, writes it as the last member, makes the file durable and gives it its
-  /// name. Returns the SHA-256 of the manifest, on which trust decides. No call may follow.
+  /// Adds "format" and "members" to `manifest`, writes it as the last member, makes the file durable and
+  /// gives it its name. Returns the SHA-256 of the manifest, on which trust decides. No call may follow.
   llvm::Expected<Digest> finish(llvm::json::Object manifest);
 
   /// Bytes of the file so far.

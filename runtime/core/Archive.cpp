@@ -32,7 +32,8 @@ static heddle_status expectBytes(const Source &source, uint64_t offset, const ui
   return HEDDLE_OK;
 }
 
-/// Reads the directory's record at `at` of the member whose local header must start at `start`, and checks both.
+/// Reads the directory's record at `at` of the member whose local header must start at `start`, and checks
+/// both.
 heddle_status Archive::readRecord(Member &member, uint64_t start, uint64_t &at, uint64_t directory,
                                   heddle_error *error) {
   uint8_t raw[46 + HEDDLE_ZIP_MAX_NAME + 12], header[HEDDLE_ZIP_HEADER_BYTES];
@@ -61,15 +62,17 @@ heddle_status Archive::readRecord(Member &member, uint64_t start, uint64_t &at, 
   HEDDLE_TRY(expectBytes(*source, start, header, length, zeros, error));
   member.offset = start + length + zeros;
   member.size = size;
-  return inRange(member.offset, size, directory) ? HEDDLE_OK
-                                                 : bad(error, "a member is larger than the file", member.offset);
+  return inRange(member.offset, size, directory)
+             ? HEDDLE_OK
+             : bad(error, "a member is larger than the file", member.offset);
 }
 
 heddle_status Archive::readDirectory(heddle_error *error) {
   uint64_t fileSize = source->size();
   uint8_t end[22], wide[8], expected[HEDDLE_ZIP_HEADER_BYTES];
   uint64_t endAt = fileSize - sizeof(end);
-  if (fileSize < sizeof(end) + 46 || source->read(endAt, end, sizeof(end), error) || get(end, 4) != 0x06054b50)
+  if (fileSize < sizeof(end) + 46 || source->read(endAt, end, sizeof(end), error) ||
+      get(end, 4) != 0x06054b50)
     return bad(error, "not an artifact, or cut: no zip directory at the end", fileSize);
   count = get(end + 10, 2);
   uint64_t directorySize = get(end + 12, 4), directory = get(end + 16, 4);
@@ -112,7 +115,8 @@ static bool parseDigest(const Slice &text, uint8_t digest[32]) {
   return true;
 }
 
-/// One {"name", "size_bytes", "sha256"} of the manifest's list. False when the text is wrong or does not match.
+/// One {"name", "size_bytes", "sha256"} of the manifest's list. False when the text is wrong or does not
+/// match.
 static bool parseMember(JsonScanner &json, Member &member) {
   Slice key, text;
   uint64_t size;
@@ -159,7 +163,8 @@ heddle_status Archive::readManifest(heddle_error *error) {
       // Before the rest of the manifest, which a newer format may write differently.
       if (json.unsignedNumber(format) && format > HEDDLE_ARTIFACT_FORMAT)
         return fail(error, HEDDLE_UNSUPPORTED,
-                    "artifact: format %" PRIu64 " is newer than %u, which this library reads; use a newer Heddle",
+                    "artifact: format %" PRIu64
+                    " is newer than %u, which this library reads; use a newer Heddle",
                     format, HEDDLE_ARTIFACT_FORMAT);
     } else if (key.equals("members")) {
       json.enterArray();
@@ -175,8 +180,8 @@ heddle_status Archive::readManifest(heddle_error *error) {
   json.end();
   if (!json.error() && (format == 0 || listed + 1 != count))
     json.fail("the format or a member of the container is missing");
-  return json.error() ? fail(error, HEDDLE_INVALID_FILE, "artifact: manifest.json: %s at byte %zu", json.error(),
-                             json.offset())
+  return json.error() ? fail(error, HEDDLE_INVALID_FILE, "artifact: manifest.json: %s at byte %zu",
+                             json.error(), json.offset())
                       : HEDDLE_OK;
 }
 

@@ -31,7 +31,8 @@ private:
   char *manifestText = nullptr;
 
   heddle_status readDirectory(heddle_error *error);
-  heddle_status readRecord(Member &member, uint64_t start, uint64_t &at, uint64_t directory, heddle_error *error);
+  heddle_status readRecord(Member &member, uint64_t start, uint64_t &at, uint64_t directory,
+                           heddle_error *error);
   heddle_status readManifest(heddle_error *error);
 };
 

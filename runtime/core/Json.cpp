@@ -3,7 +3,9 @@
 
 namespace heddle::runtime {
 
-bool Slice::equals(const char *other) const { return strlen(other) == size && memcmp(data, other, size) == 0; }
+bool Slice::equals(const char *other) const {
+  return strlen(other) == size && memcmp(data, other, size) == 0;
+}
 
 bool JsonScanner::fail(const char *what) {
   if (!message)

@@ -1,6 +1,6 @@
-// A strict scanner for JSON (RFC 8259) that allocates nothing: the caller walks the values that it knows and skips
-// others, and all of the text is checked on the way. Duplicate keys, escapes in keys, invalid UTF-8 and nesting deeper
-// than 16 are errors. After the first error every call returns false.
+// A strict scanner for JSON (RFC 8259) that allocates nothing: the caller walks the values that it knows and
+// skips others, and all of the text is checked on the way. Duplicate keys, escapes in keys, invalid UTF-8 and
+// nesting deeper than 16 are errors. After the first error every call returns false.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>

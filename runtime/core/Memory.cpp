@@ -5,7 +5,8 @@
 
 namespace heddle::runtime {
 
-// From this size on blocks are mapped, so that they can start on a huge page and go back to the system when freed.
+// From this size on blocks are mapped, so that they can start on a huge page and go back to the system when
+// freed.
 static constexpr size_t mapFrom = 1u << 20;
 static constexpr size_t page = 4096;
 
@@ -22,7 +23,8 @@ static void *allocateDefault(void *, size_t size, size_t alignment) {
   if (!slack)
     return mapped;
   char *begin = static_cast<char *>(mapped);
-  char *aligned = begin + (alignUp(reinterpret_cast<uintptr_t>(begin), alignment) - reinterpret_cast<uintptr_t>(begin));
+  char *aligned =
+      begin + (alignUp(reinterpret_cast<uintptr_t>(begin), alignment) - reinterpret_cast<uintptr_t>(begin));
   if (aligned > begin)
     munmap(begin, aligned - begin);
   char *end = begin + rounded + slack;
@@ -55,7 +57,8 @@ void *Memory::allocate(uint64_t size, size_t alignment) {
   do {
     if (size > limit || before > limit - size)
       return nullptr;
-  } while (!__atomic_compare_exchange_n(&usedBytes, &before, before + size, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+  } while (!__atomic_compare_exchange_n(&usedBytes, &before, before + size, true, __ATOMIC_RELAXED,
+                                        __ATOMIC_RELAXED));
   void *memory = allocator.allocate(allocator.context, size, alignment);
   if (!memory)
     __atomic_fetch_sub(&usedBytes, size, __ATOMIC_RELAXED);
@@ -71,8 +74,9 @@ void Memory::release(void *memory, uint64_t size) {
 
 heddle_status failAllocation(const Memory &memory, uint64_t size, heddle_error *error) {
   return fail(error, HEDDLE_RESOURCE_LIMIT,
-              "%" PRIu64 " bytes of memory are not available; %" PRIu64 " are in use, and the limit is %" PRIu64, size,
-              memory.used(), memory.limitBytes());
+              "%" PRIu64 " bytes of memory are not available; %" PRIu64
+              " are in use, and the limit is %" PRIu64,
+              size, memory.used(), memory.limitBytes());
 }
 
 } // namespace heddle::runtime

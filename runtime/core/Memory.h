@@ -1,4 +1,5 @@
-// Memory of one model and its sessions: the embedder's allocator or the default one, and the limit on all of it.
+// Memory of one model and its sessions: the embedder's allocator or the default one, and the limit on all of
+// it.
 #pragma once
 #include "core/Support.h"
 

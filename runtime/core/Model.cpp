@@ -6,8 +6,8 @@
 using namespace heddle::runtime;
 
 static heddle_status failDigest(const Member &member, heddle_error *error) {
-  return fail(error, HEDDLE_INVALID_FILE, "artifact: member '%s' does not have the SHA-256 that the manifest lists",
-              member.name);
+  return fail(error, HEDDLE_INVALID_FILE,
+              "artifact: member '%s' does not have the SHA-256 that the manifest lists", member.name);
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -33,11 +33,12 @@ static void *hostAllocate(void *context, size_t size, size_t alignment) {
 static void hostRelease(void *context, void *memory, size_t size) {
   static_cast<heddle_model *>(context)->memory.release(memory, size);
 }
-static heddle_status hostFindMember(void *context, const char *name, heddle_member_info *out, heddle_error *error) {
+static heddle_status hostFindMember(void *context, const char *name, heddle_member_info *out,
+                                    heddle_error *error) {
   return heddle_model_find_member(static_cast<heddle_model *>(context), name, out, error);
 }
-static heddle_status hostReadMember(void *context, const char *name, uint64_t offset, void *buffer, size_t size,
-                                    heddle_error *error) {
+static heddle_status hostReadMember(void *context, const char *name, uint64_t offset, void *buffer,
+                                    size_t size, heddle_error *error) {
   const heddle_model &model = *static_cast<heddle_model *>(context);
   const Member *member;
   HEDDLE_TRY(findMember(model, name, member, error));
@@ -62,11 +63,13 @@ static heddle_status checkOptions(const heddle_model_options &options, heddle_er
       (options.trust == HEDDLE_TRUST_DIGEST && !options.trust_digest) ||
       (options.trust == HEDDLE_TRUST_CALLBACK && !options.trust_callback))
     return fail(error, HEDDLE_INVALID_ARGUMENT,
-                "expected options->trust with the digest or callback that it needs, but found %d; there is no default, "
+                "expected options->trust with the digest or callback that it needs, but found %d; there is "
+                "no default, "
                 "because an artifact is a program",
                 static_cast<int>(options.trust));
   if (options.weights > HEDDLE_WEIGHTS_MAP || options.flags & ~flags || options.cpu_features & ~features)
-    return fail(error, HEDDLE_INVALID_ARGUMENT, "unknown value in options: weights %d, flags 0x%x, cpu_features 0x%x",
+    return fail(error, HEDDLE_INVALID_ARGUMENT,
+                "unknown value in options: weights %d, flags 0x%x, cpu_features 0x%x",
                 static_cast<int>(options.weights), options.flags, options.cpu_features);
   return HEDDLE_OK;
 }
@@ -75,13 +78,12 @@ static heddle_status decideTrust(const heddle_model &model, const heddle_model_o
                                  heddle_error *error) {
   const Archive &archive = model.archive;
   const uint8_t *digest = archive.members[archive.count - 1].digest;
-  bool trusted = options.trust == HEDDLE_TRUST_DIGEST ? memcmp(digest, options.trust_digest, 32) == 0
-                 : options.trust == HEDDLE_TRUST_CALLBACK
-                     ? options.trust_callback(options.trust_context, digest, archive.manifest(), archive.manifestSize())
-                     : true;
-  return trusted ? HEDDLE_OK
-                 : fail(error, HEDDLE_NOT_TRUSTED,
-                        "artifact: nothing vouches for this program");
+  bool trusted =
+      options.trust == HEDDLE_TRUST_DIGEST ? memcmp(digest, options.trust_digest, 32) == 0
+      : options.trust == HEDDLE_TRUST_CALLBACK
+          ? options.trust_callback(options.trust_context, digest, archive.manifest(), archive.manifestSize())
+          : true;
+  return trusted ? HEDDLE_OK : fail(error, HEDDLE_NOT_TRUSTED, "artifact: nothing vouches for this program");
 }
 
 static heddle_status failMember(const char *name, heddle_error *error) {
@@ -135,7 +137,8 @@ static heddle_status copyWeights(heddle_model &model, const Member &member, bool
   return status;
 }
 
-static heddle_status loadWeights(heddle_model &model, const heddle_model_options &options, heddle_error *error) {
+static heddle_status loadWeights(heddle_model &model, const heddle_model_options &options,
+                                 heddle_error *error) {
   const Member *member = model.archive.find("weights.bin");
   if (!member)
     return HEDDLE_OK;
@@ -149,14 +152,23 @@ static heddle_status loadWeights(heddle_model &model, const heddle_model_options
   return HEDDLE_OK;
 }
 
-static heddle_status openDevice(heddle_model &model, const heddle_model_options &options, heddle_error *error) {
+static heddle_status openDevice(heddle_model &model, const heddle_model_options &options,
+                                heddle_error *error) {
   model.driver = options.driver ? options.driver : heddle_driver_cpu();
   if (model.driver->version != HEDDLE_DRIVER_VERSION)
-    return fail(error, HEDDLE_UNSUPPORTED, "the driver has version %u, but this library uses %u", model.driver->version,
-                HEDDLE_DRIVER_VERSION);
-  model.host = {sizeof(heddle_host), &model,         hostAllocate, hostRelease,         hostFindMember,
-                hostReadMember,      hostLog,        options.cpu_features ? options.cpu_features : UINT32_MAX,
-                options.flags};
+    return fail(error, HEDDLE_UNSUPPORTED, "the driver has version %u, but this library uses %u",
+                model.driver->version, HEDDLE_DRIVER_VERSION);
+  model.host = {sizeof(heddle_host),
+                &model,
+                hostAllocate,
+                hostRelease,
+                hostFindMember,
+                hostReadMember,
+                hostLog,
+                options.cpu_features ? options.cpu_features : UINT32_MAX,
+                options.flags,
+                options.linked_code,
+                options.linked_code_count};
   HEDDLE_TRY(model.driver->open(&model.host, &model.device, error));
   heddle_capabilities capabilities = {};
   capabilities.struct_size = sizeof(capabilities);
@@ -166,8 +178,8 @@ static heddle_status openDevice(heddle_model &model, const heddle_model_options 
   return loadWeights(model, options, error);
 }
 
-static heddle_status openModel(heddle_model &model, const heddle_source &source, const heddle_model_options &options,
-                               heddle_error *error) {
+static heddle_status openModel(heddle_model &model, const heddle_source &source,
+                               const heddle_model_options &options, heddle_error *error) {
   HEDDLE_TRY(model.source.open(source, error));
   HEDDLE_TRY(model.archive.open(model.source, model.memory, error));
   HEDDLE_TRY(loadProgram(model, error));
@@ -257,7 +269,8 @@ heddle_status heddle_model_close(heddle_model *model, heddle_error *error) {
   return HEDDLE_OK;
 }
 
-heddle_status heddle_model_get_info(const heddle_model *model, heddle_model_info *out_info, heddle_error *error) {
+heddle_status heddle_model_get_info(const heddle_model *model, heddle_model_info *out_info,
+                                    heddle_error *error) {
   const heddle_program_header &header = *model->program.header;
   heddle_model_info info = {};
   memcpy(info.digest, model->archive.members[model->archive.count - 1].digest, 32);
@@ -286,20 +299,20 @@ heddle_status heddle_model_member(const heddle_model *model, uint32_t index, hed
   return writeMemberInfo(model->archive.members[index], out_info, error);
 }
 
-heddle_status heddle_model_find_member(const heddle_model *model, const char *name, heddle_member_info *out_info,
-                                       heddle_error *error) {
+heddle_status heddle_model_find_member(const heddle_model *model, const char *name,
+                                       heddle_member_info *out_info, heddle_error *error) {
   const Member *member;
   HEDDLE_TRY(findMember(*model, name, member, error));
   return writeMemberInfo(*member, out_info, error);
 }
 
-heddle_status heddle_model_read_member(const heddle_model *model, const char *name, void *buffer, uint64_t size,
-                                       heddle_error *error) {
+heddle_status heddle_model_read_member(const heddle_model *model, const char *name, void *buffer,
+                                       uint64_t size, heddle_error *error) {
   const Member *member;
   HEDDLE_TRY(findMember(*model, name, member, error));
   if (!buffer || size != member->size)
-    return fail(error, HEDDLE_INVALID_ARGUMENT, "expected a buffer of %" PRIu64 " bytes for member '%s'", member->size,
-                member->name);
+    return fail(error, HEDDLE_INVALID_ARGUMENT, "expected a buffer of %" PRIu64 " bytes for member '%s'",
+                member->size, member->name);
   HEDDLE_TRY(model->source.read(member->offset, buffer, size, error));
   uint8_t digest[32];
   sha256(buffer, size, digest);
@@ -312,8 +325,8 @@ heddle_status heddle_model_entry_at(const heddle_model *model, uint32_t index, h
     return failIndex("entry", index, error);
   const heddle_entry &entry = model->program.entries[index];
   uint32_t inputs = inputCount(model->program, entry);
-  heddle_entry_info info = {sizeof(info), model->string(entry.name), static_cast<heddle_entry_kind>(entry.kind),
-                            inputs, entry.io_count - inputs};
+  heddle_entry_info info = {sizeof(info), model->string(entry.name),
+                            static_cast<heddle_entry_kind>(entry.kind), inputs, entry.io_count - inputs};
   return writeStruct(out_info, info, "out_info", error);
 }
 
@@ -340,7 +353,7 @@ heddle_status heddle_model_entry_io(const heddle_model *model, const char *entry
   info.rank = record.rank;
   for (uint32_t i = 0; i < record.rank; ++i) {
     int64_t size = record.dim[i];
-    info.dimension[i] = size >= 0                                  ? heddle_dimension{size, size, 1}
+    info.dimension[i] = size >= 0 ? heddle_dimension{size, size, 1}
                         : record.dim_id[i] == HEDDLE_DIM_WANTED
                             ? heddle_dimension{found.kind == HEDDLE_ENTRY_STEP ? 0 : 1, header.max_wanted, 1}
                             : heddle_dimension{1, header.max_rows, 1};

@@ -3,7 +3,8 @@
 
 namespace heddle::runtime {
 
-// A saved sequence: this header, then for each page in order the page of each cache, then the SHA-256 of all that.
+// A saved sequence: this header, then for each page in order the page of each cache, then the SHA-256 of all
+// that.
 struct SavedHeader {
   char magic[8];
   uint8_t digest[32]; // of the artifact's manifest
@@ -35,8 +36,8 @@ void Pages::release(int32_t page) {
     freePages[freeCount++] = page;
 }
 
-heddle_status Pages::copyPage(const heddle_buffer &to, int32_t toPage, const heddle_buffer &from, int32_t fromPage,
-                              uint64_t bytes, heddle_error *error) {
+heddle_status Pages::copyPage(const heddle_buffer &to, int32_t toPage, const heddle_buffer &from,
+                              int32_t fromPage, uint64_t bytes, heddle_error *error) {
   return model->driver->copy(model->device, &to, toPage * bytes, &from, fromPage * bytes, bytes, error);
 }
 
@@ -57,8 +58,8 @@ heddle_status Pages::copyShared(int32_t &page, heddle_error *error) {
 
 heddle_status Pages::addPage(uint32_t slot, heddle_error *error) {
   int32_t page = take();
-  // Kernels never use what lies past a sequence's length; zeros make that hold even for products with NaN, and keep
-  // what an earlier sequence left out of reach.
+  // Kernels never use what lies past a sequence's length; zeros make that hold even for products with NaN,
+  // and keep what an earlier sequence left out of reach.
   for (uint64_t i = 0; i < cacheCount(); ++i) {
     uint64_t bytes = model->program.caches[i].page_bytes;
     if (heddle_status status = model->driver->zero(model->device, &caches[i], page * bytes, bytes, error)) {
@@ -132,7 +133,8 @@ struct Stream {
     if (write)
       hash.update(data, size);
     if ((write ? write(context, data, size) : read(context, data, size)) != 0)
-      return fail(error, HEDDLE_IO_ERROR, "the callback could not %s the saved sequence", write ? "write" : "read");
+      return fail(error, HEDDLE_IO_ERROR, "the callback could not %s the saved sequence",
+                  write ? "write" : "read");
     if (!write)
       hash.update(data, size);
     return HEDDLE_OK;
@@ -180,7 +182,8 @@ heddle_status Pages::restore(uint32_t slot, heddle_read_fn read, void *readConte
     return fail(error, HEDDLE_INVALID_FILE, "saved sequence: it is damaged, or belongs to another artifact");
   if (header.length > context)
     return fail(error, HEDDLE_RESOURCE_LIMIT,
-                "saved sequence: it has %u tokens, but the session's sequences hold %u", header.length, context);
+                "saved sequence: it has %u tokens, but the session's sequences hold %u", header.length,
+                context);
   for (uint32_t p = 0; p < pagesFor(header.length); ++p) {
     HEDDLE_TRY(addPage(slot, error));
     for (uint64_t i = 0; i < cacheCount(); ++i) {

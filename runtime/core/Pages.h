@@ -1,5 +1,5 @@
-// The KV caches' pages: one numbering for all layers, a page table row per sequence, pages shared after a fork until
-// one of the sequences writes to them.
+// The KV caches' pages: one numbering for all layers, a page table row per sequence, pages shared after a
+// fork until one of the sequences writes to them.
 #pragma once
 #include "core/Model.h"
 
@@ -23,8 +23,8 @@ public:
 
   /// After everything else of the session is set up.
   void setUp(const heddle_session &session);
-  /// Makes room for `rows` more tokens in pages that only `slot` uses. There is always one: a sequence owns a page for
-  /// each page of its context, and sharing only saves some.
+  /// Makes room for `rows` more tokens in pages that only `slot` uses. There is always one: a sequence owns a
+  /// page for each page of its context, and sharing only saves some.
   heddle_status extend(uint32_t slot, uint32_t rows, heddle_error *error);
   /// Forgets the tokens from `length` on, and the room behind.
   void trim(uint32_t slot, uint32_t length);

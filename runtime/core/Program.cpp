@@ -38,8 +38,8 @@ uint64_t ioBytes(const heddle_io &io, const int64_t *dims) {
 
 namespace {
 
-/// Each check names what is wrong and, where there are several, which one: the file is damaged, or its compiler has a
-/// bug; nobody can repair it by hand.
+/// Each check names what is wrong and, where there are several, which one: the file is damaged, or its
+/// compiler has a bug; nobody can repair it by hand.
 class Checker {
 public:
   Checker(const uint8_t *bytes, uint64_t size, heddle_program &program, heddle_error *error)
@@ -68,8 +68,10 @@ private:
   bool textInputsAreValid(const heddle_entry &entry, uint32_t inputs) const;
   heddle_status checkIos(const heddle_entry &entry);
   heddle_status checkVariants(const heddle_entry &entry);
-  heddle_status checkLaunch(const heddle_entry &entry, const heddle_variant &variant, const heddle_launch &launch);
-  bool operandIsValid(const heddle_entry &entry, const heddle_variant &variant, const heddle_operand &operand) const;
+  heddle_status checkLaunch(const heddle_entry &entry, const heddle_variant &variant,
+                            const heddle_launch &launch);
+  bool operandIsValid(const heddle_entry &entry, const heddle_variant &variant,
+                      const heddle_operand &operand) const;
 };
 
 heddle_status Checker::checkHeader() {
@@ -89,7 +91,8 @@ heddle_status Checker::checkHeader() {
   if (header->weights_size > maxBytes || header->max_rows == 0 || header->max_rows > maxRows ||
       header->max_wanted > header->max_rows || header->max_context > maxContext ||
       (header->caches.count && header->max_context % HEDDLE_PAGE_TOKENS) || header->max_slots == 0 ||
-      header->max_slots > maxSlots || static_cast<uint64_t>(header->max_slots) * pagesPerSlot(program) > maxPages)
+      header->max_slots > maxSlots ||
+      static_cast<uint64_t>(header->max_slots) * pagesPerSlot(program) > maxPages)
     return bad("a bound in the header is out of range; rows", header->max_rows);
   bounds[HEDDLE_DIM_ROWS] = header->max_rows;
   bounds[HEDDLE_DIM_WANTED] = header->max_wanted;
@@ -124,7 +127,8 @@ heddle_status Checker::checkTables() {
     tables[i] = bytes + span.offset;
   }
   uint64_t functions = header->functions.count;
-  if (header->entries.count == 0 || header->strings.count == 0 || program.strings[header->strings.count - 1] != 0)
+  if (header->entries.count == 0 || header->strings.count == 0 ||
+      program.strings[header->strings.count - 1] != 0)
     return bad("there is no entry, or the strings do not end", header->strings.count);
   for (uint64_t i = 0; i < header->strings.count; ++i) {
     unsigned char c = program.strings[i];
@@ -143,9 +147,9 @@ heddle_status Checker::checkCaches() {
   for (uint64_t i = 0; i < header->caches.count; ++i) {
     const heddle_cache &cache = program.caches[i];
     uint64_t width = static_cast<uint64_t>(cache.key_dim) + cache.value_dim;
-    if (cache.dtype != HEDDLE_DTYPE_F16 || cache.heads == 0 || cache.heads > 4096 || width == 0 || width > 65536 ||
-        !isString(cache.source) || cache.page_bytes != HEDDLE_PAGE_TOKENS * cache.heads * width * 2 ||
-        cache.page_bytes > maxPageBytes)
+    if (cache.dtype != HEDDLE_DTYPE_F16 || cache.heads == 0 || cache.heads > 4096 || width == 0 ||
+        width > 65536 || !isString(cache.source) ||
+        cache.page_bytes != HEDDLE_PAGE_TOKENS * cache.heads * width * 2 || cache.page_bytes > maxPageBytes)
       return bad("a cache is out of range", i);
   }
   return HEDDLE_OK;
@@ -156,7 +160,8 @@ bool Checker::ioIsValid(const heddle_io &io) const {
     return false;
   for (uint32_t i = 0; i < io.rank; ++i) {
     bool isStatic = io.dim[i] >= 0 && io.dim_id[i] == -1;
-    bool isDynamic = io.dim[i] == -1 && (io.dim_id[i] == HEDDLE_DIM_ROWS || io.dim_id[i] == HEDDLE_DIM_WANTED);
+    bool isDynamic =
+        io.dim[i] == -1 && (io.dim_id[i] == HEDDLE_DIM_ROWS || io.dim_id[i] == HEDDLE_DIM_WANTED);
     if (!isStatic && !isDynamic)
       return false;
   }
@@ -174,8 +179,9 @@ bool Checker::textInputsAreValid(const heddle_entry &entry, uint32_t inputs) con
     if (io[i].dtype != HEDDLE_DTYPE_I32 || io[i].rank != 1 ||
         io[i].dim_id[0] != (i == 3 ? HEDDLE_DIM_WANTED : HEDDLE_DIM_ROWS))
       return false;
-  return !isStep || (header->caches.count != 0 && header->max_context != 0 && io[4].dtype == HEDDLE_DTYPE_F32 &&
-                     io[4].rank == 2 && io[4].dim_id[0] == HEDDLE_DIM_WANTED && io[4].dim[1] == header->vocabulary);
+  return !isStep ||
+         (header->caches.count != 0 && header->max_context != 0 && io[4].dtype == HEDDLE_DTYPE_F32 &&
+          io[4].rank == 2 && io[4].dim_id[0] == HEDDLE_DIM_WANTED && io[4].dim[1] == header->vocabulary);
 }
 
 heddle_status Checker::checkIos(const heddle_entry &entry) {
@@ -220,17 +226,20 @@ heddle_status Checker::checkVariants(const heddle_entry &entry) {
     for (uint32_t l = 0; l < variant.launch_count; ++l)
       HEDDLE_TRY(checkLaunch(entry, variant, program.launches[variant.first_launch + l]));
   }
-  return covered == header->max_rows ? HEDDLE_OK : bad("the variants of an entry do not cover all rows", covered);
+  return covered == header->max_rows ? HEDDLE_OK
+                                     : bad("the variants of an entry do not cover all rows", covered);
 }
 
 heddle_status Checker::checkLaunch(const heddle_entry &entry, const heddle_variant &variant,
                                    const heddle_launch &launch) {
   if (!isString(launch.source) || launch.function >= header->functions.count ||
-      !inRange(launch.first_operand, launch.operand_count, header->operands.count) || launch.operand_count > 256 ||
-      launch.flags & ~static_cast<uint32_t>(HEDDLE_LAUNCH_BARRIER) || launch.items_dim < -1 ||
-      launch.items_dim >= HEDDLE_DIM_COUNT || launch.items_div == 0 || launch.grain == 0 ||
-      (launch.items_dim == HEDDLE_DIM_WORK && !variant.work_rows) || launch.operand_count > operandsLeft ||
-      (launch.items_dim >= 0 && bounds[launch.items_dim] * static_cast<uint64_t>(launch.items_mul) > maxItems))
+      !inRange(launch.first_operand, launch.operand_count, header->operands.count) ||
+      launch.operand_count > 256 || launch.flags & ~static_cast<uint32_t>(HEDDLE_LAUNCH_BARRIER) ||
+      launch.items_dim < -1 || launch.items_dim >= HEDDLE_DIM_COUNT || launch.items_div == 0 ||
+      launch.grain == 0 || (launch.items_dim == HEDDLE_DIM_WORK && !variant.work_rows) ||
+      launch.operand_count > operandsLeft ||
+      (launch.items_dim >= 0 &&
+       bounds[launch.items_dim] * static_cast<uint64_t>(launch.items_mul) > maxItems))
     return bad("a launch is out of range", &launch - program.launches);
   operandsLeft -= launch.operand_count;
   for (uint32_t i = 0; i < launch.operand_count; ++i)

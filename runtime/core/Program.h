@@ -1,4 +1,5 @@
-// Checks a program.bin (heddle/program.h) so that nothing after it needs to: every table, index, string and bound.
+// Checks a program.bin (heddle/program.h) so that nothing after it needs to: every table, index, string and
+// bound.
 #pragma once
 #include "core/Support.h"
 #include <heddle/driver.h>
@@ -8,8 +9,8 @@ namespace heddle::runtime {
 /// `bytes` is 8-byte aligned and outlives `out`.
 heddle_status parseProgram(const void *bytes, uint64_t size, heddle_program &out, heddle_error *error);
 
-/// Bytes of an input or output when the dimensions are `dims`; 0 on overflow. Valid programs have no overflow at their
-/// bounds.
+/// Bytes of an input or output when the dimensions are `dims`; 0 on overflow. Valid programs have no overflow
+/// at their bounds.
 uint64_t ioBytes(const heddle_io &io, const int64_t *dims);
 uint64_t dtypeBytes(uint32_t dtype);
 

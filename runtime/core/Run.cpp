@@ -1,4 +1,5 @@
-// run() and step(): checks first, then room in the caches, then the kernels. No allocation, no system call but futex.
+// run() and step(): checks first, then room in the caches, then the kernels. No allocation, no system call
+// but futex.
 #include "core/Session.h"
 #include <inttypes.h>
 
@@ -50,10 +51,11 @@ private:
 heddle_status Run::copyText(const heddle_step &step) {
   if (step.count == 0 || step.count > session.rows || step.wanted_count > session.wanted)
     return fail(error, HEDDLE_RESOURCE_LIMIT,
-                "expected 1 to %u rows in one run and at most %u wanted ones, but found %u and %u", session.rows,
-                session.wanted, step.count, step.wanted_count);
+                "expected 1 to %u rows in one run and at most %u wanted ones, but found %u and %u",
+                session.rows, session.wanted, step.count, step.wanted_count);
   if (!step.tokens || !step.slots || !step.positions || (step.wanted_count && !step.wanted))
-    return fail(error, HEDDLE_INVALID_ARGUMENT, "expected tokens, slots, positions and wanted rows, but found NULL");
+    return fail(error, HEDDLE_INVALID_ARGUMENT,
+                "expected tokens, slots, positions and wanted rows, but found NULL");
   if (step.wanted_count && entry.kind != HEDDLE_ENTRY_STEP)
     return fail(error, HEDDLE_INVALID_ARGUMENT, "an entry that encodes texts has no wanted rows");
   dims[HEDDLE_DIM_ROWS] = step.count;
@@ -86,21 +88,22 @@ heddle_status Run::checkStep() {
     Slot &slot = session.pages.slots[slots[i]];
     bool starts = i == 0 || slots[i] != slots[i - 1];
     if (starts && slot.seen == session.stepNumber)
-      return fail(error, HEDDLE_INVALID_ARGUMENT, "row %u: the rows of sequence %d are not contiguous", i, slots[i]);
+      return fail(error, HEDDLE_INVALID_ARGUMENT, "row %u: the rows of sequence %d are not contiguous", i,
+                  slots[i]);
     slot.seen = session.stepNumber;
     // Positions before are below the context, so this does not overflow.
     uint32_t expected = starts ? slot.length : positions[i - 1] + 1;
     if (static_cast<uint32_t>(positions[i]) != expected)
-      return fail(error, HEDDLE_INVALID_ARGUMENT, "row %u: expected position %u of sequence %d, but found %d", i,
-                  expected, slots[i], positions[i]);
+      return fail(error, HEDDLE_INVALID_ARGUMENT, "row %u: expected position %u of sequence %d, but found %d",
+                  i, expected, slots[i], positions[i]);
     if (expected >= session.context)
-      return fail(error, HEDDLE_RESOURCE_LIMIT, "row %u: sequence %d is full; it holds %u tokens", i, slots[i],
-                  session.context);
+      return fail(error, HEDDLE_RESOURCE_LIMIT, "row %u: sequence %d is full; it holds %u tokens", i,
+                  slots[i], session.context);
   }
   for (int64_t i = 0; i < dims[HEDDLE_DIM_WANTED]; ++i)
     if (static_cast<uint32_t>(wanted[i]) >= rows() || (i && wanted[i] <= wanted[i - 1]))
-      return fail(error, HEDDLE_INVALID_ARGUMENT, "expected the wanted rows to ascend below %u, but found %d", rows(),
-                  wanted[i]);
+      return fail(error, HEDDLE_INVALID_ARGUMENT, "expected the wanted rows to ascend below %u, but found %d",
+                  rows(), wanted[i]);
   return HEDDLE_OK;
 }
 
@@ -114,14 +117,16 @@ heddle_status Run::checkTexts() {
     count += starts;
     int32_t expected = starts ? 0 : positions[i - 1] + 1; // below the number of rows
     if (texts[i] != count - 1 || positions[i] != expected)
-      return fail(error, HEDDLE_INVALID_ARGUMENT, "row %u: expected text %d, position %d, but found text %d, position %d",
-                  i, count - 1, expected, texts[i], positions[i]);
+      return fail(error, HEDDLE_INVALID_ARGUMENT,
+                  "row %u: expected text %d, position %d, but found text %d, position %d", i, count - 1,
+                  expected, texts[i], positions[i]);
     if (expected >= longest)
-      return fail(error, HEDDLE_RESOURCE_LIMIT, "row %u: text %d is longer than %d tokens", i, texts[i], longest);
+      return fail(error, HEDDLE_RESOURCE_LIMIT, "row %u: text %d is longer than %d tokens", i, texts[i],
+                  longest);
   }
   if (static_cast<uint32_t>(count) > session.wanted)
-    return fail(error, HEDDLE_RESOURCE_LIMIT, "expected at most %u texts in one run, but found %d", session.wanted,
-                count);
+    return fail(error, HEDDLE_RESOURCE_LIMIT, "expected at most %u texts in one run, but found %d",
+                session.wanted, count);
   dims[HEDDLE_DIM_WANTED] = count;
   return HEDDLE_OK;
 }
@@ -133,8 +138,8 @@ heddle_status Run::checkOutputs() {
     uint64_t bytes = ioBytes(io, dims);
     if (io.is_output && state.buffers[i].size < bytes)
       return fail(error, HEDDLE_INVALID_ARGUMENT,
-                  "output '%s' of this run takes %" PRIu64 " bytes, but %" PRIu64 " are bound", model.string(io.name),
-                  bytes, state.buffers[i].size);
+                  "output '%s' of this run takes %" PRIu64 " bytes, but %" PRIu64 " are bound",
+                  model.string(io.name), bytes, state.buffers[i].size);
   }
   return HEDDLE_OK;
 }
@@ -145,8 +150,12 @@ void Run::makeWork(uint32_t workRows) {
     end = endOfSequence(first);
     for (uint32_t row = first; row < end; row += workRows) {
       uint32_t count = smaller(workRows, end - row);
-      *work++ = {static_cast<int32_t>(row),   static_cast<int32_t>(count),       input(Slots)[row],
-                 input(Positions)[row],       static_cast<int32_t>(first),       static_cast<int32_t>(end - first),
+      *work++ = {static_cast<int32_t>(row),
+                 static_cast<int32_t>(count),
+                 input(Slots)[row],
+                 input(Positions)[row],
+                 static_cast<int32_t>(first),
+                 static_cast<int32_t>(end - first),
                  {0, 0}};
       ++dims[HEDDLE_DIM_WORK];
     }
@@ -214,9 +223,10 @@ heddle_status Run::tensors() {
         continue;
       int64_t &dim = known[io.dim_id[d]], size = bound.dimension[d];
       if ((dim >= 0 && dim != size) || size == 0)
-        return fail(error, HEDDLE_INVALID_ARGUMENT,
-                    "expected dimension %u of '%s' to be as in the inputs before, and not 0, but found %" PRId64, d,
-                    model.string(io.name), size);
+        return fail(
+            error, HEDDLE_INVALID_ARGUMENT,
+            "expected dimension %u of '%s' to be as in the inputs before, and not 0, but found %" PRId64, d,
+            model.string(io.name), size);
       dim = size;
     }
   }
@@ -251,7 +261,8 @@ heddle_status heddle_session_run(heddle_session *session, const char *entry, hed
   auto ids = [&](TextInput input) { return static_cast<const int32_t *>(ios[input].bound.data); };
   auto count = [&](TextInput input) { return static_cast<uint32_t>(ios[input].bound.dimension[0]); };
   if (count(Slots) != count(Tokens) || count(Positions) != count(Tokens))
-    return fail(error, HEDDLE_INVALID_ARGUMENT, "expected tokens, slots and positions of one length to be bound");
+    return fail(error, HEDDLE_INVALID_ARGUMENT,
+                "expected tokens, slots and positions of one length to be bound");
   heddle_step step = {sizeof(step), ids(Tokens), ids(Slots), ids(Positions), count(Tokens), 0, nullptr};
   if (record.kind == HEDDLE_ENTRY_STEP) {
     step.wanted = ids(Wanted);

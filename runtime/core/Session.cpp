@@ -7,7 +7,8 @@ namespace {
 
 constexpr uint64_t maxSessionBytes = 1ull << 47;
 
-/// Lays out a block piece by piece; without a base it only counts. Sizes add up without overflow: each is capped.
+/// Lays out a block piece by piece; without a base it only counts. Sizes add up without overflow: each is
+/// capped.
 class Block {
 public:
   explicit Block(void *base) : base(reinterpret_cast<uintptr_t>(base)) {}
@@ -27,19 +28,19 @@ private:
   uintptr_t base;
 };
 
-heddle_status resolveOption(uint32_t &value, uint32_t most, uint32_t fallback, const char *name, heddle_error *error) {
+heddle_status resolveOption(uint32_t &value, uint32_t most, uint32_t fallback, const char *name,
+                            heddle_error *error) {
   if (!value)
     value = fallback;
   if (value <= most)
     return HEDDLE_OK;
-  return fail(error, HEDDLE_RESOURCE_LIMIT,
-              "options->%s is %u, but the model is compiled for at most %u", name,
-              value, most);
+  return fail(error, HEDDLE_RESOURCE_LIMIT, "options->%s is %u, but the model is compiled for at most %u",
+              name, value, most);
 }
 
 /// Fills the session's bounds.
-heddle_status resolveOptions(const heddle_model &model, const heddle_session_options *options, heddle_session &out,
-                             heddle_error *error) {
+heddle_status resolveOptions(const heddle_model &model, const heddle_session_options *options,
+                             heddle_session &out, heddle_error *error) {
   if (!model.module)
     return fail(error, HEDDLE_NOT_TRUSTED, "the model was opened to be inspected only, so it cannot run");
   heddle_session_options given = {};
@@ -59,7 +60,8 @@ heddle_status resolveOptions(const heddle_model &model, const heddle_session_opt
   return HEDDLE_OK;
 }
 
-/// Places everything that the session needs into its blocks. With `inPlace` they exist and `to` is in the second one.
+/// Places everything that the session needs into its blocks. With `inPlace` they exist and `to` is in the
+/// second one.
 heddle_status layOut(const heddle_model &model, heddle_session &to, bool inPlace, heddle_error *error) {
   const heddle_program &program = model.program;
   const heddle_program_header &header = *program.header;
@@ -71,11 +73,13 @@ heddle_status layOut(const heddle_model &model, heddle_session &to, bool inPlace
     if (program.variants[i].min_rows <= to.rows)
       to.arenaBytes = larger(to.arenaBytes, program.variants[i].arena_bytes);
   device.takeBytes(to.arenaBytes);
-  uint64_t pages = header.caches.count ? static_cast<uint64_t>(to.context) / HEDDLE_PAGE_TOKENS * to.sequences : 0;
+  uint64_t pages =
+      header.caches.count ? static_cast<uint64_t>(to.context) / HEDDLE_PAGE_TOKENS * to.sequences : 0;
   uint64_t largestPage = 0;
   host.take(to.caches, header.caches.count);
   for (uint64_t i = 0; i < header.caches.count; ++i) {
-    uint64_t pageBytes = program.caches[i].page_bytes, size = pages * pageBytes, offset = device.takeBytes(size);
+    uint64_t pageBytes = program.caches[i].page_bytes, size = pages * pageBytes,
+             offset = device.takeBytes(size);
     largestPage = larger(largestPage, pageBytes);
     if (inPlace)
       to.caches[i] = {to.device.host ? static_cast<char *>(to.device.host) + offset : nullptr,
@@ -130,8 +134,8 @@ heddle_status layOut(const heddle_model &model, heddle_session &to, bool inPlace
   to.deviceBytes = device.bytes;
   to.hostBytes = host.bytes;
   if (to.deviceBytes + to.hostBytes >= maxSessionBytes)
-    return fail(error, HEDDLE_RESOURCE_LIMIT, "%u sequences of %u tokens need more memory than any machine has",
-                to.sequences, to.context);
+    return fail(error, HEDDLE_RESOURCE_LIMIT,
+                "%u sequences of %u tokens need more memory than any machine has", to.sequences, to.context);
   return HEDDLE_OK;
 }
 
@@ -171,8 +175,8 @@ heddle_status checkView(const heddle_session &session, const heddle_io &io, cons
   int64_t bounds[HEDDLE_DIM_COUNT] = {session.rows, session.wanted, session.rows};
   if (static_cast<uint32_t>(view.dtype) != io.dtype || view.rank != io.rank)
     return fail(error, HEDDLE_INVALID_ARGUMENT,
-                "expected '%s' to have element type %u and rank %u, but found %u and %u", name, io.dtype, io.rank,
-                static_cast<uint32_t>(view.dtype), view.rank);
+                "expected '%s' to have element type %u and rank %u, but found %u and %u", name, io.dtype,
+                io.rank, static_cast<uint32_t>(view.dtype), view.rank);
   if (!view.data || reinterpret_cast<uintptr_t>(view.data) % 64)
     return fail(error, HEDDLE_INVALID_ARGUMENT, "expected the memory of '%s' to be 64-byte aligned", name);
   bool strided = false;
@@ -190,14 +194,15 @@ heddle_status checkView(const heddle_session &session, const heddle_io &io, cons
     bytes *= size; // at most ioBytes() at the bounds, which is checked
   }
   if (static_cast<uint64_t>(bytes) > view.size_bytes)
-    return fail(error, HEDDLE_INVALID_ARGUMENT, "'%s' needs %" PRId64 " bytes, but view->size_bytes is %" PRIu64, name,
-                bytes, view.size_bytes);
+    return fail(error, HEDDLE_INVALID_ARGUMENT,
+                "'%s' needs %" PRId64 " bytes, but view->size_bytes is %" PRIu64, name, bytes,
+                view.size_bytes);
   return HEDDLE_OK;
 }
 
 /// Input or output `io` of the entry; numbers of outputs count from its first output.
-heddle_status findIo(const heddle_session &session, const char *name, uint32_t io, bool isOutput, uint32_t &entry,
-                     uint32_t &number, heddle_error *error) {
+heddle_status findIo(const heddle_session &session, const char *name, uint32_t io, bool isOutput,
+                     uint32_t &entry, uint32_t &number, heddle_error *error) {
   const heddle_model &model = *session.model;
   HEDDLE_TRY(findEntry(model, name, entry, error));
   const heddle_entry &record = model.program.entries[entry];
@@ -224,8 +229,8 @@ heddle_status heddle_model_memory(const heddle_model *model, const heddle_sessio
   memory.cache_bytes = session.cacheBytes;
   memory.scratch_bytes = session.planBytes;
   memory.io_bytes = session.ioBytes;
-  memory.table_bytes = memory.total_bytes - session.arenaBytes - session.cacheBytes - session.planBytes -
-                       session.ioBytes;
+  memory.table_bytes =
+      memory.total_bytes - session.arenaBytes - session.cacheBytes - session.planBytes - session.ioBytes;
   memory.bytes_per_sequence = session.cacheBytes / session.sequences;
   return writeStruct(out_memory, memory, "out_memory", error);
 }
@@ -239,7 +244,8 @@ heddle_status heddle_session_create(heddle_model *model, const heddle_session_op
   heddle_session *session = static_cast<heddle_session *>(model->memory.allocate(counted.hostBytes, 64));
   if (!session)
     return failAllocation(model->memory, counted.hostBytes, error);
-  memset(static_cast<void *>(session), 0, counted.bookBytes); // large outputs stay untouched until they are written
+  memset(static_cast<void *>(session), 0,
+         counted.bookBytes); // large outputs stay untouched until they are written
   *session = counted;
   session->model = model;
   if (session->team)
@@ -258,8 +264,8 @@ void heddle_session_destroy(heddle_session *session) {
     destroySession(session);
 }
 
-heddle_status heddle_session_bind(heddle_session *session, const char *entry, uint32_t io, const heddle_view *view,
-                                  heddle_error *error) {
+heddle_status heddle_session_bind(heddle_session *session, const char *entry, uint32_t io,
+                                  const heddle_view *view, heddle_error *error) {
   const heddle_program &program = session->model->program;
   uint32_t index, number;
   HEDDLE_TRY(findIo(*session, entry, io, false, index, number, error));
@@ -282,15 +288,16 @@ heddle_status heddle_session_bind(heddle_session *session, const char *entry, ui
   return HEDDLE_OK;
 }
 
-heddle_status heddle_session_output(heddle_session *session, const char *entry, uint32_t output, heddle_view *out_view,
-                                    heddle_error *error) {
+heddle_status heddle_session_output(heddle_session *session, const char *entry, uint32_t output,
+                                    heddle_view *out_view, heddle_error *error) {
   const heddle_program &program = session->model->program;
   uint32_t index, number;
   HEDDLE_TRY(findIo(*session, entry, output, true, index, number, error));
   const heddle_entry &record = program.entries[index];
   EntryState &state = session->entries[index];
   if (!state.hasRun)
-    return fail(error, HEDDLE_INVALID_ARGUMENT, "entry '%s' has no result: it did not run, or its last run failed",
+    return fail(error, HEDDLE_INVALID_ARGUMENT,
+                "entry '%s' has no result: it did not run, or its last run failed",
                 session->model->string(record.name));
   const heddle_io &io = program.ios[record.first_io + number];
   heddle_view view = {};
@@ -306,12 +313,15 @@ heddle_status heddle_session_output(heddle_session *session, const char *entry, 
   return writeStruct(out_view, view, "out_view", error);
 }
 
-void heddle_session_cancel(heddle_session *session) { __atomic_store_n(&session->cancel, 1, __ATOMIC_RELEASE); }
+void heddle_session_cancel(heddle_session *session) {
+  __atomic_store_n(&session->cancel, 1, __ATOMIC_RELEASE);
+}
 
 static heddle_status checkSlot(const heddle_session &session, uint32_t slot, heddle_error *error) {
   uint32_t count = session.pages.pageCount ? session.sequences : 0;
   if (slot >= count)
-    return fail(error, HEDDLE_INVALID_ARGUMENT, "the session keeps %u sequences, so none has number %u", count, slot);
+    return fail(error, HEDDLE_INVALID_ARGUMENT, "the session keeps %u sequences, so none has number %u",
+                count, slot);
   return HEDDLE_OK;
 }
 
@@ -326,12 +336,13 @@ heddle_status heddle_sequence_fork(heddle_session *session, uint32_t from, uint3
   return HEDDLE_OK;
 }
 
-heddle_status heddle_sequence_trim(heddle_session *session, uint32_t slot, uint32_t length, heddle_error *error) {
+heddle_status heddle_sequence_trim(heddle_session *session, uint32_t slot, uint32_t length,
+                                   heddle_error *error) {
   HEDDLE_TRY(checkSlot(*session, slot, error));
   uint32_t now = session->pages.slots[slot].length;
   if (length > now)
-    return fail(error, HEDDLE_INVALID_ARGUMENT, "sequence %u has %u tokens, so it cannot be trimmed to %u", slot, now,
-                length);
+    return fail(error, HEDDLE_INVALID_ARGUMENT, "sequence %u has %u tokens, so it cannot be trimmed to %u",
+                slot, now, length);
   session->pages.trim(slot, length);
   return HEDDLE_OK;
 }
@@ -340,14 +351,14 @@ heddle_status heddle_sequence_clear(heddle_session *session, uint32_t slot, hedd
   return heddle_sequence_trim(session, slot, 0, error);
 }
 
-heddle_status heddle_session_save(heddle_session *session, uint32_t slot, heddle_write_fn write, void *context,
-                                  heddle_error *error) {
+heddle_status heddle_session_save(heddle_session *session, uint32_t slot, heddle_write_fn write,
+                                  void *context, heddle_error *error) {
   HEDDLE_TRY(checkSlot(*session, slot, error));
   return session->pages.save(slot, write, context, error);
 }
 
-heddle_status heddle_session_restore(heddle_session *session, uint32_t slot, heddle_read_fn read, void *context,
-                                     heddle_error *error) {
+heddle_status heddle_session_restore(heddle_session *session, uint32_t slot, heddle_read_fn read,
+                                     void *context, heddle_error *error) {
   HEDDLE_TRY(checkSlot(*session, slot, error));
   heddle_status status = session->pages.restore(slot, read, context, error);
   if (status)

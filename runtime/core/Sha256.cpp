@@ -51,7 +51,7 @@ typedef int Words __attribute__((vector_size(16)));
 typedef char Bytes __attribute__((vector_size(16)));
 
 __attribute__((target("sha,sse4.1"))) static void compressInstructions(uint32_t state[8], const uint8_t *data,
-                                                                        size_t blocks) {
+                                                                       size_t blocks) {
   const Bytes swap = {3, 2, 1, 0, 7, 6, 5, 4, 11, 10, 9, 8, 15, 14, 13, 12};
   auto word = [&](int i) { return static_cast<int>(state[i]); };
   // The instructions want (c d g h) and (a b e f), high word first.

@@ -17,7 +17,8 @@ heddle_status Source::open(const heddle_source &source, heddle_error *error) {
     return HEDDLE_OK;
   case HEDDLE_SOURCE_PATH:
     name = source.path ? source.path : "";
-    // O_NONBLOCK: opening a FIFO must not hang; it has no effect on the regular files that are let through below.
+    // O_NONBLOCK: opening a FIFO must not hang; it has no effect on the regular files that are let through
+    // below.
     descriptor = ::open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     break;
   case HEDDLE_SOURCE_DESCRIPTOR:
@@ -43,8 +44,9 @@ void Source::close() {
 
 heddle_status Source::read(uint64_t offset, void *buffer, uint64_t size, heddle_error *error) const {
   if (!inRange(offset, size, bytes))
-    return fail(error, HEDDLE_INVALID_FILE, "artifact: %" PRIu64 " bytes at byte %" PRIu64 " lie past its end (%" PRIu64 ")",
-                size, offset, bytes);
+    return fail(error, HEDDLE_INVALID_FILE,
+                "artifact: %" PRIu64 " bytes at byte %" PRIu64 " lie past its end (%" PRIu64 ")", size,
+                offset, bytes);
   if (memory) {
     memcpy(buffer, memory + offset, size);
     return HEDDLE_OK;

@@ -24,8 +24,8 @@ heddle_status fail(heddle_error *error, heddle_status status, const char *format
 static heddle_status checkSize(size_t size, const char *name, heddle_error *error) {
   // An upper bound keeps a forgotten initialization from reading or writing far past the struct.
   if (size < sizeof(size_t) || size > 65536)
-    return fail(error, HEDDLE_INVALID_ARGUMENT, "expected %s->struct_size to be the size of the struct, but found %zu",
-                name, size);
+    return fail(error, HEDDLE_INVALID_ARGUMENT,
+                "expected %s->struct_size to be the size of the struct, but found %zu", name, size);
   return HEDDLE_OK;
 }
 
@@ -44,7 +44,8 @@ heddle_status copyStructIn(void *out, size_t size, const void *in, const char *n
   return HEDDLE_OK;
 }
 
-heddle_status copyStructOut(void *out, size_t size, const void *value, const char *name, heddle_error *error) {
+heddle_status copyStructOut(void *out, size_t size, const void *value, const char *name,
+                            heddle_error *error) {
   if (!out)
     return fail(error, HEDDLE_INVALID_ARGUMENT, "expected '%s', but found NULL", name);
   size_t given;

@@ -1,4 +1,5 @@
-// The driver of the host's own cores: every worker walks the same list of launches and computes its range of each.
+// The driver of the host's own cores: every worker walks the same list of launches and computes its range of
+// each.
 #include "core/Program.h"
 #include "drivers/cpu/Features.h"
 #include "drivers/cpu/Image.h"
@@ -19,7 +20,7 @@ struct heddle_module {
   uint32_t code;
   Image image;
   DebugSymbols symbols;
-  uint64_t scratchBytes;  // of one worker
+  uint64_t scratchBytes;        // of one worker
   heddle_kernel_fn functions[]; // of the chosen code
 };
 
@@ -52,7 +53,8 @@ heddle_status failMemory(uint64_t size, heddle_error *error) {
 }
 
 heddle_status openCpu(const heddle_host *host, heddle_device **out, heddle_error *error) {
-  heddle_device *device = static_cast<heddle_device *>(host->allocate(host->context, sizeof(heddle_device), 64));
+  heddle_device *device =
+      static_cast<heddle_device *>(host->allocate(host->context, sizeof(heddle_device), 64));
   if (!device)
     return failMemory(sizeof(heddle_device), error);
   *device = {host, hostFeatures() & host->features};
@@ -91,7 +93,8 @@ heddle_status copyCpu(heddle_device *, const heddle_buffer *to, uint64_t toOffse
   return HEDDLE_OK;
 }
 
-heddle_status zeroCpu(heddle_device *, const heddle_buffer *to, uint64_t offset, uint64_t size, heddle_error *) {
+heddle_status zeroCpu(heddle_device *, const heddle_buffer *to, uint64_t offset, uint64_t size,
+                      heddle_error *) {
   memset(static_cast<char *>(to->host) + offset, 0, size);
   return HEDDLE_OK;
 }
@@ -127,9 +130,11 @@ heddle_status loadCode(heddle_module &module, heddle_error *error) {
   const uint64_t *offsets = program.offsets + module.code * count;
   for (uint64_t i = 0; i < count; ++i) {
     if (offsets[i] < module.image.textBegin || offsets[i] >= module.image.textEnd)
-      return fail(error, HEDDLE_INVALID_FILE, "code '%s': function '%s' lies outside of its executable segment", member,
+      return fail(error, HEDDLE_INVALID_FILE,
+                  "code '%s': function '%s' lies outside of its executable segment", member,
                   program.strings + program.functions[i].name);
-    module.functions[i] = reinterpret_cast<heddle_kernel_fn>(reinterpret_cast<uintptr_t>(module.image.base) + offsets[i]);
+    module.functions[i] =
+        reinterpret_cast<heddle_kernel_fn>(reinterpret_cast<uintptr_t>(module.image.base) + offsets[i]);
     module.scratchBytes = larger(module.scratchBytes, program.functions[i].scratch_bytes);
   }
   module.scratchBytes = alignUp(module.scratchBytes, 128); // no cache line is shared between workers
@@ -147,11 +152,13 @@ void unloadCpu(heddle_module *module) {
   host.release(host.context, module, moduleBytes(*module->program));
 }
 
-heddle_status loadCpu(heddle_device *device, const heddle_program *program, heddle_module **out, heddle_error *error) {
+heddle_status loadCpu(heddle_device *device, const heddle_program *program, heddle_module **out,
+                      heddle_error *error) {
   uint32_t code = 0;
   HEDDLE_TRY(chooseCode(*device, *program, code, error));
   uint64_t bytes = moduleBytes(*program);
-  heddle_module *module = static_cast<heddle_module *>(device->host->allocate(device->host->context, bytes, 64));
+  heddle_module *module =
+      static_cast<heddle_module *>(device->host->allocate(device->host->context, bytes, 64));
   if (!module)
     return failMemory(bytes, error);
   memset(static_cast<void *>(module), 0, bytes);
@@ -185,9 +192,12 @@ PlanLayout layOutPlan(const heddle_module &module, uint32_t threads) {
   return layout;
 }
 
-uint64_t planBytesOfCpu(const heddle_module *module, uint32_t threads) { return layOutPlan(*module, threads).end; }
+uint64_t planBytesOfCpu(const heddle_module *module, uint32_t threads) {
+  return layOutPlan(*module, threads).end;
+}
 
-heddle_status prepareCpu(heddle_module *module, const heddle_bindings *bindings, heddle_plan **out, heddle_error *) {
+heddle_status prepareCpu(heddle_module *module, const heddle_bindings *bindings, heddle_plan **out,
+                         heddle_error *) {
   const heddle_program &program = *module->program;
   PlanLayout layout = layOutPlan(*module, 0);
   char *memory = static_cast<char *>(bindings->memory);
@@ -263,7 +273,8 @@ void walkLaunches(void *context, heddle_team *team, uint32_t worker, uint32_t th
   __builtin_ia32_ldmxcsr(defaultFloatState);
   for (uint32_t i = 0; i < variant.launch_count; ++i) {
     const heddle_launch &launch = launches[i];
-    if ((launch.flags & HEDDLE_LAUNCH_BARRIER) && threads > 1 && i > 0) // all have just met before the first one
+    if ((launch.flags & HEDDLE_LAUNCH_BARRIER) && threads > 1 &&
+        i > 0) // all have just met before the first one
       meetTeam(team, worker);
     // Workers may see this at different launches; all keep meeting at the barriers.
     if (__atomic_load_n(submission.cancel, __ATOMIC_RELAXED))
@@ -271,7 +282,8 @@ void walkLaunches(void *context, heddle_team *team, uint32_t worker, uint32_t th
     uint64_t begin, end;
     rangeOf(launch, itemsOf(launch, submission.dims), worker, threads, begin, end);
     if (begin < end)
-      module.functions[launch.function](plan.operands + launch.first_operand, submission.dims, scratch, begin, end);
+      module.functions[launch.function](plan.operands + launch.first_operand, submission.dims, scratch, begin,
+                                        end);
   }
   __builtin_ia32_ldmxcsr(floatState);
 }
@@ -296,9 +308,24 @@ heddle_status waitCpu(heddle_plan *plan, heddle_error *) {
 }
 
 const heddle_driver cpuDriver = {
-    sizeof(heddle_driver), HEDDLE_DRIVER_VERSION, "cpu",        openCpu,     closeCpu,  capabilitiesOfCpu,
-    allocateCpu,           releaseCpu,            copyCpu,      zeroCpu,     loadCpu,   codeOfCpu,
-    unloadCpu,             planBytesOfCpu,        prepareCpu,   unprepareCpu, submitCpu, waitCpu,
+    sizeof(heddle_driver),
+    HEDDLE_DRIVER_VERSION,
+    "cpu",
+    openCpu,
+    closeCpu,
+    capabilitiesOfCpu,
+    allocateCpu,
+    releaseCpu,
+    copyCpu,
+    zeroCpu,
+    loadCpu,
+    codeOfCpu,
+    unloadCpu,
+    planBytesOfCpu,
+    prepareCpu,
+    unprepareCpu,
+    submitCpu,
+    waitCpu,
 };
 
 } // namespace

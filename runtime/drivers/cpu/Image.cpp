@@ -55,18 +55,17 @@ private:
   }
   heddle_status refused(const char *what) {
     return fail(error, HEDDLE_UNSUPPORTED,
-                "this host does not allow %s (%s), so code cannot be loaded; link it with --emit obj",
-                what, strerror(errno));
+                "this host does not allow %s (%s), so code cannot be loaded; link it with --emit obj", what,
+                strerror(errno));
   }
-  heddle_status copy(const heddle_member_info &info);
+  heddle_status copy();
   heddle_status check(const uint8_t *bytes);
   heddle_status checkDynamic(const uint8_t *bytes, const Elf64_Phdr &segment);
   heddle_status mapFile(Image &out);
   heddle_status mapAnonymous(Image &out);
 };
 
-heddle_status Mapper::copy(const heddle_member_info &info) {
-  size = info.size;
+heddle_status Mapper::copy() {
   if (size > maxImage)
     return bad("it is larger than 1 GiB");
   file = syscall(SYS_memfd_create, "heddle", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC);
@@ -83,7 +82,8 @@ heddle_status Mapper::copy(const heddle_member_info &info) {
       if (written < 0 && errno == EINTR)
         continue;
       if (written <= 0)
-        return fail(error, HEDDLE_RESOURCE_LIMIT, "cannot copy code '%s' into memory: %s", member, strerror(errno));
+        return fail(error, HEDDLE_RESOURCE_LIMIT, "cannot copy code '%s' into memory: %s", member,
+                    strerror(errno));
       done += written;
     }
     at += piece;
@@ -120,7 +120,8 @@ heddle_status Mapper::check(const uint8_t *bytes) {
   Elf64_Ehdr header;
   memcpy(&header, bytes, sizeof(header)); // members have 256 bytes at least
   if (memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 || header.e_ident[EI_CLASS] != ELFCLASS64 ||
-      header.e_ident[EI_DATA] != ELFDATA2LSB || header.e_type != ET_DYN || header.e_machine != EM_X86_64 || header.e_phentsize != sizeof(Elf64_Phdr) || header.e_phnum == 0 || header.e_phnum > maxSegments ||
+      header.e_ident[EI_DATA] != ELFDATA2LSB || header.e_type != ET_DYN || header.e_machine != EM_X86_64 ||
+      header.e_phentsize != sizeof(Elf64_Phdr) || header.e_phnum == 0 || header.e_phnum > maxSegments ||
       !inRange(header.e_phoff, header.e_phnum * sizeof(Elf64_Phdr), size))
     return bad("expected a position-independent ELF image for x86-64");
   uint64_t end = 0;
@@ -130,8 +131,8 @@ heddle_status Mapper::check(const uint8_t *bytes) {
     if (segment.p_type == PT_GNU_STACK || segment.p_type == PT_PHDR)
       continue;
     // Memory is the file, byte for byte: then whatever lies between the segments does not matter.
-    if (segment.p_offset != segment.p_vaddr || segment.p_filesz != segment.p_memsz || segment.p_flags & PF_W ||
-        !inRange(segment.p_offset, segment.p_filesz, size))
+    if (segment.p_offset != segment.p_vaddr || segment.p_filesz != segment.p_memsz ||
+        segment.p_flags & PF_W || !inRange(segment.p_offset, segment.p_filesz, size))
       return bad("expected its segments to be read-only, and in memory as in the file");
     switch (segment.p_type) {
     case PT_LOAD:
@@ -163,7 +164,8 @@ heddle_status Mapper::mapFile(Image &out) {
 
 heddle_status Mapper::mapAnonymous(Image &out) {
   void *at = const_cast<uint8_t *>(out.base) + text.p_offset;
-  void *code = mmap(at, text.p_filesz, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS, -1, 0);
+  void *code =
+      mmap(at, text.p_filesz, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS, -1, 0);
   if (code != at)
     return refused("anonymous mappings");
   for (uint64_t done = 0; done < text.p_filesz;) {
@@ -174,25 +176,33 @@ heddle_status Mapper::mapAnonymous(Image &out) {
       return fail(error, HEDDLE_IO_ERROR, "cannot copy code '%s': %s", member, strerror(errno));
     done += got;
   }
-  return mprotect(code, text.p_filesz, PROT_READ | PROT_EXEC) == 0 ? HEDDLE_OK : refused("executable mappings");
+  return mprotect(code, text.p_filesz, PROT_READ | PROT_EXEC) == 0 ? HEDDLE_OK
+                                                                   : refused("executable mappings");
 }
 
 heddle_status Mapper::map(bool forPerf, Image &out) {
   heddle_member_info info = {};
   info.struct_size = sizeof(info);
   HEDDLE_TRY(host.find_member(host.context, member, &info, error));
-  HEDDLE_TRY(copy(info));
-  void *mapped = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file, 0);
-  if (mapped == MAP_FAILED)
-    return fail(error, HEDDLE_RESOURCE_LIMIT, "cannot map code '%s': %s", member, strerror(errno));
-  out.base = static_cast<const uint8_t *>(mapped);
-  out.size = size;
+  size = out.size = info.size;
+  for (uint64_t i = 0; i < host.linked_code_count; ++i)
+    if (strcmp(host.linked_code[i].member, member) == 0)
+      out.base = static_cast<const uint8_t *>(host.linked_code[i].image);
+  out.isLinked = out.base;
+  if (!out.isLinked) {
+    HEDDLE_TRY(copy());
+    void *mapped = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file, 0);
+    if (mapped == MAP_FAILED)
+      return fail(error, HEDDLE_RESOURCE_LIMIT, "cannot map code '%s': %s", member, strerror(errno));
+    out.base = static_cast<const uint8_t *>(mapped);
+  }
   uint8_t digest[32];
-  sha256(mapped, size, digest); // of the sealed copy: it cannot change any more
+  sha256(out.base, size, digest); // of the sealed copy: it cannot change any more
   if (memcmp(digest, info.digest, sizeof(digest)) != 0)
     return bad("its bytes do not have the SHA-256 that the manifest lists");
   HEDDLE_TRY(check(out.base));
-  HEDDLE_TRY(forPerf ? mapAnonymous(out) : mapFile(out));
+  if (!out.isLinked)
+    HEDDLE_TRY(forPerf ? mapAnonymous(out) : mapFile(out));
   out.textBegin = text.p_offset;
   out.textEnd = text.p_offset + text.p_filesz;
   return HEDDLE_OK;
@@ -200,7 +210,8 @@ heddle_status Mapper::map(bool forPerf, Image &out) {
 
 } // namespace
 
-heddle_status mapImage(const heddle_host &host, const char *member, bool forPerf, Image &out, heddle_error *error) {
+heddle_status mapImage(const heddle_host &host, const char *member, bool forPerf, Image &out,
+                       heddle_error *error) {
   Mapper mapper(host, member, error);
   heddle_status status = mapper.map(forPerf, out);
   if (status)
@@ -209,7 +220,7 @@ heddle_status mapImage(const heddle_host &host, const char *member, bool forPerf
 }
 
 void unmapImage(Image &image) {
-  if (image.base)
+  if (image.base && !image.isLinked)
     munmap(const_cast<uint8_t *>(image.base), image.size);
   image = {};
 }

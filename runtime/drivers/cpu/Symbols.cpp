@@ -9,8 +9,8 @@
 
 using namespace heddle::runtime;
 
-// gdb's interface, by name: it puts a breakpoint into the function and reads the descriptor. Weak, because a program
-// may hold another just-in-time compiler that defines them; gdb looks at every copy.
+// gdb's interface, by name: it puts a breakpoint into the function and reads the descriptor. Weak, because a
+// program may hold another just-in-time compiler that defines them; gdb looks at every copy.
 extern "C" {
 
 enum JitAction : uint32_t { JitNothing = 0, JitRegister = 1, JitUnregister = 2 };
@@ -26,8 +26,8 @@ struct JitDescriptor {
   JitEntry *relevant, *first;
 };
 
-[[gnu::weak, gnu::used, gnu::visibility("default")]] JitDescriptor __jit_debug_descriptor = {1, JitNothing, nullptr,
-                                                                                             nullptr};
+[[gnu::weak, gnu::used, gnu::visibility("default")]] JitDescriptor __jit_debug_descriptor = {
+    1, JitNothing, nullptr, nullptr};
 [[gnu::weak, gnu::used, gnu::noinline, gnu::visibility("default")]] void __jit_debug_register_code() {
   __asm__ volatile("" ::: "memory");
 }

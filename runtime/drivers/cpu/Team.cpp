@@ -25,8 +25,8 @@ namespace {
 constexpr int futexWait = 0, futexWake = 1, futexPrivate = 128;
 
 constexpr uint32_t maxThreads = 256;
-// Ticks of the time stamp counter in a microsecond. Real ones differ by a factor of 2 at most, which a busy wait of
-// "about" so many microseconds can bear.
+// Ticks of the time stamp counter in a microsecond. Real ones differ by a factor of 2 at most, which a busy
+// wait of "about" so many microseconds can bear.
 constexpr uint64_t ticksPerMicrosecond = 2500;
 
 void pause() { __builtin_ia32_pause(); }
@@ -60,7 +60,8 @@ long futex(uint32_t *word, int operation, uint32_t value) {
 bool reached(uint32_t round, uint32_t wanted) { return static_cast<int32_t>(round - wanted) >= 0; }
 
 void announce(Flag &flag, uint32_t round) {
-  // Sequentially consistent, as is the load after it: either the sleeper sees the new round or we see the sleeper.
+  // Sequentially consistent, as is the load after it: either the sleeper sees the new round or we see the
+  // sleeper.
   __atomic_store_n(&flag.round, round, __ATOMIC_SEQ_CST);
   if (__atomic_load_n(&flag.sleepers, __ATOMIC_SEQ_CST))
     futex(&flag.round, futexWake, INT_MAX);
@@ -88,8 +89,8 @@ void await(Flag &flag, uint32_t wanted, uint64_t spinTicks) {
   }
 }
 
-/// A dissemination barrier: in round k worker w waits for worker w - 2^k. Each worker counts its rounds in one word of
-/// its own line; for two threads that is one exchange of two flags.
+/// A dissemination barrier: in round k worker w waits for worker w - 2^k. Each worker counts its rounds in
+/// one word of its own line; for two threads that is one exchange of two flags.
 void meet(heddle_team &team, uint32_t worker) {
   for (uint32_t distance = 1; distance < team.threads; distance *= 2) {
     Flag &own = team.workers[worker];
@@ -160,7 +161,8 @@ heddle_status startThreads(heddle_team &team, heddle_error *error) {
     team.started += result == 0;
   }
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  return result ? fail(error, HEDDLE_RESOURCE_LIMIT, "cannot start %u threads: %s", team.threads - 1, strerror(result))
+  return result ? fail(error, HEDDLE_RESOURCE_LIMIT, "cannot start %u threads: %s", team.threads - 1,
+                       strerror(result))
                 : HEDDLE_OK;
 }
 
@@ -195,7 +197,8 @@ void runTeam(heddle_team *team, TeamFunction function, void *context) {
 
 extern "C" {
 
-heddle_status heddle_team_create(const heddle_team_options *options, heddle_team **out_team, heddle_error *error) {
+heddle_status heddle_team_create(const heddle_team_options *options, heddle_team **out_team,
+                                 heddle_error *error) {
   *out_team = nullptr;
   heddle_team_options with = {};
   if (options)
@@ -203,7 +206,8 @@ heddle_status heddle_team_create(const heddle_team_options *options, heddle_team
   if (with.flags & ~static_cast<uint32_t>(HEDDLE_TEAM_CALLER_THREADS))
     return fail(error, HEDDLE_INVALID_ARGUMENT, "unknown bits 0x%x in options->flags", with.flags);
   if (with.threads > maxThreads)
-    return fail(error, HEDDLE_RESOURCE_LIMIT, "expected at most %u threads, but found %u", maxThreads, with.threads);
+    return fail(error, HEDDLE_RESOURCE_LIMIT, "expected at most %u threads, but found %u", maxThreads,
+                with.threads);
   uint32_t threads = with.threads ? with.threads : defaultThreads();
   void *memory = nullptr;
   size_t size = sizeof(heddle_team) + threads * sizeof(Flag);

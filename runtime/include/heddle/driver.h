@@ -1,15 +1,17 @@
 // The device interface: what the runtime asks of a CPU, a GPU or an NPU, and of their simulators.
 //
-// A driver is a table of functions (heddle_driver). The CPU's is part of libheddle; other drivers are libraries of
-// their own that export `const heddle_driver *heddle_driver_NAME(void)`, given to heddle_model_open() in its options.
-// The runtime validates artifacts, keeps sequences and page tables, and builds the inputs of a run; a driver owns
-// memory, code and execution, and knows nothing of sequences. Weights, arena and caches are device memory. Page
-// tables, work records, inputs and outputs are small and are host memory: a driver of a device that cannot see it
-// brings over what a submission reads, and brings back its outputs before wait() returns.
+// A driver is a table of functions (heddle_driver). The CPU's is part of libheddle; other drivers are
+// libraries of their own that export `const heddle_driver *heddle_driver_NAME(void)`, given to
+// heddle_model_open() in its options. The runtime validates artifacts, keeps sequences and page tables, and
+// builds the inputs of a run; a driver owns memory, code and execution, and knows nothing of sequences.
+// Weights, arena and caches are device memory. Page tables, work records, inputs and outputs are small and
+// are host memory: a driver of a device that cannot see it brings over what a submission reads, and brings
+// back its outputs before wait() returns.
 //
-// Order of calls: open, capabilities, load, { allocate, prepare, submit, wait, copy, unprepare, release }*, unload,
-// close. One device serves one model. load, allocate and release may be called by any thread, one at a time; calls
-// on one plan come from one thread at a time. Errors: as in heddle/runtime.h. A driver never aborts and never prints.
+// Order of calls: open, capabilities, load, { allocate, prepare, submit, wait, copy, unprepare, release }*,
+// unload, close. One device serves one model. load, allocate and release may be called by any thread, one at
+// a time; calls on one plan come from one thread at a time. Errors: as in heddle/runtime.h. A driver never
+// aborts and never prints.
 #ifndef HEDDLE_DRIVER_H
 #define HEDDLE_DRIVER_H
 #include <heddle/runtime.h>
@@ -20,24 +22,27 @@ extern "C" {
 
 #define HEDDLE_DRIVER_VERSION 1u
 
-// What the runtime offers to a driver. `allocate` counts against the model's memory limit and calls the embedder's
-// allocator; NULL when there is no memory. `read_member` reads `size` bytes at `offset` of a member of the artifact;
-// `find_member` gives its size and SHA-256.
+// What the runtime offers to a driver. `allocate` counts against the model's memory limit and calls the
+// embedder's allocator; NULL when there is no memory. `read_member` reads `size` bytes at `offset` of a
+// member of the artifact; `find_member` gives its size and SHA-256.
 typedef struct heddle_host {
   size_t struct_size;
   void *context;
   void *(*allocate)(void *context, size_t size, size_t alignment);
   void (*release)(void *context, void *memory, size_t size);
-  heddle_status (*find_member)(void *context, const char *name, heddle_member_info *out_info, heddle_error *error);
+  heddle_status (*find_member)(void *context, const char *name, heddle_member_info *out_info,
+                               heddle_error *error);
   heddle_status (*read_member)(void *context, const char *name, uint64_t offset, void *buffer, size_t size,
                                heddle_error *error);
   void (*log)(void *context, heddle_log_level level, const char *message);
-  uint32_t features; // HEDDLE_CPU_* that the embedder allows
-  uint32_t flags;    // HEDDLE_OPEN_*
+  uint32_t features;                     // HEDDLE_CPU_* that the embedder allows
+  uint32_t flags;                        // HEDDLE_OPEN_*
+  const heddle_linked_code *linked_code; // of heddle_model_options, during load
+  uint64_t linked_code_count;
 } heddle_host;
 
-// A piece of memory. `address` is what kernels get; `host` is where the host reads and writes the same bytes: NULL
-// for memory of devices that keep it to themselves. Host memory that no driver made has its own address.
+// A piece of memory. `address` is what kernels get; `host` is where the host reads and writes the same bytes:
+// NULL for memory of devices that keep it to themselves. Host memory that no driver made has its own address.
 typedef struct heddle_buffer {
   void *host;
   uint64_t address;
@@ -71,8 +76,8 @@ typedef struct heddle_bindings {
   heddle_buffer arena, weights;   // of the device
   heddle_buffer page_table, work; // of the host
   const heddle_buffer *caches;    // header->caches.count buffers of the device
-  heddle_team *team;           // NULL: the calling thread alone
-  void *memory;                // plan_bytes() bytes of host memory for the plan, 64-byte aligned
+  heddle_team *team;              // NULL: the calling thread alone
+  void *memory;                   // plan_bytes() bytes of host memory for the plan, 64-byte aligned
 } heddle_bindings;
 
 // One run of one variant.

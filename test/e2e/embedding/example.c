@@ -47,8 +47,13 @@ int main(int argc, char **argv) {
     tokens[i] = (int32_t)strtol(argv[3 + i], NULL, 10);
     positions[i] = (int32_t)i;
   }
-  heddle_step step = {.struct_size = sizeof step, .tokens = tokens, .slots = slots, .positions = positions,
-                      .count = count, .wanted = &wanted, .wanted_count = 1};
+  heddle_step step = {.struct_size = sizeof step,
+                      .tokens = tokens,
+                      .slots = slots,
+                      .positions = positions,
+                      .count = count,
+                      .wanted = &wanted,
+                      .wanted_count = 1};
   for (long left = strtol(argv[2], NULL, 10); left > 0; --left) {
     heddle_view logits = {.struct_size = sizeof logits};
     if (heddle_session_step(session, NULL, &step, &error) ||

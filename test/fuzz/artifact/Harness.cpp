@@ -1,10 +1,10 @@
-// Fuzzes what the runtime reads. The first byte of an input picks the part; the rest is put where it passes the checks
-// before it, since no mutation would find the hashes: patches to a whole artifact, a manifest, a program.bin (with a
-// session made of it), a code image, a saved sequence.
+// Fuzzes what the runtime reads. The first byte of an input picks the part; the rest is put where it passes
+// the checks before it, since no mutation would find the hashes: patches to a whole artifact, a manifest, a
+// program.bin (with a session made of it), a code image, a saved sequence.
 #include "core/Json.h"
+#include "core/Sha256.h"
 #include "drivers/cpu/Image.h"
 #include "test/unit/runtime/ArtifactBuilder.h"
-#include "core/Sha256.h"
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -70,7 +70,8 @@ void patchArtifact(const uint8_t *data, size_t size) {
     uint32_t at;
     std::memcpy(&at, data, 4);
     // Half of the patches go to the end, where most of the structure is.
-    at = at & 1 ? bytes.size() - 1 - (at >> 1) % std::min<size_t>(bytes.size(), 1024) : (at >> 1) % bytes.size();
+    at = at & 1 ? bytes.size() - 1 - (at >> 1) % std::min<size_t>(bytes.size(), 1024)
+                : (at >> 1) % bytes.size();
     bytes[at] = data[4];
   }
   if (size)
@@ -95,7 +96,8 @@ void loadImage(const uint8_t *data, size_t size) {
     *out = static_cast<ImageHost *>(context)->info;
     return HEDDLE_OK;
   };
-  host.read_member = [](void *context, const char *, uint64_t offset, void *to, size_t count, heddle_error *) {
+  host.read_member = [](void *context, const char *, uint64_t offset, void *to, size_t count,
+                        heddle_error *) {
     std::memcpy(to, static_cast<ImageHost *>(context)->bytes + offset, count);
     return HEDDLE_OK;
   };
@@ -118,7 +120,8 @@ void restoreSequence(const uint8_t *data, size_t size) {
     heddle_model_options options = vouched();
     heddle_model *model = nullptr;
     heddle_session *made = nullptr;
-    if (heddle_model_open(&source, &options, &model, nullptr) || heddle_session_create(model, nullptr, &made, nullptr))
+    if (heddle_model_open(&source, &options, &model, nullptr) ||
+        heddle_session_create(model, nullptr, &made, nullptr))
       abort();
     return made;
   }();

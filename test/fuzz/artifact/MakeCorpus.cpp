@@ -22,7 +22,8 @@ int main(int argc, char **argv) {
   heddle_model_options options = vouched();
   heddle_model *model = nullptr;
   heddle_session *session = nullptr;
-  if (heddle_model_open(&source, &options, &model, nullptr) || heddle_session_create(model, nullptr, &session, nullptr))
+  if (heddle_model_open(&source, &options, &model, nullptr) ||
+      heddle_session_create(model, nullptr, &session, nullptr))
     return 1;
   int32_t tokens[] = {1, 2, 3}, slots[] = {0, 0, 0}, positions[] = {0, 1, 2};
   heddle_step step = {sizeof(step), tokens, slots, positions, 3, 0, nullptr};
@@ -31,7 +32,8 @@ int main(int argc, char **argv) {
     static_cast<Bytes *>(context)->insert(static_cast<Bytes *>(context)->end(), bytes, bytes + size);
     return 0;
   };
-  if (heddle_session_step(session, nullptr, &step, nullptr) || heddle_session_save(session, 0, append, &saved, nullptr))
+  if (heddle_session_step(session, nullptr, &step, nullptr) ||
+      heddle_session_save(session, 0, append, &saved, nullptr))
     return 1;
   heddle_session_destroy(session);
   bool ok = heddle_model_close(model, nullptr) == HEDDLE_OK;

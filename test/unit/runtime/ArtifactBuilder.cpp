@@ -22,7 +22,8 @@ uint32_t ProgramBuilder::string(const std::string &text) {
   return offset;
 }
 
-void ProgramBuilder::io(const std::string &name, heddle_dtype dtype, bool isOutput, std::vector<int64_t> dimensions) {
+void ProgramBuilder::io(const std::string &name, heddle_dtype dtype, bool isOutput,
+                        std::vector<int64_t> dimensions) {
   heddle_io record = {};
   record.name = string(name);
   record.dtype = dtype;
@@ -85,7 +86,8 @@ Bytes ProgramBuilder::build() const {
 }
 
 void ArtifactBuilder::add(const std::string &name, Bytes bytes) {
-  bytes.resize((bytes.size() + HEDDLE_ZIP_SIZE_MULTIPLE - 1) / HEDDLE_ZIP_SIZE_MULTIPLE * HEDDLE_ZIP_SIZE_MULTIPLE);
+  bytes.resize((bytes.size() + HEDDLE_ZIP_SIZE_MULTIPLE - 1) / HEDDLE_ZIP_SIZE_MULTIPLE *
+               HEDDLE_ZIP_SIZE_MULTIPLE);
   members.push_back({name, std::move(bytes)});
 }
 
@@ -95,7 +97,8 @@ std::string ArtifactBuilder::makeManifest() const {
     uint8_t digest[32];
     runtime::sha256(member.bytes.data(), member.bytes.size(), digest);
     text += &member == members.data() ? "{" : ",{";
-    text += "\"name\":\"" + member.name + "\",\"size_bytes\":" + std::to_string(member.bytes.size()) + ",\"sha256\":\"";
+    text += "\"name\":\"" + member.name + "\",\"size_bytes\":" + std::to_string(member.bytes.size()) +
+            ",\"sha256\":\"";
     for (uint8_t byte : digest) {
       text += "0123456789abcdef"[byte >> 4];
       text += "0123456789abcdef"[byte & 15];
@@ -125,7 +128,9 @@ static uint32_t crc32(const Bytes &bytes) {
 Bytes ArtifactBuilder::build() const {
   std::vector<Member> all = members;
   std::string text = manifest.empty() ? makeManifest() : manifest;
-  text.resize((text.size() + HEDDLE_ZIP_SIZE_MULTIPLE - 1) / HEDDLE_ZIP_SIZE_MULTIPLE * HEDDLE_ZIP_SIZE_MULTIPLE, '\n');
+  text.resize((text.size() + HEDDLE_ZIP_SIZE_MULTIPLE - 1) / HEDDLE_ZIP_SIZE_MULTIPLE *
+                  HEDDLE_ZIP_SIZE_MULTIPLE,
+              '\n');
   all.push_back({"manifest.json", Bytes(text.begin(), text.end())});
   Bytes out, directory;
   for (const Member &member : all) {
@@ -180,7 +185,8 @@ static heddle_operand operand(uint32_t kind, uint32_t index, uint64_t offset, ui
 
 ToyModel::ToyModel() {
   constexpr int64_t rows = -1 - HEDDLE_DIM_ROWS, wanted = -1 - HEDDLE_DIM_WANTED;
-  constexpr uint64_t sumBytes = (maxRows * 2 * 4 + 63) / 64 * 64, pages = maxSlots * maxContext / HEDDLE_PAGE_TOKENS;
+  constexpr uint64_t sumBytes = (maxRows * 2 * 4 + 63) / 64 * 64,
+                     pages = maxSlots * maxContext / HEDDLE_PAGE_TOKENS;
   for (uint32_t v = 0; v < vocabulary; ++v)
     weights.push_back(1.0f + v);
   ProgramBuilder &p = program;
@@ -202,7 +208,8 @@ ToyModel::ToyModel() {
                          static_cast<uint32_t>(p.variants.size()), 0});
   };
   auto variant = [&](uint32_t first, uint32_t last, uint32_t workRows, uint64_t arena) {
-    p.variants.push_back({p.string("rows"), first, last, static_cast<uint32_t>(p.launches.size()), 0, workRows, arena});
+    p.variants.push_back(
+        {p.string("rows"), first, last, static_cast<uint32_t>(p.launches.size()), 0, workRows, arena});
     ++p.entries.back().variant_count;
   };
   auto io = [&](uint32_t index) {

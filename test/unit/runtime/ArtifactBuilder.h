@@ -30,8 +30,8 @@ struct ProgramBuilder {
   void io(const std::string &name, heddle_dtype dtype, bool isOutput, std::vector<int64_t> dimensions);
   uint32_t function(const std::string &name, uint64_t scratch = 0);
   /// Appends a launch to the last variant.
-  void launch(uint32_t function, std::vector<heddle_operand> operands, int32_t itemsDim, uint32_t itemsMultiplier = 1,
-              bool barrier = true);
+  void launch(uint32_t function, std::vector<heddle_operand> operands, int32_t itemsDim,
+              uint32_t itemsMultiplier = 1, bool barrier = true);
   Bytes build() const;
 };
 
@@ -53,10 +53,11 @@ struct ArtifactBuilder {
 const Bytes &kernelImage();
 uint64_t kernelOffset(const std::string &name);
 
-/// A model with a text entry "step", an encode entry "encode", tensor entries "scale" and "control". Logits of a row
-/// are weights[v] times the sum of (2 token + 1) over its sequence so far.
+/// A model with a text entry "step", an encode entry "encode", tensor entries "scale" and "control". Logits
+/// of a row are weights[v] times the sum of (2 token + 1) over its sequence so far.
 struct ToyModel {
-  static constexpr uint32_t vocabulary = 100, width = 4, maxRows = 300, maxWanted = 8, maxContext = 512, maxSlots = 5;
+  static constexpr uint32_t vocabulary = 100, width = 4, maxRows = 300, maxWanted = 8, maxContext = 512,
+                            maxSlots = 5;
   ProgramBuilder program;
   std::vector<float> weights;
   ToyModel();

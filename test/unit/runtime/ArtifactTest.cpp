@@ -1,5 +1,6 @@
-// Hostile artifacts: containers, manifests, programs and code images that are wrong in one way each. Every one must be
-// refused with the right status and a message, and nothing may leak or be read out of bounds (run under sanitizers).
+// Hostile artifacts: containers, manifests, programs and code images that are wrong in one way each. Every
+// one must be refused with the right status and a message, and nothing may leak or be read out of bounds (run
+// under sanitizers).
 #include "Fixture.h"
 #include "core/Program.h"
 #include <elf.h>
@@ -69,9 +70,11 @@ TEST_CASE("a valid artifact opens, from each source and in each way") {
       heddle_member_info info = {};
       info.struct_size = sizeof(info);
       REQUIRE(heddle_model_find_member(model, "manifest.json", &info, nullptr) == HEDDLE_OK);
-      REQUIRE(heddle_model_read_member(model, "manifest.json", manifest.data(), info.size, nullptr) == HEDDLE_OK);
+      REQUIRE(heddle_model_read_member(model, "manifest.json", manifest.data(), info.size, nullptr) ==
+              HEDDLE_OK);
       CHECK(std::string(manifest.data(), info.size).find("\"format\":1") == 1);
-      CHECK(heddle_model_read_member(model, "manifest.json", manifest.data(), 5, nullptr) == HEDDLE_INVALID_ARGUMENT);
+      CHECK(heddle_model_read_member(model, "manifest.json", manifest.data(), 5, nullptr) ==
+            HEDDLE_INVALID_ARGUMENT);
       CHECK(heddle_model_find_member(model, "nothing", &info, nullptr) == HEDDLE_INVALID_ARGUMENT);
       CHECK(heddle_model_member(model, 3, &info, nullptr) == HEDDLE_OK);
       CHECK(heddle_model_member(model, 4, &info, nullptr) == HEDDLE_INVALID_ARGUMENT);
@@ -195,21 +198,41 @@ TEST_CASE("wrong containers are refused") {
   refuse("other member counts", changed(end + 8, 3, 2), "canonical");
   refuse("no members", changed(end + 10, 0, 2), "canonical");
   refuse("too many members", changed(end + 10, 33, 2), "canonical");
-  refuse("fewer members than records", [&] {
-    Bytes bytes = changed(end + 10, 3, 2);
-    put(bytes, end + 8, 3, 2);
-    return bytes;
-  }(), "canonical");
+  refuse(
+      "fewer members than records",
+      [&] {
+        Bytes bytes = changed(end + 10, 3, 2);
+        put(bytes, end + 8, 3, 2);
+        return bytes;
+      }(),
+      "canonical");
   refuse("directory too large", changed(end + 12, 0xfffffffe, 4), "canonical");
   refuse("directory past the end", changed(end + 16, 0xfffffffe, 4), "canonical");
   refuse("zip64 end that is not there", changed(end + 16, 0xffffffff, 4), "canonical");
-  refuse("archive comment", [&] {
-    Bytes bytes = changed(end + 20, 4, 2);
-    bytes.insert(bytes.end(), {'t', 'e', 'x', 't'});
-    return bytes;
-  }(), "zip directory");
-  refuse("bytes behind", [&] { Bytes b = good; b.push_back(0); return b; }(), "zip directory");
-  refuse("bytes before", [&] { Bytes b = good; b.insert(b.begin(), 0); return b; }(), "canonical");
+  refuse(
+      "archive comment",
+      [&] {
+        Bytes bytes = changed(end + 20, 4, 2);
+        bytes.insert(bytes.end(), {'t', 'e', 'x', 't'});
+        return bytes;
+      }(),
+      "zip directory");
+  refuse(
+      "bytes behind",
+      [&] {
+        Bytes b = good;
+        b.push_back(0);
+        return b;
+      }(),
+      "zip directory");
+  refuse(
+      "bytes before",
+      [&] {
+        Bytes b = good;
+        b.insert(b.begin(), 0);
+        return b;
+      }(),
+      "canonical");
   refuse("record signature", changed(directory, 0), "canonical");
   refuse("made by", changed(directory + 4, 20, 2), "canonical");
   refuse("version needed", changed(directory + 6, 45, 2), "canonical");
@@ -247,20 +270,25 @@ TEST_CASE("wrong containers are refused") {
     change(builder);
     return builder.build();
   };
-  refuse("two members of one name", artifact([](auto &a) { a.members.push_back(a.members[1]); }), "two members");
-  refuse("manifest not last", artifact([](auto &a) { a.add("manifest.json", Bytes(256, ' ')); }), "two members");
-  refuse("no manifest", [&] {
-    Bytes bytes = good; // rename it in both headers
-    auto rename = [&](size_t from) {
-      std::string name = "manifest.json";
-      auto at = std::search(bytes.begin() + from, bytes.end(), name.begin(), name.end());
-      REQUIRE(at != bytes.end());
-      *at = 'x';
-      return at - bytes.begin();
-    };
-    rename(rename(0));
-    return bytes;
-  }(), "expected 'manifest.json' as the last member");
+  refuse("two members of one name", artifact([](auto &a) { a.members.push_back(a.members[1]); }),
+         "two members");
+  refuse("manifest not last", artifact([](auto &a) { a.add("manifest.json", Bytes(256, ' ')); }),
+         "two members");
+  refuse(
+      "no manifest",
+      [&] {
+        Bytes bytes = good; // rename it in both headers
+        auto rename = [&](size_t from) {
+          std::string name = "manifest.json";
+          auto at = std::search(bytes.begin() + from, bytes.end(), name.begin(), name.end());
+          REQUIRE(at != bytes.end());
+          *at = 'x';
+          return at - bytes.begin();
+        };
+        rename(rename(0));
+        return bytes;
+      }(),
+      "expected 'manifest.json' as the last member");
   refuse("no program", artifact([](auto &a) { a.members.erase(a.members.begin()); }), "program.bin");
   refuse("no code", artifact([](auto &a) { a.members.erase(a.members.begin() + 1); }), "missing");
   refuse("no weights", artifact([](auto &a) { a.members.erase(a.members.begin() + 2); }), "weights.bin");
@@ -274,8 +302,8 @@ static std::string writeSparse(uint64_t holeSize) {
   ArtifactBuilder artifact = toy.artifact();
   artifact.members.pop_back();
   std::string manifest = artifact.makeManifest();
-  std::string entry = ",{\"name\":\"weights.bin\",\"size_bytes\":" + std::to_string(holeSize) + ",\"sha256\":\"" +
-                      std::string(64, '0') + "\"}";
+  std::string entry = ",{\"name\":\"weights.bin\",\"size_bytes\":" + std::to_string(holeSize) +
+                      ",\"sha256\":\"" + std::string(64, '0') + "\"}";
   manifest.insert(manifest.size() - 2, entry);
   manifest.resize((manifest.size() + 255) / 256 * 256, ' ');
   artifact.members.push_back({"weights.bin", {}});
@@ -347,37 +375,48 @@ TEST_CASE("wrong manifests are refused") {
   };
   Error error;
   CHECK(open(with(good), error) == HEDDLE_OK);
-  CHECK(open(replaced("{", "{\"x\": [1, -2.5e+7, true, false, null, \"\\u00e9\\n\xc3\xa9\", {}, []], "), error) == HEDDLE_OK);
+  CHECK(open(replaced("{", "{\"x\": [1, -2.5e+7, true, false, null, \"\\u00e9\\n\xc3\xa9\", {}, []], "),
+             error) == HEDDLE_OK);
   refuse("not an object", with("[]"), "expected '{'");
   refuse("empty", with(" "), "expected '{'");
   refuse("text behind", with(good + "x"), "unexpected text");
   refuse("does not end", with(good.substr(0, good.size() - 1)), "expected ','");
   refuse("no format", replaced("\"format\":1,", ""), "format or a member of the container is missing");
-  refuse("format 0", replaced("\"format\":1", "\"format\":0"), "format or a member of the container is missing");
+  refuse("format 0", replaced("\"format\":1", "\"format\":0"),
+         "format or a member of the container is missing");
   refuse("newer format", replaced("\"format\":1", "\"format\":2"), "newer", HEDDLE_UNSUPPORTED);
   refuse("format is no number", replaced("\"format\":1", "\"format\":\"1\""), "whole number");
   refuse("format is a fraction", replaced("\"format\":1", "\"format\":1.0"), "whole number");
   refuse("format overflows", replaced("\"format\":1", "\"format\":18446744073709551617"), "too large");
   refuse("leading zero", replaced("\"format\":1", "\"format\":01"), "whole number");
   refuse("no members", with("{\"format\":1}"), "format or a member of the container is missing");
-  refuse("fewer members", with("{\"format\":1,\"members\":[]}"), "format or a member of the container is missing");
-  refuse("one member too many", replaced("]}", ",{\"name\":\"manifest.json\"}]}"), "not the one that the container holds");
-  refuse("other name", replaced("\"program.bin\"", "\"program.bim\""), "not the one that the container holds");
-  refuse("other size", replaced("\"size_bytes\":", "\"size_bytes\":1"), "not the one that the container holds");
+  refuse("fewer members", with("{\"format\":1,\"members\":[]}"),
+         "format or a member of the container is missing");
+  refuse("one member too many", replaced("]}", ",{\"name\":\"manifest.json\"}]}"),
+         "not the one that the container holds");
+  refuse("other name", replaced("\"program.bin\"", "\"program.bim\""),
+         "not the one that the container holds");
+  refuse("other size", replaced("\"size_bytes\":", "\"size_bytes\":1"),
+         "not the one that the container holds");
   refuse("other hash", replaced("\"sha256\":\"", "\"sha256\":\"0"), "not the one that the container holds");
-  refuse("hash in capitals", replaced("\"sha256\":\"", "\"sha256\":\"A"), "not the one that the container holds");
-  refuse("hash of other bytes", [&] {
-    std::string text = good;
-    size_t at = text.find("sha256") + 9;
-    text[at] = text[at] == '0' ? '1' : '0';
-    return with(text);
-  }(), "SHA-256");
+  refuse("hash in capitals", replaced("\"sha256\":\"", "\"sha256\":\"A"),
+         "not the one that the container holds");
+  refuse(
+      "hash of other bytes",
+      [&] {
+        std::string text = good;
+        size_t at = text.find("sha256") + 9;
+        text[at] = text[at] == '0' ? '1' : '0';
+        return with(text);
+      }(),
+      "SHA-256");
   refuse("a field is missing", replaced("\"sha256\"", "\"sha255\""), "not the one that the container holds");
   refuse("duplicate key", replaced("{", "{\"format\":1,"), "duplicate key");
   refuse("duplicate key inside", replaced("{\"name\"", "{\"a\":1,\"a\":2,\"name\""), "duplicate key");
   refuse("duplicate members", replaced("{", "{\"members\":[],"), "");
   refuse("escaped key", replaced("\"format\"", "\"\\u0066ormat\""), "escape");
-  refuse("too deep", replaced("{", "{\"x\":" + std::string(16, '[') + std::string(16, ']') + ","), "deeper than 16");
+  refuse("too deep", replaced("{", "{\"x\":" + std::string(16, '[') + std::string(16, ']') + ","),
+         "deeper than 16");
   refuse("control character", replaced("{", "{\"x\":\"\x1b\","), "control character");
   refuse("wrong escape", replaced("{", "{\"x\":\"\\x\","), "escape");
   refuse("half an escape", replaced("{", "{\"x\":\"\\u12\","), "hexadecimal");
@@ -416,38 +455,53 @@ TEST_CASE("wrong programs are refused") {
   refuse("absurd context", with([](auto &p) { p.header.max_context = 1u << 31; }), "bound in the header");
   refuse("no slots", with([](auto &p) { p.header.max_slots = 0; }), "bound in the header");
   refuse("absurd slots", with([](auto &p) { p.header.max_slots = ~0u; }), "bound in the header");
-  refuse("cache without context", with([](auto &p) { p.header.max_context = 0; }), "text entry's inputs and output");
+  refuse("cache without context", with([](auto &p) { p.header.max_context = 0; }),
+         "text entry's inputs and output");
   refuse("context without cache", with([](auto &p) { p.caches.clear(); }), "text entry's inputs and output");
   refuse("no vocabulary", with([](auto &p) { p.header.vocabulary = 0; }), "text entry's inputs and output");
   refuse("huge weights", with([](auto &p) { p.header.weights_size = ~0ull; }), "bound in the header");
   refuse("no entries", with([](auto &p) { p.entries.clear(); }), "no entry, or the strings do not end");
-  refuse("strings do not end", with([](auto &p) { p.strings.back() = 'x'; }), "no entry, or the strings do not end");
+  refuse("strings do not end", with([](auto &p) { p.strings.back() = 'x'; }),
+         "no entry, or the strings do not end");
   refuse("escape in a string", with([](auto &p) { p.strings[3] = 0x1b; }), "control character (27)");
   refuse("entry name", with([](auto &p) { p.entries[0].name = ~0u; }), "entry is out of range");
   refuse("entry kind", with([](auto &p) { p.entries[0].kind = 4; }), "entry is out of range");
   refuse("entry ios", with([](auto &p) { p.entries[0].io_count = ~0u; }), "entry is out of range");
   refuse("entry variants", with([](auto &p) { p.entries[0].first_variant = ~0u; }), "entry is out of range");
-  refuse("two entries of a name", with([](auto &p) { p.entries[1].name = p.entries[0].name; }), "two entries");
+  refuse("two entries of a name", with([](auto &p) { p.entries[1].name = p.entries[0].name; }),
+         "two entries");
   refuse("io name", with([](auto &p) { p.ios[0].name = ~0u; }), "out of range");
   refuse("io type", with([](auto &p) { p.ios[0].dtype = 99; }), "out of range");
   refuse("io rank", with([](auto &p) { p.ios[0].rank = 5; }), "out of range");
   refuse("io dimension", with([](auto &p) { p.ios[0].dim[0] = -2; }), "input or output is out of range (0)");
-  refuse("io dimension id", with([](auto &p) { p.ios[0].dim_id[0] = 7; }), "input or output is out of range (0)");
-  refuse("io overflows", with([](auto &p) { p.ios[4].dim[1] = INT64_MAX; }), "input or output is out of range (4)");
+  refuse("io dimension id", with([](auto &p) { p.ios[0].dim_id[0] = 7; }),
+         "input or output is out of range (0)");
+  refuse("io overflows", with([](auto &p) { p.ios[4].dim[1] = INT64_MAX; }),
+         "input or output is out of range (4)");
   refuse("io empty", with([](auto &p) { p.ios[4].dim[1] = 0; }), "input or output is out of range (4)");
-  refuse("input after output", with([](auto &p) { p.ios[2].is_output = 1, p.ios[2].dim[0] = 1, p.ios[2].dim_id[0] = -1; }),
+  refuse("input after output",
+         with([](auto &p) { p.ios[2].is_output = 1, p.ios[2].dim[0] = 1, p.ios[2].dim_id[0] = -1; }),
          "inputs before outputs");
-  refuse("step input type", with([](auto &p) { p.ios[1].dtype = HEDDLE_DTYPE_F32; }), "text entry's inputs and output");
-  refuse("logits type", with([](auto &p) { p.ios[4].dtype = HEDDLE_DTYPE_I32; }), "text entry's inputs and output");
+  refuse("step input type", with([](auto &p) { p.ios[1].dtype = HEDDLE_DTYPE_F32; }),
+         "text entry's inputs and output");
+  refuse("logits type", with([](auto &p) { p.ios[4].dtype = HEDDLE_DTYPE_I32; }),
+         "text entry's inputs and output");
   refuse("logits width", with([](auto &p) { p.ios[4].dim[1] = 99; }), "text entry's inputs and output");
-  refuse("rows not covered at the start", with([](auto &p) { p.variants[0].min_rows = 2; }), "variant is out of range (0)");
+  refuse("rows not covered at the start", with([](auto &p) { p.variants[0].min_rows = 2; }),
+         "variant is out of range (0)");
   refuse("rows with a gap", with([](auto &p) { p.variants[1].min_rows = 6; }), "variant is out of range (1)");
-  refuse("rows not covered at the end", with([](auto &p) { p.variants[1].max_rows = 299; }), "do not cover all rows (299)");
-  refuse("more rows than the bound", with([](auto &p) { p.variants[1].max_rows = 301; }), "variant is out of range (1)");
-  refuse("arena not aligned", with([](auto &p) { p.variants[0].arena_bytes += 4; }), "variant is out of range (0)");
-  refuse("absurd arena", with([](auto &p) { p.variants[0].arena_bytes = 1ull << 63; }), "variant is out of range (0)");
-  refuse("launches past the table", with([](auto &p) { p.variants[0].launch_count = ~0u; }), "variant is out of range (0)");
-  refuse("work in a tensor entry", with([](auto &p) { p.variants[3].work_rows = 4; }), "variant is out of range (3)");
+  refuse("rows not covered at the end", with([](auto &p) { p.variants[1].max_rows = 299; }),
+         "do not cover all rows (299)");
+  refuse("more rows than the bound", with([](auto &p) { p.variants[1].max_rows = 301; }),
+         "variant is out of range (1)");
+  refuse("arena not aligned", with([](auto &p) { p.variants[0].arena_bytes += 4; }),
+         "variant is out of range (0)");
+  refuse("absurd arena", with([](auto &p) { p.variants[0].arena_bytes = 1ull << 63; }),
+         "variant is out of range (0)");
+  refuse("launches past the table", with([](auto &p) { p.variants[0].launch_count = ~0u; }),
+         "variant is out of range (0)");
+  refuse("work in a tensor entry", with([](auto &p) { p.variants[3].work_rows = 4; }),
+         "variant is out of range (3)");
   refuse("function of a launch", with([](auto &p) { p.launches[0].function = ~0u; }), "launch");
   refuse("operands of a launch", with([](auto &p) { p.launches[0].operand_count = 257; }), "launch");
   refuse("operands past the table", with([](auto &p) { p.launches[0].first_operand = ~0u; }), "launch");
@@ -455,34 +509,50 @@ TEST_CASE("wrong programs are refused") {
   refuse("items dimension", with([](auto &p) { p.launches[0].items_dim = 3; }), "launch");
   refuse("items divisor", with([](auto &p) { p.launches[0].items_div = 0; }), "launch");
   refuse("grain of zero", with([](auto &p) { p.launches[0].grain = 0; }), "launch");
-  refuse("work items without work", with([](auto &p) { p.variants[0].work_rows = 0; }), "launch is out of range (1)");
-  refuse("arena operand", with([](auto &p) { p.operands[8].bytes += 1; }), "operand 3 of the launch for 'attend'");
-  refuse("arena operand overflows", with([](auto &p) { p.operands[8].offset = ~0ull; }), "outside of its memory");
-  refuse("io operand", with([](auto &p) { p.operands[0].bytes += 1; }), "operand 0 of the launch for 'append'");
+  refuse("work items without work", with([](auto &p) { p.variants[0].work_rows = 0; }),
+         "launch is out of range (1)");
+  refuse("arena operand", with([](auto &p) { p.operands[8].bytes += 1; }),
+         "operand 3 of the launch for 'attend'");
+  refuse("arena operand overflows", with([](auto &p) { p.operands[8].offset = ~0ull; }),
+         "outside of its memory");
+  refuse("io operand", with([](auto &p) { p.operands[0].bytes += 1; }),
+         "operand 0 of the launch for 'append'");
   refuse("io operand index", with([](auto &p) { p.operands[0].index = 5; }), "outside of its memory");
-  refuse("weight operand", with([](auto &p) { p.operands[11].offset = 8; }), "operand 2 of the launch for 'head'");
+  refuse("weight operand", with([](auto &p) { p.operands[11].offset = 8; }),
+         "operand 2 of the launch for 'head'");
   refuse("page table operand", with([](auto &p) { p.operands[3].bytes += 1; }), "operand 3");
   refuse("cache operand", with([](auto &p) { p.operands[4].bytes += 1; }), "operand 4");
   refuse("cache index", with([](auto &p) { p.operands[4].index = 1; }), "operand 4");
-  refuse("work operand", with([](auto &p) { p.operands[5].bytes += 1; }), "operand 0 of the launch for 'attend'");
+  refuse("work operand", with([](auto &p) { p.operands[5].bytes += 1; }),
+         "operand 0 of the launch for 'attend'");
   refuse("operand kind", with([](auto &p) { p.operands[0].kind = 7; }), "operand 0");
   refuse("cache in a tensor entry", with([](auto &p) {
            heddle_operand cache = {HEDDLE_OPERAND_CACHE, 0, 0, 16};
            p.operands[p.launches[7].first_operand] = cache;
-         }), "operand 0 of the launch for 'scale'");
-  refuse("function name", with([](auto &p) { p.functions[0].name = ~0u; }), "function or code is out of range");
-  refuse("absurd scratch", with([](auto &p) { p.functions[0].scratch_bytes = ~0ull; }), "function or code is out of range");
-  refuse("code member name", with([](auto &p) { p.codes[0].member = ~0u; }), "function or code is out of range");
+         }),
+         "operand 0 of the launch for 'scale'");
+  refuse("function name", with([](auto &p) { p.functions[0].name = ~0u; }),
+         "function or code is out of range");
+  refuse("absurd scratch", with([](auto &p) { p.functions[0].scratch_bytes = ~0ull; }),
+         "function or code is out of range");
+  refuse("code member name", with([](auto &p) { p.codes[0].member = ~0u; }),
+         "function or code is out of range");
   refuse("missing code member", with([](auto &p) { p.codes[0].member = p.entries[0].name; }), "'step'");
   refuse("too few offsets", with([](auto &p) { p.offsets.pop_back(); }), "function or code is out of range");
-  refuse("no code", with([](auto &p) { p.codes.clear(), p.offsets.clear(); }), "missing code for a CPU", HEDDLE_UNSUPPORTED);
-  refuse("missing features", with([](auto &p) { p.codes[0].features = 1u << 30; }), "missing unknown features", HEDDLE_UNSUPPORTED);
-  refuse("function outside of the code", with([](auto &p) { p.offsets[0] = 8; }), "function 'append' lies outside");
-  refuse("function past the code", with([](auto &p) { p.offsets[0] = ~0ull; }), "function 'append' lies outside");
-  refuse("cache type", with([](auto &p) { p.caches[0].dtype = HEDDLE_DTYPE_F32; }), "cache is out of range (0)");
+  refuse("no code", with([](auto &p) { p.codes.clear(), p.offsets.clear(); }), "missing code for a CPU",
+         HEDDLE_UNSUPPORTED);
+  refuse("missing features", with([](auto &p) { p.codes[0].features = 1u << 30; }),
+         "missing unknown features", HEDDLE_UNSUPPORTED);
+  refuse("function outside of the code", with([](auto &p) { p.offsets[0] = 8; }),
+         "function 'append' lies outside");
+  refuse("function past the code", with([](auto &p) { p.offsets[0] = ~0ull; }),
+         "function 'append' lies outside");
+  refuse("cache type", with([](auto &p) { p.caches[0].dtype = HEDDLE_DTYPE_F32; }),
+         "cache is out of range (0)");
   refuse("cache page size", with([](auto &p) { p.caches[0].page_bytes -= 2; }), "cache is out of range (0)");
   refuse("cache heads", with([](auto &p) { p.caches[0].heads = 0; }), "cache is out of range (0)");
-  refuse("cache dimensions overflow", with([](auto &p) { p.caches[0].key_dim = ~0u; }), "cache is out of range (0)");
+  refuse("cache dimensions overflow", with([](auto &p) { p.caches[0].key_dim = ~0u; }),
+         "cache is out of range (0)");
 
   Bytes program = ToyModel().program.build();
   auto withBytes = [&](auto change) {
@@ -493,7 +563,8 @@ TEST_CASE("wrong programs are refused") {
     artifact.add("program.bin", bytes);
     return artifact.build();
   };
-  refuse("file size", withBytes([](auto &b) { put(b, 16, b.size() + 256, 8); }), "size in its header is not its size");
+  refuse("file size", withBytes([](auto &b) { put(b, 16, b.size() + 256, 8); }),
+         "size in its header is not its size");
   refuse("bytes behind", withBytes([](auto &b) { b.push_back(1); }), "zeros behind its end");
   for (size_t span = 24; span < 24 + 16 * 10; span += 16) {
     refuse("table offset", withBytes([&](auto &b) { put(b, span, ~0ull - 7, 8); }), "");
@@ -530,30 +601,39 @@ TEST_CASE("wrong code images are refused") {
   refuse("too many program headers", with([&](auto &b) { header(b)->e_phnum = 60000; }), "ELF image");
   refuse("writable code", with([&](auto &b) { segment(b, PT_LOAD, PF_X)->p_flags |= PF_W; }), "read-only");
   refuse("writable data", with([&](auto &b) { segment(b, PT_LOAD, PF_R)->p_flags |= PF_W; }), "read-only");
-  refuse("zeroed memory", with([&](auto &b) { segment(b, PT_LOAD, PF_X)->p_memsz += 4096; }), "as in the file");
-  refuse("segment moved", with([&](auto &b) { segment(b, PT_LOAD, PF_X)->p_vaddr += 4096; }), "as in the file");
+  refuse("zeroed memory", with([&](auto &b) { segment(b, PT_LOAD, PF_X)->p_memsz += 4096; }),
+         "as in the file");
+  refuse("segment moved", with([&](auto &b) { segment(b, PT_LOAD, PF_X)->p_vaddr += 4096; }),
+         "as in the file");
   refuse("segment past the end", with([&](auto &b) {
            segment(b, PT_LOAD, PF_X)->p_filesz = segment(b, PT_LOAD, PF_X)->p_memsz = 1u << 30;
-         }), "as in the file");
-  refuse("segments overlap", with([&](auto &b) {
-           segment(b, PT_LOAD, PF_X)->p_offset = segment(b, PT_LOAD, PF_X)->p_vaddr = 0;
-         }), "pages of their own");
+         }),
+         "as in the file");
+  refuse("segments overlap",
+         with([&](auto &b) { segment(b, PT_LOAD, PF_X)->p_offset = segment(b, PT_LOAD, PF_X)->p_vaddr = 0; }),
+         "pages of their own");
   refuse("segment not aligned", with([&](auto &b) {
            segment(b, PT_LOAD, PF_X)->p_offset += 64;
            segment(b, PT_LOAD, PF_X)->p_vaddr += 64;
            segment(b, PT_LOAD, PF_X)->p_filesz = segment(b, PT_LOAD, PF_X)->p_memsz = 64;
-         }), "pages of their own");
-  refuse("nothing executable", with([&](auto &b) { segment(b, PT_LOAD, PF_X)->p_flags = PF_R; }), "executable segment");
-  refuse("interpreter", with([&](auto &b) { segment(b, PT_DYNAMIC, 0)->p_type = PT_INTERP; }), "another kind");
-  refuse("thread-local storage", with([&](auto &b) { segment(b, PT_DYNAMIC, 0)->p_type = PT_TLS; }), "another kind");
-  refuse("unknown segment", with([&](auto &b) { segment(b, PT_DYNAMIC, 0)->p_type = 0x12345; }), "another kind");
+         }),
+         "pages of their own");
+  refuse("nothing executable", with([&](auto &b) { segment(b, PT_LOAD, PF_X)->p_flags = PF_R; }),
+         "executable segment");
+  refuse("interpreter", with([&](auto &b) { segment(b, PT_DYNAMIC, 0)->p_type = PT_INTERP; }),
+         "another kind");
+  refuse("thread-local storage", with([&](auto &b) { segment(b, PT_DYNAMIC, 0)->p_type = PT_TLS; }),
+         "another kind");
+  refuse("unknown segment", with([&](auto &b) { segment(b, PT_DYNAMIC, 0)->p_type = 0x12345; }),
+         "another kind");
   refuse("relocations", with([&](auto &b) { dynamic(b)->d_tag = DT_RELA; }), "no relocations");
   refuse("imports", with([&](auto &b) { dynamic(b)->d_tag = DT_NEEDED; }), "no relocations");
   refuse("constructors", with([&](auto &b) { dynamic(b)->d_tag = DT_INIT_ARRAY; }), "no relocations");
   refuse("dynamic table without end", with([&](auto &b) {
            auto *segmentHeader = segment(b, PT_DYNAMIC, 0);
            segmentHeader->p_filesz = segmentHeader->p_memsz = sizeof(Elf64_Dyn);
-         }), "does not end");
+         }),
+         "does not end");
 }
 
 TEST_CASE("artifacts cut at any byte are refused") {

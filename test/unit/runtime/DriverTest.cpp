@@ -28,8 +28,8 @@ void release(heddle_device *device, const heddle_buffer *buffer) {
   heddle_buffer seen = visible(*buffer);
   cpu().release(device, &seen);
 }
-heddle_status copy(heddle_device *device, const heddle_buffer *to, uint64_t toOffset, const heddle_buffer *from,
-                   uint64_t fromOffset, uint64_t size, heddle_error *error) {
+heddle_status copy(heddle_device *device, const heddle_buffer *to, uint64_t toOffset,
+                   const heddle_buffer *from, uint64_t fromOffset, uint64_t size, heddle_error *error) {
   heddle_buffer seenTo = visible(*to), seenFrom = visible(*from);
   return cpu().copy(device, &seenTo, toOffset, &seenFrom, fromOffset, size, error);
 }

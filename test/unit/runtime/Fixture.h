@@ -41,7 +41,8 @@ struct Session {
   heddle_session *session = nullptr;
   Error error;
 
-  explicit Session(heddle_model *model, uint32_t sequences = 5, heddle_team *team = nullptr, uint32_t context = 0) {
+  explicit Session(heddle_model *model, uint32_t sequences = 5, heddle_team *team = nullptr,
+                   uint32_t context = 0) {
     heddle_session_options options = {};
     options.struct_size = sizeof(options);
     options.sequences = sequences;

@@ -48,7 +48,8 @@ TEST_CASE("SHA-256 does not depend on how the bytes arrive") {
 }
 
 TEST_CASE("every padding that the writer can meet fits into an extra field") {
-  // Starts are sums of aligned data and sizes, so multiples of the size's multiple; all names and both size classes.
+  // Starts are sums of aligned data and sizes, so multiples of the size's multiple; all names and both size
+  // classes.
   for (uint64_t start = 0; start < HEDDLE_ZIP_ALIGNMENT; start += HEDDLE_ZIP_SIZE_MULTIPLE)
     for (size_t name = 1; name <= HEDDLE_ZIP_MAX_NAME; ++name)
       for (uint64_t size : {uint64_t(256), uint64_t(1) << 32})
@@ -56,6 +57,7 @@ TEST_CASE("every padding that the writer can meet fits into an extra field") {
           uint32_t padding = heddle_zip_padding(name, size, base + start);
           uint32_t zip64 = (size >> 32 ? 20 : 0) + (base ? 12 : 0);
           if ((padding > 0 && padding < 4) || padding + zip64 + name > 65535)
-            FAIL("start " << base + start << ", name of " << name << ", size " << size << ": padding " << padding);
+            FAIL("start " << base + start << ", name of " << name << ", size " << size << ": padding "
+                          << padding);
         }
 }

@@ -1,5 +1,5 @@
-// Kernels of the toy models that the runtime's tests run, compiled into an ELF image of the form that codegen/cpu
-// links. Like all kernels they import nothing.
+// Kernels of the toy models that the runtime's tests run, compiled into an ELF image of the form that
+// codegen/cpu links. Like all kernels they import nothing.
 #include <heddle/program.h>
 #include <stddef.h>
 
@@ -8,7 +8,8 @@
 
 enum { Heads = 2, KeyDim = 4, ValueDim = 4, Vocabulary = 100, Width = 4, MaxPages = 4 };
 
-// operands: tokens, slots, positions, page table, cache. Item: a row. Stores token + head at the row's position.
+// operands: tokens, slots, positions, page table, cache. Item: a row. Stores token + head at the row's
+// position.
 KERNEL append(ARGUMENTS) {
   const int32_t *tokens = operands[0], *slots = operands[1], *positions = operands[2], *pages = operands[3];
   uint16_t *cache = operands[4];
@@ -25,8 +26,8 @@ KERNEL append(ARGUMENTS) {
   }
 }
 
-// operands: work, page table, cache, sums f32 [rows][heads]. Item: (work, head). Sums the values up to each row, and
-// checks that the keys hold the same tokens.
+// operands: work, page table, cache, sums f32 [rows][heads]. Item: (work, head). Sums the values up to each
+// row, and checks that the keys hold the same tokens.
 KERNEL attend(ARGUMENTS) {
   const heddle_work *works = operands[0];
   const int32_t *pages = operands[1];
@@ -108,8 +109,8 @@ KERNEL observe(ARGUMENTS) {
   result[0] = __builtin_ia32_stmxcsr();
 }
 
-// operands: counts i32 [items]. After each barrier every item must be what the launch before made it; items are
-// visited by different workers each time because each launch writes the mirrored item.
+// operands: counts i32 [items]. After each barrier every item must be what the launch before made it; items
+// are visited by different workers each time because each launch writes the mirrored item.
 KERNEL relay(ARGUMENTS) {
   const int32_t *from = operands[0];
   int32_t *to = operands[1];

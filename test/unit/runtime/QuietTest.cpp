@@ -40,7 +40,8 @@ int runQuietly(uint32_t threads, bool tattle) {
   heddle_session_options sessionOptions = {};
   sessionOptions.struct_size = sizeof(sessionOptions);
   sessionOptions.sequences = 2;
-  if (heddle_model_open(&source, &options, &model, nullptr) || heddle_team_create(&teamOptions, &team, nullptr))
+  if (heddle_model_open(&source, &options, &model, nullptr) ||
+      heddle_team_create(&teamOptions, &team, nullptr))
     return 1;
   sessionOptions.team = team;
   if (heddle_session_create(model, &sessionOptions, &session, nullptr))
@@ -62,7 +63,8 @@ int runQuietly(uint32_t threads, bool tattle) {
     heddle_view view = {};
     view.struct_size = sizeof(view);
     if (heddle_session_step(session, nullptr, &step, nullptr) ||
-        heddle_session_output(session, nullptr, 0, &view, nullptr) || *static_cast<float *>(view.data) != start + 200)
+        heddle_session_output(session, nullptr, 0, &view, nullptr) ||
+        *static_cast<float *>(view.data) != start + 200)
       return 5;
     if (heddle_sequence_fork(session, 0, 1, nullptr) || heddle_sequence_trim(session, 1, 150, nullptr))
       return 6;

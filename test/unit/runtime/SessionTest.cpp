@@ -53,7 +53,8 @@ TEST_CASE("work records cover the rows in order, in pieces of the variant's size
   OpenModel open(ToyModel().artifact().build());
   Session session(open.model);
   // One variant's pieces are as large as its rows: pool sees one piece per text.
-  REQUIRE(session.step({5, 6, 7, 8, 9, 1}, {0, 0, 0, 1, 1, 2}, {0, 1, 2, 0, 1, 0}, {}, "encode") == HEDDLE_OK);
+  REQUIRE(session.step({5, 6, 7, 8, 9, 1}, {0, 0, 0, 1, 1, 2}, {0, 1, 2, 0, 1, 0}, {}, "encode") ==
+          HEDDLE_OK);
   CHECK(session.output("encode") == std::vector<float>{18, 3, 3, 0, 17, 1, 2, 3, 1, 0, 1, 5});
 }
 
@@ -82,8 +83,8 @@ TEST_CASE("a step is refused before any work") {
   refuse(HEDDLE_INVALID_ARGUMENT, {1, 1}, {0, 0}, {2, 3}, {1, 0}, "wanted rows");
   refuse(HEDDLE_RESOURCE_LIMIT, {}, {}, {}, {}, "1 to 300 rows in one run");
   refuse(HEDDLE_RESOURCE_LIMIT, Tokens(301, 1), Tokens(301, 0), Tokens(301, 0), {}, "but found 301");
-  refuse(HEDDLE_RESOURCE_LIMIT, Tokens(9, 1), Tokens(9, 1), {0, 1, 2, 3, 4, 5, 6, 7, 8}, {0, 1, 2, 3, 4, 5, 6, 7, 8},
-         "at most 8 wanted");
+  refuse(HEDDLE_RESOURCE_LIMIT, Tokens(9, 1), Tokens(9, 1), {0, 1, 2, 3, 4, 5, 6, 7, 8},
+         {0, 1, 2, 3, 4, 5, 6, 7, 8}, "at most 8 wanted");
   refuse(HEDDLE_INVALID_ARGUMENT, {1}, {0}, {INT32_MAX}, {}, "expected position 2");
   CHECK(session.append(0, {3}) == HEDDLE_OK);
   CHECK(session.output()[0] == expectedLogit({1, 2, 3}));
@@ -99,7 +100,8 @@ TEST_CASE("texts to encode are checked") {
   CHECK(session.step({1, 1, 1}, {0, 1, 0}, {0, 0, 1}, {}, "encode") == HEDDLE_INVALID_ARGUMENT);
   CHECK(session.step({1, 1}, {0, 0}, {0, 2}, {}, "encode") == HEDDLE_INVALID_ARGUMENT);
   CHECK(session.step({1, 1}, {0, 0}, {0, 1}, {1}, "encode") == HEDDLE_INVALID_ARGUMENT);
-  CHECK(session.step(Tokens(9, 1), {0, 1, 2, 3, 4, 5, 6, 7, 8}, Tokens(9, 0), {}, "encode") == HEDDLE_RESOURCE_LIMIT);
+  CHECK(session.step(Tokens(9, 1), {0, 1, 2, 3, 4, 5, 6, 7, 8}, Tokens(9, 0), {}, "encode") ==
+        HEDDLE_RESOURCE_LIMIT);
 }
 
 TEST_CASE("a sequence fills its context and no more") {
@@ -337,7 +339,8 @@ TEST_CASE("run takes a text entry's bound inputs") {
   }
   REQUIRE(heddle_session_run(session.session, "step", nullptr) == HEDDLE_OK);
   CHECK(session.output()[0] == 8);
-  CHECK(heddle_session_run(session.session, "step", nullptr) == HEDDLE_INVALID_ARGUMENT); // same positions again
+  CHECK(heddle_session_run(session.session, "step", nullptr) ==
+        HEDDLE_INVALID_ARGUMENT); // same positions again
 }
 
 TEST_CASE("cancel ends the run at the next kernel, or the next run") {
@@ -432,7 +435,8 @@ TEST_CASE("memory is what was announced, allocated in open and create only, and 
     REQUIRE(heddle_model_memory(open.model, &sessionOptions, &memory, nullptr) == HEDDLE_OK);
     CHECK(memory.cache_bytes == 3 * 512 / 128 * 4096);
     CHECK(memory.bytes_per_sequence * 3 == memory.cache_bytes);
-    CHECK(memory.arena_bytes + memory.cache_bytes + memory.scratch_bytes + memory.io_bytes + memory.table_bytes ==
+    CHECK(memory.arena_bytes + memory.cache_bytes + memory.scratch_bytes + memory.io_bytes +
+              memory.table_bytes ==
           memory.total_bytes);
     sessionBytes = memory.total_bytes;
     {
@@ -509,7 +513,8 @@ TEST_CASE("session options are within the artifact's bounds") {
   REQUIRE(heddle_session_create(open.model, &extended.options, &session, nullptr) == HEDDLE_OK);
   heddle_session_destroy(session);
   extended.later = 1;
-  CHECK(heddle_session_create(open.model, &extended.options, &session, &open.error) == HEDDLE_INVALID_ARGUMENT);
+  CHECK(heddle_session_create(open.model, &extended.options, &session, &open.error) ==
+        HEDDLE_INVALID_ARGUMENT);
   // Fewer rows take a smaller arena.
   heddle_session_options few = {};
   few.struct_size = sizeof(few);

@@ -1,5 +1,5 @@
-#include "Fixture.h"
 #include "drivers/cpu/Team.h"
+#include "Fixture.h"
 #include <sys/syscall.h>
 #include <thread>
 #include <unistd.h>
@@ -64,7 +64,8 @@ TEST_CASE("a run's launches see what the launches before their barrier wrote") {
       out.struct_size = sizeof(out);
       REQUIRE(heddle_session_output(session.session, nullptr, 0, &out, nullptr) == HEDDLE_OK);
       for (uint32_t i = 0; i < rows; ++i)
-        REQUIRE(static_cast<int32_t *>(out.data)[i] == static_cast<int32_t>(1000 * (rows - 1 - i) + launches));
+        REQUIRE(static_cast<int32_t *>(out.data)[i] ==
+                static_cast<int32_t>(1000 * (rows - 1 - i) + launches));
     }
   }
 }

@@ -1,5 +1,5 @@
-// Writes the toy model of the runtime's tests, or opens an artifact with some flags and runs a step: for tests that
-// look at the runtime from outside (embedding, gdb, perf).
+// Writes the toy model of the runtime's tests, or opens an artifact with some flags and runs a step: for
+// tests that look at the runtime from outside (embedding, gdb, perf).
 #include "ArtifactBuilder.h"
 #include <cstdio>
 #include <cstdlib>

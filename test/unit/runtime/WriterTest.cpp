@@ -1,12 +1,13 @@
 // The compiler's artifact writer against the runtime's reader.
-#include "codegen/package/ArtifactWriter.h"
 #include "Fixture.h"
+#include "codegen/package/ArtifactWriter.h"
+#include "codegen/package/ObjectWriter.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include <fstream>
 #include <heddle/artifact.h>
-#include <sys/resource.h>
 #include <signal.h>
+#include <sys/resource.h>
 
 using namespace heddle;
 using namespace heddle::test;
@@ -34,7 +35,9 @@ Bytes readAll(const std::string &path) {
   return Bytes(std::istreambuf_iterator<char>(file), {});
 }
 
-llvm::ArrayRef<char> chars(const Bytes &bytes) { return {reinterpret_cast<const char *>(bytes.data()), bytes.size()}; }
+llvm::ArrayRef<char> chars(const Bytes &bytes) {
+  return {reinterpret_cast<const char *>(bytes.data()), bytes.size()};
+}
 
 /// Writes the toy model; weights come in pieces of `piece` bytes.
 ArtifactWriter::Digest writeToy(const std::string &path, size_t piece) {
@@ -71,7 +74,8 @@ TEST_CASE("what the writer writes, the runtime runs") {
 
 TEST_CASE("the same input gives the same bytes") {
   Folder one, two;
-  ArtifactWriter::Digest first = writeToy(one.file("a.heddle"), 7), second = writeToy(two.file("b.heddle"), 400);
+  ArtifactWriter::Digest first = writeToy(one.file("a.heddle"), 7),
+                         second = writeToy(two.file("b.heddle"), 400);
   CHECK(first == second);
   CHECK(readAll(one.file("a.heddle")) == readAll(two.file("b.heddle")));
   // The test's own writer makes the same container.
@@ -88,8 +92,10 @@ TEST_CASE("members that break a rule are refused, and nothing is left behind") {
   Folder folder;
   {
     auto writer = llvm::cantFail(ArtifactWriter::create(folder.file("x.heddle"), {}));
-    CHECK_THAT(messageOf(writer->addMember("../x", chars(Bytes(10)))), Catch::Contains("not a valid member name"));
-    CHECK_THAT(messageOf(writer->addMember("", chars(Bytes(10)))), Catch::Contains("not a valid member name"));
+    CHECK_THAT(messageOf(writer->addMember("../x", chars(Bytes(10)))),
+               Catch::Contains("not a valid member name"));
+    CHECK_THAT(messageOf(writer->addMember("", chars(Bytes(10)))),
+               Catch::Contains("not a valid member name"));
     llvm::cantFail(writer->addMember("a", chars(Bytes(10))));
     CHECK_THAT(messageOf(writer->addMember("a", chars(Bytes(10)))), Catch::Contains("two members"));
     CHECK_THAT(messageOf(writer->addMember("b", chars({}))), Catch::Contains("cannot have 0 bytes"));
@@ -114,8 +120,10 @@ TEST_CASE("inputs and things that are no files are not overwritten") {
   std::ofstream(input) << "keep me";
   REQUIRE(!llvm::sys::fs::create_link(input, link));
   CHECK_THAT(messageOf(ArtifactWriter::create(link, {input}).takeError()), Catch::Contains("is an input"));
-  CHECK_THAT(messageOf(ArtifactWriter::create(folder.path, {}).takeError()), Catch::Contains("not a regular file"));
-  CHECK_THAT(messageOf(ArtifactWriter::create("/dev/null", {}).takeError()), Catch::Contains("not a regular file"));
+  CHECK_THAT(messageOf(ArtifactWriter::create(folder.path, {}).takeError()),
+             Catch::Contains("not a regular file"));
+  CHECK_THAT(messageOf(ArtifactWriter::create("/dev/null", {}).takeError()),
+             Catch::Contains("not a regular file"));
   llvm::Error missing = ArtifactWriter::create(folder.file("no/such/folder"), {}).takeError();
   CHECK(llvm::errorToErrorCode(std::move(missing)) == std::errc::no_such_file_or_directory);
   CHECK(readAll(input).size() == 7);
@@ -136,4 +144,49 @@ TEST_CASE("a full disk is an error with the system's code, and leaves no file") 
   }
   REQUIRE(setrlimit(RLIMIT_FSIZE, &before) == 0);
   CHECK(folder.count() == 0);
+}
+
+TEST_CASE("an artifact becomes an object file and a header that a C program links") {
+  Folder folder;
+  std::string artifact = folder.file("toy.heddle"), object = folder.file("toy.o"),
+              header = folder.file("toy.h"), program = folder.file("program");
+  writeToy(artifact, 100);
+  REQUIRE(messageOf(writeObject(artifact, object, header, "toy")) == "");
+  std::ofstream(folder.file("main.c")) << R"(
+#include "toy.h"
+#include <stdio.h>
+#include <string.h>
+int main(void) {
+  // Without executable memory made at run time: code runs where it was linked.
+  heddle_error error = {.struct_size = sizeof error};
+  heddle_model_options options = {.struct_size = sizeof options, .weights = HEDDLE_WEIGHTS_MAP};
+  heddle_model *model;
+  heddle_session *session;
+  int32_t token = 3, zero = 0;
+  heddle_step step = {sizeof step, &token, &zero, &zero, 1, 1, &zero};
+  heddle_view view = {.struct_size = sizeof view};
+  if (heddle_toy_open(&options, &model, &error) || heddle_session_create(model, NULL, &session, &error) ||
+      heddle_session_step(session, NULL, &step, &error) || heddle_session_output(session, NULL, 0, &view, &error))
+    return puts(error.message), 1;
+  char line[512];
+  FILE *maps = fopen("/proc/self/maps", "r");
+  while (fgets(line, sizeof line, maps))
+    if (strstr(line, "memfd"))
+      return puts("a memory file is mapped"), 1;
+  printf("%g\n", *(float *)view.data);
+  heddle_session_destroy(session);
+  return heddle_model_close(model, &error);
+}
+)";
+  std::string command = "cc -std=c11 -Wall -Werror -I'" HEDDLE_RUNTIME_INCLUDE "' -I" +
+                        std::string(folder.path) + " " + folder.file("main.c") + " " + object +
+                        " '" HEDDLE_RUNTIME_LIBRARY "' -pthread -o " + program + " && " + program + " > " +
+                        folder.file("output");
+  REQUIRE(system(command.c_str()) == 0);
+  Bytes output = readAll(folder.file("output"));
+  CHECK(std::string(output.begin(), output.end()) == "7\n");
+  CHECK(folder.count() == 6);
+  CHECK_THAT(messageOf(writeObject(artifact, object, header, "a-b")), Catch::Contains("C identifier"));
+  CHECK_THAT(messageOf(writeObject(folder.file("none"), object, header, "toy")),
+             Catch::Contains("cannot read"));
 }
