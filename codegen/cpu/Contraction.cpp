@@ -194,6 +194,8 @@ private:
   void storeTile(llvm::ArrayRef<Row> rows, llvm::ArrayRef<Place> places, llvm::ArrayRef<Values> sums);
 
   Row rowAt(Value index);
+  /// `count` rows that follow each other: constant offsets from the first, which leaves address registers free.
+  llvm::SmallVector<Row> rowsFrom(Value first, int count);
   /// A unit is the columns of one panel or dense tile, named by its first row group (or half a group).
   Place placeInUnit(Value unit, int vector);
   /// Covers [0, m) with tiles of the given row counts, largest first.
@@ -204,7 +206,9 @@ private:
   const ContractionSpec &spec;
   const Plan plan;
   const ActivationLayout activation;
+  static constexpr int kInverseBits = 20;
   Value output, input, scratch, begin, end, m;
+  Value inverseRows; // of dense weights: 2^kInverseBits / m, or 0 for many rows
   Values weights, epilogueOperands;
 };
 
@@ -233,6 +237,16 @@ Generator::Row Generator::rowAt(Value index) {
   }
   return {index, e.at(input, e.mul(index, activation.stride())),
           e.at(scratch, e.mul(index, plan.correctionStride)), {}};
+}
+
+llvm::SmallVector<Generator::Row> Generator::rowsFrom(Value first, int count) {
+  const int64_t dense = (spec.inputStride ? spec.inputStride : spec.columns) * 4;
+  const int64_t stride = spec.planes == 0 ? dense : activation.stride();
+  llvm::SmallVector<Row> rows = {rowAt(first)};
+  for (int i = 1; i < count; ++i)
+    rows.push_back({e.add(first, i), e.at(rows[0].input, i * stride),
+                    spec.planes ? e.at(rows[0].corrections, i * plan.correctionStride) : Value(), {}});
+  return rows;
 }
 
 Generator::Place Generator::placeInUnit(Value unit, int vector) {
@@ -519,9 +533,7 @@ Values Generator::unpackProduct(size_t index, llvm::ArrayRef<Row> rows, llvm::Ar
 }
 
 void Generator::unpackTile(Value group, Value firstRow, int rowCount) {
-  llvm::SmallVector<Row> rows;
-  for (int i = 0; i < rowCount; ++i)
-    rows.push_back(rowAt(e.add(firstRow, i)));
+  llvm::SmallVector<Row> rows = rowsFrom(firstRow, rowCount);
   llvm::SmallVector<Place> places;
   for (int half = 0; half < kGroup / e.lanes; ++half)
     places.push_back({group, {half, {}}});
@@ -554,56 +566,64 @@ void Generator::emitQuantized() {
 // Dense weights -----------------------------------------------------------------------------------------------------
 
 void Generator::denseTile(llvm::ArrayRef<Place> places, Value firstRow, int rowCount) {
-  llvm::SmallVector<Row> rows;
-  for (int i = 0; i < rowCount; ++i)
-    rows.push_back(rowAt(e.add(firstRow, i)));
+  llvm::SmallVector<Row> rows = rowsFrom(firstRow, rowCount);
   // Vectors of all matrices side by side: they share the broadcast of an input element.
-  llvm::SmallVector<Value> bases;
-  llvm::SmallVector<int64_t> elementBytes;
-  for (size_t p = 0; p < plan.products.size(); ++p)
-    for (const Place &place : places) {
-      const int64_t bytes = formatInfo(plan.products[p].format).blockBytes;
-      Value group = e.at(weights[p], e.mul(place.group, plan.products[p].groupBytes));
-      bases.push_back(place.half.offset(e, group, bytes * e.lanes));
-      elementBytes.push_back(bytes);
-    }
+  struct Vector {
+    StorageFormat format;
+    Value base;      // of its matrix at the unit's first row group
+    int64_t offset;  // from there
+    int64_t stride;  // bytes between elements k and k + 1
+    Value address(Emitter &e, Value k, int64_t more) const { return e.at(base, e.mul(k, stride), offset + more * stride); }
+  };
+  const int perGroup = kGroup / e.lanes;
+  llvm::SmallVector<Vector> vectors;
+  for (size_t p = 0; p < plan.products.size(); ++p) {
+    const Product &product = plan.products[p];
+    const int64_t bytes = formatInfo(product.format).blockBytes;
+    Value base = e.at(weights[p], e.mul(places[0].group, product.groupBytes));
+    if (places[0].half.index)
+      base = places[0].half.offset(e, base, bytes * e.lanes);
+    for (size_t v = 0; v < places.size(); ++v)
+      vectors.push_back({product.format, base, int64_t(v) / perGroup * product.groupBytes + places[v].half.known * bytes * e.lanes,
+                         bytes * kGroup});
+  }
   const int unroll = spec.columns % 4 == 0 ? 4 : 1;
-  const size_t vectors = bases.size();
-  // The short tile that ends a unit's rows has loads to spare for fetching the next unit; a lone row is bound by
-  // memory either way, and in the tall tiles of many rows it costs a tenth.
-  const bool readAhead = rowCount >= 2 && rowCount <= 4;
+  const size_t width = vectors.size();
   const int64_t groups = std::max<int64_t>(1, places.size() * e.lanes / kGroup);
-  Values zero(rows.size() * vectors, e.vecConst(0));
+  Values zero(rows.size() * width, e.vecConst(0));
   Values all = e.forRange(e.cI64(0), e.cI64(spec.columns), e.cI64(unroll), zero, [&](Value k, ValueRange carried) {
     Values sums(carried);
+    // Elements of the next unit whose turn it is when the tiles of all m rows share it out.
+    Value done = e.add(e.mul(firstRow, spec.columns), e.mul(k, rowCount));
+    Value next = e.shiftRightU(e.mul(done, inverseRows), kInverseBits);
+    for (int step = 0; step < std::min(unroll, rowCount >= 6 ? 2 : 4); ++step)
+      for (const Vector &vector : vectors)
+        e.prefetch(vector.address(e, next, step + spec.columns * groups), 2);
     for (int step = 0; step < unroll; ++step) {
-      if (readAhead)
-        for (size_t v = 0; v < vectors; ++v) {
-          const int64_t stride = elementBytes[v] * kGroup;
-          e.prefetch(e.at(bases[v], e.mul(k, stride), (step + spec.columns * groups) * stride), 2);
-        }
       llvm::SmallVector<Value> w;
-      for (size_t v = 0; v < vectors; ++v) {
-        const int64_t stride = elementBytes[v] * kGroup;
-        w.push_back(loadDense(e, plan.products[v / places.size()].format,
-                              e.at(bases[v], e.mul(k, stride), step * stride)));
-      }
+      for (const Vector &vector : vectors)
+        w.push_back(loadDense(e, vector.format, vector.address(e, k, step)));
       for (size_t r = 0; r < rows.size(); ++r) {
         Value x = e.loadSplat(e.vecF32(), e.at(rows[r].input, e.mul(k, 4), step * 4));
-        for (size_t v = 0; v < vectors; ++v)
-          sums[r * vectors + v] = e.fma(x, w[v], sums[r * vectors + v]);
+        for (size_t v = 0; v < width; ++v)
+          sums[r * width + v] = e.fma(x, w[v], sums[r * width + v]);
       }
     }
     return sums;
   });
   llvm::SmallVector<Values> sums(plan.products.size());
   for (size_t r = 0; r < rows.size(); ++r)
-    for (size_t v = 0; v < vectors; ++v)
-      sums[v / places.size()].push_back(all[r * vectors + v]);
+    for (size_t v = 0; v < width; ++v)
+      sums[v / places.size()].push_back(all[r * width + v]);
   storeTile(rows, places, sums);
 }
 
 void Generator::emitDense() {
+  // Weights of a unit are read once from memory and m / 6 times from the second-level cache. With few rows the first pass
+  // is what takes the time, so every tile fetches its share of the next unit. With many it does not matter, and fetching
+  // lines that are there would cost a tenth: they then name one line again and again, which costs nothing to speak of.
+  Value inverse = e.create<mlir::arith::DivUIOp>(e.cI64(int64_t(1) << kInverseBits), e.maxS(m, e.cI64(1)));
+  inverseRows = e.select(e.lessThan(m, e.cI64(257)), inverse, e.cI64(0));
   auto tiles = [&](llvm::ArrayRef<Place> places) {
     coverRows(plan.tiling.denseRows, [&](Value row, int count) { denseTile(places, row, count); });
   };
