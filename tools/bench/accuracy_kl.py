@@ -24,9 +24,10 @@ def main():
         path = common.support.model(name)
         artifact = common.support.compile_once(path, *arguments.flags.split())
         compiled = Model(artifact, arguments.cpu)
-        session = Session(compiled, 2, context=1024)
+        # One thread each: results do not depend on it, and a busy machine then only takes longer.
+        session = Session(compiled, 1, context=1024)
         reference = ReferenceModel(path)
-        peers = {"off": LlamaCpp(path, 2, flash=False), "on": LlamaCpp(path, 2, flash=True)}
+        peers = {"off": LlamaCpp(path, 1, flash=False), "on": LlamaCpp(path, 1, flash=True)}
         exact, ids = {}, {}
         for text in common.TEXTS:
             ids[text] = peers["on"].tokenize(common.text(text))[:TOKENS]
@@ -41,10 +42,10 @@ def main():
 
             best = min(theirs, key=lambda flash: mean(theirs[flash]))
             for text in common.TEXTS:
-                rows.append([name, label, text, f"{ours[text].mean():.5f}", f"{theirs[best][text].mean():.5f}",
-                             f"{ours[text].mean() / theirs[best][text].mean():.3f}"])
+                rows.append([name, label, text, f"{ours[text].mean():.2e}", f"{theirs[best][text].mean():.2e}",
+                             f"{ours[text].mean() / theirs[best][text].mean():.4f}"])
             ratio = mean(ours) / mean(theirs[best])
-            rows.append([name, label, "all", f"{mean(ours):.5f}", f"{mean(theirs[best]):.5f}", f"{ratio:.3f}"])
+            rows.append([name, label, "all", f"{mean(ours):.2e}", f"{mean(theirs[best]):.2e}", f"{ratio:.4f}"])
             figures["results"].append({"model": name, "mode": label, "heddle_mean_kl_nats": mean(ours), "code": compiled.code,
                                        "llama_cpp_mean_kl_nats": mean(theirs[best]), "flash_attention": best, "ratio": ratio,
                                        "tokens": sum(len(ids[t]) for t in common.TEXTS)})
