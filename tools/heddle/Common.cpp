@@ -185,6 +185,14 @@ static bool writeAll(int descriptor, std::string_view content) {
 }
 
 void writeFileAtomically(const std::string &path, std::string_view content) {
+  // A device or a pipe is written to: a rename would put a file in its place (run as root: in that of /dev/null).
+  struct stat existing;
+  if (stat(path.c_str(), &existing) == 0 && !S_ISREG(existing.st_mode)) {
+    Descriptor special{open(path.c_str(), O_WRONLY | O_CLOEXEC)};
+    if (special.number < 0 || !writeAll(special.number, content))
+      fail(ExitInputOutput, printable(path) + ": cannot be written: " + std::strerror(errno));
+    return;
+  }
   std::string temporary = path + ".part-" + std::to_string(getpid());
   auto giveUp = [&](const char *what) {
     std::string reason = std::strerror(errno);
