@@ -8,6 +8,7 @@
 #include <heddle/artifact.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 using namespace heddle;
 using namespace heddle::test;
@@ -122,8 +123,9 @@ TEST_CASE("inputs and things that are no files are not overwritten") {
   CHECK_THAT(messageOf(ArtifactWriter::create(link, {input}).takeError()), Catch::Contains("is an input"));
   CHECK_THAT(messageOf(ArtifactWriter::create(folder.path, {}).takeError()),
              Catch::Contains("not a regular file"));
-  CHECK_THAT(messageOf(ArtifactWriter::create("/dev/null", {}).takeError()),
-             Catch::Contains("not a regular file"));
+  std::string fifo = folder.file("fifo");
+  REQUIRE(mkfifo(fifo.c_str(), 0600) == 0);
+  CHECK_THAT(messageOf(ArtifactWriter::create(fifo, {}).takeError()), Catch::Contains("not a regular file"));
   llvm::Error missing = ArtifactWriter::create(folder.file("no/such/folder"), {}).takeError();
   CHECK(llvm::errorToErrorCode(std::move(missing)) == std::errc::no_such_file_or_directory);
   CHECK(readAll(input).size() == 7);
