@@ -47,17 +47,27 @@ struct Tiling {
   std::vector<int> denseRows;
 };
 
+/// Without vpdpbusd, panels of 8-bit codes and tiles of two planes take half the operations on s16: codes less their zero
+/// point times whole activations, in vpmaddwd.
+bool wideCodes(const CpuLevel &level, const BlockScheme &scheme, int planes) {
+  return !level.vnni && (planes == 2 || scheme.lowBits + scheme.highBits == 8);
+}
+
 Tiling tilingFor(const CpuLevel &level, const ContractionSpec &spec) {
   if (level.lanes == 16) // two planes need two integer sums a cell
     return {spec.planes == 2 ? 2 : 3, 4, 16, {4, 2, 1}, {6, 4, 2, 1}};
   // 16 registers: an f32 sum per cell and what its integer sum takes, beside weights, a broadcast and a temporary.
-  int most = 0;
-  for (StorageFormat format : spec.weights)
-    if (const auto &scheme = formatInfo(format).scheme) {
-      const int bits = scheme->lowBits + scheme->highBits;
-      most = std::max(most, level.vnni || bits <= 4 ? 1 : 2); // s16 sums of 5 and 6 bits flush, 8 bits are two nibbles
-    }
-  const int rows = std::max(1, (level.vnni ? 12 : 10) / (1 + spec.planes * most) / 2);
+  int sums = 1, budget = 12;
+  for (StorageFormat format : spec.weights) {
+    const auto &scheme = formatInfo(format).scheme;
+    if (!scheme || wideCodes(level, *scheme, spec.planes))
+      continue;
+    if (!level.vnni)
+      budget = 10; // products need a register before they are added
+    const bool flushed = !level.vnni && scheme->lowBits + scheme->highBits > 4; // s16 sums and the i32 one
+    sums = std::max(sums, level.vnni ? spec.planes : flushed ? 2 : 1);
+  }
+  const int rows = std::max(1, budget / (1 + sums) / 2);
   return {rows, 2, 8, {2, 1}, {6, 4, 2, 1}};
 }
 
@@ -81,6 +91,7 @@ struct Product {
 /// format lie side by side, so that they share the broadcasts of a tile.
 struct Panel {
   std::vector<size_t> products;
+  bool wide;   // [k / 2][vector] pairs of s16 codes without zero point, instead of [k / 4][vector] u8
   int vectors;
   int64_t codes, scales, minimums; // offsets in scratch
 };
@@ -93,6 +104,7 @@ struct Plan {
   int vectorsPerProduct;
   int64_t unitColumns;          // output columns of a panel or dense tile
   std::vector<Panel> panels;
+  int64_t wideRows = 0, wideStride = 0; // scratch offset of activations as s16, if a panel is wide
   int64_t scratchBytes = 0;
 
   Plan(const CpuLevel &level, const ContractionSpec &spec) : tiling(tilingFor(level, spec)) {
@@ -112,18 +124,21 @@ struct Plan {
     };
     if (spec.maxRows < tiling.panelFrom)
       return;
+    wideStride = align(spec.columns * 2);
     for (size_t p = 0; p < products.size(); ++p)
       if (p > 0 && products[p].format == products[0].format)
         panels[0].products.push_back(p);
       else
-        panels.push_back({{p}, 0, 0, 0, 0});
+        panels.push_back({{p}, wideCodes(level, products[p].layout.scheme, spec.planes), 0, 0, 0, 0});
     for (Panel &panel : panels) {
       panel.vectors = vectorsPerProduct * int(panel.products.size());
       const BlockScheme &scheme = products[panel.products[0]].layout.scheme;
       const int64_t cells = spec.columns * panel.vectors * level.lanes;
-      panel.codes = take(cells);
+      panel.codes = take(panel.wide ? cells * 2 : cells);
       panel.scales = take(cells / scheme.sub * 4);
       panel.minimums = scheme.hasMin ? take(cells / scheme.sub * 4) : 0;
+      if (panel.wide && !wideRows)
+        wideRows = take(wideStride * spec.maxRows);
     }
   }
 
@@ -165,11 +180,13 @@ private:
     Value input;   // address
     Value corrections;
     Value valid;   // i1; null when always
+    Value wide;    // activations as s16; null when no panel needs them
   };
   /// Weights of a chunk: how to get its vectors.
   struct ChunkSource {
-    llvm::function_ref<Value(int quad, int vector)> codes;
+    llvm::function_ref<Value(int quad, int vector)> codes; // pairs of s16 when wide
     llvm::function_ref<Value(int sub, int vector)> scale, negativeMinimum;
+    bool wide;
     bool nibblePairs; // quads j and j + 4 of a run come from one load: take them together, so that it lives shortly
   };
   /// A vector of output columns: its row group and half.
@@ -181,6 +198,8 @@ private:
   void emitQuantized();
   void emitDense();
   void prefetchChunk(const PackedLayout &layout, Value block, Value chunk);
+  Value widePair(Value codes, int pair, int zero);
+  void widenActivations();
   void prepareCorrections();
   void prepareCorrection(const Product &product);
   void panelUnit(Value unit);
@@ -233,10 +252,10 @@ void Generator::emit(const KernelArguments &arguments) {
 Generator::Row Generator::rowAt(Value index) {
   if (spec.planes == 0) {
     int64_t stride = spec.inputStride ? spec.inputStride : spec.columns;
-    return {index, e.at(input, e.mul(index, stride * 4)), {}, {}};
+    return {index, e.at(input, e.mul(index, stride * 4)), {}, {}, {}};
   }
-  return {index, e.at(input, e.mul(index, activation.stride())),
-          e.at(scratch, e.mul(index, plan.correctionStride)), {}};
+  return {index, e.at(input, e.mul(index, activation.stride())), e.at(scratch, e.mul(index, plan.correctionStride)), {},
+          plan.wideRows ? e.at(scratch, e.mul(index, plan.wideStride), plan.wideRows) : Value()};
 }
 
 llvm::SmallVector<Generator::Row> Generator::rowsFrom(Value first, int count) {
@@ -245,7 +264,7 @@ llvm::SmallVector<Generator::Row> Generator::rowsFrom(Value first, int count) {
   llvm::SmallVector<Row> rows = {rowAt(first)};
   for (int i = 1; i < count; ++i)
     rows.push_back({e.add(first, i), e.at(rows[0].input, i * stride),
-                    spec.planes ? e.at(rows[0].corrections, i * plan.correctionStride) : Value(), {}});
+                    spec.planes ? e.at(rows[0].corrections, i * plan.correctionStride) : Value(), {}, {}});
   return rows;
 }
 
@@ -326,8 +345,8 @@ void Generator::prepareCorrection(const Product &product) {
 void Generator::accumulate(const Product &product, llvm::ArrayRef<Row> rows, Value k, int elements, int vectors,
                            const ChunkSource &source, Values &sums) {
   const BlockScheme &scheme = product.layout.scheme;
-  const int bits = product.layout.codeBits(), quadsPerSub = scheme.sub / 4;
-  const bool twoPlanes = spec.planes == 2;
+  const int bits = source.wide ? 16 : product.layout.codeBits(), quadsPerSub = scheme.sub / (source.wide ? 2 : 4);
+  const bool twoPlanes = spec.planes == 2 && !source.wide;
   // A lone tile needs a second chain of dot products to hide their latency; more planes, rows or vectors are chains.
   const bool twoChains = !twoPlanes && rows.size() * vectors == 1 && quadsPerSub == 8 && e.level.vnni;
 
@@ -335,7 +354,7 @@ void Generator::accumulate(const Product &product, llvm::ArrayRef<Row> rows, Val
   Value subOffset = scheme.sub == 32 ? scaleOffset : e.shiftRightU(k, 2); // k / sub * 4
   llvm::SmallVector<Value> codes, high, low, scales, corrections;
   for (const Row &row : rows) {
-    high.push_back(e.at(row.input, k));
+    high.push_back(source.wide ? e.at(row.wide, e.mul(k, 2)) : e.at(row.input, k));
     if (twoPlanes)
       low.push_back(e.at(row.input, k, activation.low()));
     scales.push_back(e.at(row.input, scaleOffset, activation.scale()));
@@ -348,7 +367,7 @@ void Generator::accumulate(const Product &product, llvm::ArrayRef<Row> rows, Val
     llvm::SmallVector<DotSum> first, second;
     for (size_t r = 0; r < rows.size(); ++r) {
       Value start;
-      if (product.correction == Correction::Start)
+      if (product.correction == Correction::Start && !source.wide)
         start = e.loadSplat(e.vecI32(), e.at(corrections[r], sub * 4));
       for (int v = 0; v < vectors; ++v) {
         first.emplace_back(e, bits, start);
@@ -407,12 +426,37 @@ void Generator::prefetchChunk(const PackedLayout &layout, Value block, Value chu
     e.prefetch(e.at(ahead, line));
 }
 
+/// Bytes 2 * pair and 2 * pair + 1 of every dword as s16, less the zero point.
+Value Generator::widePair(Value codes, int pair, int zero) {
+  Value low = e.bitAnd(e.shiftRightU(codes, pair * 16), 0xff);
+  Value high = e.bitAnd(pair ? e.shiftRightU(codes, 8) : e.shiftLeft(codes, 8), 0xff0000);
+  auto halves = e.vec(e.i16(), e.lanes * 2);
+  Value both = e.bitcast(e.create<mlir::arith::OrIOp>(low, high), halves);
+  return zero ? e.bitcast(e.sub(both, e.constantInt(halves, zero)), e.vecI32()) : e.bitcast(both, e.vecI32());
+}
+
+/// Activations of all rows as s16.
+void Generator::widenActivations() {
+  e.forRange(e.cI64(0), m, e.cI64(1), [&](Value index) {
+    Row row = rowAt(index);
+    e.forRange(0, spec.columns, 16, [&](Value k) {
+      auto plane = [&](int64_t offset) {
+        return e.extendS(e.load(e.vec(e.i8(), 16), e.at(row.input, k, offset), 16), e.i16());
+      };
+      Value codes = plane(0);
+      if (spec.planes == 2)
+        codes = e.add(e.shiftLeft(codes, 8), plane(activation.low()));
+      e.store(codes, e.at(row.wide, e.mul(k, 2)), 32);
+    });
+  });
+}
+
 /// Expands matrix `index` of the panel.
 void Generator::expandPanel(const Panel &panel, int index, Value unit) {
   const Product &product = plan.products[panel.products[index]];
   const PackedLayout &layout = product.layout;
   const BlockScheme &scheme = layout.scheme;
-  const int vectors = panel.vectors, chunk = layout.chunk();
+  const int vectors = panel.vectors, chunk = layout.chunk(), perDword = panel.wide ? 2 : 4;
   const int64_t vectorBytes = e.lanes * 4;
   for (int v = index * plan.vectorsPerProduct; v < (index + 1) * plan.vectorsPerProduct; ++v) {
     Place place = placeInUnit(unit, v % plan.vectorsPerProduct);
@@ -427,9 +471,13 @@ void Generator::expandPanel(const Panel &panel, int index, Value unit) {
         Value k = e.mul(super, scheme.super);
         if (number)
           k = e.add(k, e.mul(number, chunk));
-        Value codes = e.at(scratch, e.mul(k, vectors * vectorBytes / 4), panel.codes + v * vectorBytes);
+        Value codes = e.at(scratch, e.mul(k, vectors * vectorBytes / perDword), panel.codes + v * vectorBytes);
         for (int quad = 0; quad < chunk / 4; ++quad)
-          e.store(packed.codes(quad), e.at(codes, quad * vectors * vectorBytes), 32);
+          if (panel.wide)
+            for (int pair = 0; pair < 2; ++pair)
+              e.store(widePair(packed.codes(quad), pair, scheme.zero), e.at(codes, (quad * 2 + pair) * vectors * vectorBytes), 32);
+          else
+            e.store(packed.codes(quad), e.at(codes, quad * vectors * vectorBytes), 32);
         Value subOffset = e.mul(e.divU(k, scheme.sub), vectors * vectorBytes);
         for (int sub = 0; sub < chunk / scheme.sub; ++sub) {
           const int64_t offset = (sub * vectors + v) * vectorBytes;
@@ -464,7 +512,7 @@ void Generator::panelTile(Value unit, Value firstRow) {
     for (const Panel &panel : plan.panels) {
       const Product &product = plan.products[panel.products[0]];
       const int vectors = panel.vectors;
-      Value codes = e.at(scratch, e.mul(k, vectors * vectorBytes / 4), panel.codes);
+      Value codes = e.at(scratch, e.mul(k, vectors * vectorBytes / (panel.wide ? 2 : 4)), panel.codes);
       Value subOffset = e.mul(k, vectors * vectorBytes / product.layout.scheme.sub);
       auto part = [&](int64_t base, int index, int v) {
         return e.load(e.vecF32(), e.at(scratch, subOffset, base + (index * vectors + v) * vectorBytes), 32);
@@ -475,7 +523,7 @@ void Generator::panelTile(Value unit, Value firstRow) {
       auto loadScale = [&](int sub, int v) { return part(panel.scales, sub, v); };
       auto loadMinimum = [&](int sub, int v) { return part(panel.minimums, sub, v); };
       Values sums(carried.slice(next.size(), rowCount * vectors));
-      accumulate(product, rows, k, 32, vectors, {loadCodes, loadScale, loadMinimum, false}, sums);
+      accumulate(product, rows, k, 32, vectors, {loadCodes, loadScale, loadMinimum, panel.wide, false}, sums);
       next.append(sums);
     }
     return next;
@@ -522,7 +570,7 @@ Values Generator::unpackProduct(size_t index, llvm::ArrayRef<Row> rows, llvm::Ar
                      {[&](int quad, int v) { return packed[v].codes(quad); },
                       [&](int sub, int v) { return packed[v].scale(sub, superScales[v]); },
                       [&](int sub, int v) { return packed[v].negativeMinimum(sub, superMinimums[v]); },
-                      scheme.lowBits == 4 && scheme.sub == 32},
+                      false, scheme.lowBits == 4 && scheme.sub == 32},
                      sums);
           return sums;
         };
@@ -560,7 +608,11 @@ void Generator::emitQuantized() {
   };
   e.ifThenElse(
       e.lessThan(m, e.cI64(plan.tiling.panelFrom)), [&] { e.forRange(begin, end, e.cI64(1), unpackGroup); },
-      [&] { forUnits(panels, unpackGroup); });
+      [&] {
+        if (plan.wideRows)
+          widenActivations();
+        forUnits(panels, unpackGroup);
+      });
 }
 
 // Dense weights -----------------------------------------------------------------------------------------------------

@@ -234,6 +234,13 @@ void DotSum::add(const Emitter::Quad &quad) {
     sum = e->intrinsic(name, e->vecI32(), {sum ? sum : e->vecConstI32(0), quad.codes, quad.activations});
     return;
   }
+  if (codeBits == 16) {
+    Type halves = e->vec(e->i16(), e->lanes * 2);
+    Value next = e->intrinsic("llvm.x86.avx2.pmadd.wd", e->vecI32(),
+                              {e->bitcast(quad.codes, halves), e->bitcast(quad.activations, halves)});
+    sum = sum ? e->add(sum, next) : next;
+    return;
+  }
   Type bytes = e->vec(e->i8(), e->lanes * 4);
   auto accumulate = [&](Value &into, Value codes) {
     Value next = e->intrinsic("llvm.x86.avx2.pmadd.ub.sw", e->vec(e->i16(), e->lanes * 2),

@@ -151,7 +151,8 @@ private:
   mlir::ModuleOp module;
 };
 
-/// An integer dot product that grows quad by quad, so that a tile can interleave many of them.
+/// An integer dot product that grows quad by quad, so that a tile can interleave many of them. Without vpdpbusd,
+/// `codeBits` may also be 16: then both sides are pairs of s16, and the caller sees to it that sums fit i32.
 class DotSum {
 public:
   /// Starts at `start`, or at zero when it is null.

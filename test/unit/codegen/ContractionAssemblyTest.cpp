@@ -71,9 +71,12 @@ TEST_CASE("inner loops of block formats use the level's dot product", "[assembly
     for (StorageFormat format : {StorageFormat::Q4_1, StorageFormat::Q8_0, StorageFormat::Q5_0, StorageFormat::Q4_K})
       for (int planes : {1, 2}) {
         INFO(std::string(level.name) << " " << std::string(formatInfo(format).name) << " planes " << planes);
-        const std::string wanted = level.vnni ? "vpdpbusd" : "vpmaddubsw", other = level.vnni ? "vpmaddubsw" : "vpdpbusd";
+        // Plain AVX2 multiplies s16 in panels of 8-bit codes or two planes.
+        const bool wide = !level.vnni && (planes == 2 || format == StorageFormat::Q8_0);
+        const std::string other = level.vnni ? "vpmadd" : "vpdpbusd";
         int tiles = 0;
         for (const Loop &loop : loopsOf(level, format, planes, 768)) {
+          const std::string wanted = level.vnni ? "vpdpbusd" : wide && !loop.count("vpmaddubsw") ? "vpmaddwd" : "vpmaddubsw";
           if (loop.count("vcvtdq2ps") == 0 || loop.count(wanted) == 0)
             continue; // expansion and corrections
           ++tiles;
