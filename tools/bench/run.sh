@@ -18,6 +18,7 @@ measure() { # NAME SCRIPT ARGUMENTS...
 measure accuracy accuracy_kl.py
 measure accuracy-precise accuracy_kl.py --flags=--precise
 measure speed compare_llama.py --rounds "$rounds"
-measure speed-avx2 compare_llama.py --rounds "$rounds" --cpu x86-64-v3
+avx2=$(tools/bench/build_llama_avx2.sh)
+LD_PRELOAD=$avx2 measure speed-avx2 compare_llama.py --rounds "$rounds" --cpu x86-64-v3
 measure embeddings minilm.py --rounds "$rounds"
 measure compile compile_time.py
