@@ -63,8 +63,9 @@ std::string sourceName(Location loc) {
 
 class ProgramBuilder {
 public:
-  ProgramBuilder(ModuleOp module, ArrayRef<KernelInfo> kernels, ArrayRef<CodeMember> codes, const WeightLayout &weights)
-      : module(module), kernels(kernels), codes(codes), weights(weights) {
+  ProgramBuilder(ModuleOp module, ArrayRef<KernelInfo> kernels, ArrayRef<CodeMember> codes,
+                 const WeightLayout &weights)
+      : module(module), symbols(module), kernels(kernels), codes(codes), weights(weights) {
     strings.push_back('\0');
     for (auto [index, kernel] : llvm::enumerate(kernels))
       kernelIndex[kernel.symbol] = index;
@@ -95,6 +96,7 @@ private:
   heddle_io makeIo(Type type, DictionaryAttr attrs, bool output, unsigned number);
 
   ModuleOp module;
+  SymbolTable symbols;
   ArrayRef<KernelInfo> kernels;
   ArrayRef<CodeMember> codes;
   const WeightLayout &weights;
@@ -111,7 +113,8 @@ private:
 };
 
 llvm::Error failed(Operation *op, const llvm::Twine &message) {
-  return llvm::createStringError(llvm::inconvertibleErrorCode(), "'" + llvm::Twine(sourceName(op->getLoc())) + "': " + message);
+  return llvm::createStringError(llvm::inconvertibleErrorCode(),
+                                 "'" + llvm::Twine(sourceName(op->getLoc())) + "': " + message);
 }
 
 void ProgramBuilder::addCaches() {
@@ -119,9 +122,10 @@ void ProgramBuilder::addCaches() {
     auto type = cast<KvCacheType>(cache.getType());
     uint64_t bytes = type.getElementType().getIntOrFloatBitWidth() / 8;
     cacheIndex[cache.getSymName()] = caches.size();
-    caches.push_back({uint32_t(type.getHeads()), uint32_t(type.getKeyDim()), uint32_t(type.getValueDim()), dtypeOf(type.getElementType()),
-                      HEDDLE_PAGE_TOKENS * type.getHeads() * (type.getKeyDim() + type.getValueDim()) * bytes, uint32_t(cache.getWindow()),
-                      string(cache.getSymName())});
+    caches.push_back({uint32_t(type.getHeads()), uint32_t(type.getKeyDim()), uint32_t(type.getValueDim()),
+                      dtypeOf(type.getElementType()),
+                      HEDDLE_PAGE_TOKENS * type.getHeads() * (type.getKeyDim() + type.getValueDim()) * bytes,
+                      uint32_t(cache.getWindow()), string(cache.getSymName())});
   }
 }
 
@@ -166,7 +170,8 @@ llvm::Error ProgramBuilder::addOperand(LaunchOp launch, const KernelOperand &ope
 
 llvm::Error ProgramBuilder::addValue(Value value) {
   Type type = value.getType();
-  // A value has the rows of the launch that makes it; inputs are checked against the call's own. Memory of a variant is planned for its rows.
+  // A value has the rows of the launch that makes it; inputs are checked against the call's own. Memory of a
+  // variant is planned for its rows.
   int64_t rows = std::max<int64_t>(variants.back().max_rows, maxWanted);
   if (auto maker = value.getDefiningOp<LaunchOp>())
     rows = maker.getRows() == "n" ? variants.back().max_rows : maxWanted;
@@ -189,7 +194,8 @@ llvm::Error ProgramBuilder::addValue(Value value) {
   }
   auto launch = dyn_cast<LaunchOp>(def);
   if (!launch || !launch.getArena())
-    return failed(def, "expected a launch with planned memory, but found '" + def->getName().getStringRef() + "'");
+    return failed(def,
+                  "expected a launch with planned memory, but found '" + def->getName().getStringRef() + "'");
   int64_t offset = (*launch.getArena())[cast<OpResult>(value).getResultNumber()];
   if (offset >= 0) {
     operands.push_back({HEDDLE_OPERAND_ARENA, 0, uint64_t(offset), bytes});
@@ -209,7 +215,7 @@ llvm::Error ProgramBuilder::addLaunch(LaunchOp launch) {
   if (index == kernelIndex.end())
     return failed(launch, "kernel '" + launch.getKernel() + "' has no code");
   const KernelInfo &info = kernels[index->second];
-  auto kernel = SymbolTable::lookupNearestSymbolFrom<KernelOp>(launch, launch.getKernelAttr());
+  auto kernel = symbols.lookup<KernelOp>(launch.getKernel());
   heddle_launch record{};
   record.function = index->second;
   record.first_operand = operands.size();
@@ -229,7 +235,8 @@ llvm::Error ProgramBuilder::addLaunch(LaunchOp launch) {
     record.items_dim = dimensionId(launch.getRows());
     // Static rows are named by their number.
     if (record.items_dim == -1 && launch.getRows().getAsInteger(10, record.items_mul))
-      return failed(launch, "has rows '" + launch.getRows() + "', which are neither of the call, nor wanted, nor a number");
+      return failed(launch, "has rows '" + launch.getRows() +
+                                "', which are neither of the call, nor wanted, nor a number");
     break;
   case Family::Attention: {
     record.items_dim = HEDDLE_DIM_WORK;
@@ -275,7 +282,8 @@ llvm::Error ProgramBuilder::addEntry(StringRef name, ArrayRef<func::FuncOp> func
   entry.first_variant = variants.size();
   func::FuncOp widest = functions.back();
   for (BlockArgument argument : widest.getArguments())
-    ios.push_back(makeIo(argument.getType(), widest.getArgAttrDict(argument.getArgNumber()), false, argument.getArgNumber()));
+    ios.push_back(makeIo(argument.getType(), widest.getArgAttrDict(argument.getArgNumber()), false,
+                         argument.getArgNumber()));
   for (auto [number, type] : llvm::enumerate(widest.getResultTypes())) {
     ios.push_back(makeIo(type, widest.getResultAttrDict(number), true, number));
     // Rows of a result are those that are wanted unless it says otherwise.
@@ -344,7 +352,9 @@ llvm::Expected<std::string> ProgramBuilder::build() {
   header.max_rows = maxRows;
   header.max_wanted = maxWanted;
   // Only caches have a context.
-  header.max_context = caches.empty() ? 0 : (fact("max_context") + HEDDLE_PAGE_TOKENS - 1) / HEDDLE_PAGE_TOKENS * HEDDLE_PAGE_TOKENS;
+  header.max_context = caches.empty() ? 0
+                                      : (fact("max_context") + HEDDLE_PAGE_TOKENS - 1) / HEDDLE_PAGE_TOKENS *
+                                            HEDDLE_PAGE_TOKENS;
   header.max_slots = fact("max_slots", 1);
   header.vocabulary = fact("vocabulary");
   std::string bytes(sizeof header, '\0');
@@ -370,7 +380,8 @@ llvm::Expected<std::string> ProgramBuilder::build() {
 }
 } // namespace
 
-llvm::Expected<std::string> buildProgram(ModuleOp module, ArrayRef<KernelInfo> kernels, ArrayRef<CodeMember> codes, const WeightLayout &weights) {
+llvm::Expected<std::string> buildProgram(ModuleOp module, ArrayRef<KernelInfo> kernels,
+                                         ArrayRef<CodeMember> codes, const WeightLayout &weights) {
   return ProgramBuilder(module, kernels, codes, weights).build();
 }
 

@@ -1,10 +1,11 @@
 #!/bin/sh
 # Fails when what an embedder's C program maps of Heddle, which is libheddle, has more than 45,000 bytes stripped.
-# Builds the runtime alone, with the system's own compiler as an embedder would: tools/checks/runtime_size.sh [BUILD]
+# Builds the runtime alone, with the system's own compiler as an embedder would: tools/checks/runtime_size.sh [BUILD] uses BUILD/runtime-size.
 set -eu
 limit=45000
 root=$(cd "$(dirname "$0")/../.." && pwd)
-build=${1:-$(mktemp -d)}
+build=${1:+$1/runtime-size}
+build=${build:-$(mktemp -d)}
 [ $# -gt 0 ] || trap 'rm -rf "$build"' EXIT
 cmake -S "$root/runtime" -B "$build" -DCMAKE_C_COMPILER=gcc -DCMAKE_CXX_COMPILER=g++ >/dev/null
 cmake --build "$build" --target heddle >/dev/null
