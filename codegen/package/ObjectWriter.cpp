@@ -1,8 +1,10 @@
 #include "codegen/package/ObjectWriter.h"
 #include "heddle/artifact.h"
 #include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/ScopeExit.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/BinaryFormat/ELF.h"
+#include "llvm/Object/ArchiveWriter.h"
 #include "llvm/Support/Endian.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FormatVariadic.h"
@@ -355,6 +357,23 @@ llvm::Error writeObject(llvm::StringRef artifactPath, llvm::StringRef objectPath
   if (llvm::Error error = object->keep())
     return error;
   return header->keep();
+}
+
+llvm::Error writeLibrary(llvm::StringRef artifactPath, llvm::StringRef libraryPath,
+                         llvm::StringRef headerPath, llvm::StringRef name) {
+  // The archive writer takes its members from files, under their names.
+  llvm::SmallString<128> folder;
+  if (std::error_code error = llvm::sys::fs::createUniqueDirectory(libraryPath + ".part", folder))
+    return systemError("cannot create a folder beside", libraryPath, error.value());
+  auto cleanUp = llvm::make_scope_exit([&] { llvm::sys::fs::remove_directories(folder); });
+  std::string object = (folder + "/heddle_" + name + ".o").str();
+  if (llvm::Error error = writeObject(artifactPath, object, headerPath, name))
+    return error;
+  auto member = llvm::NewArchiveMember::getFile(object, /*Deterministic=*/true);
+  if (!member)
+    return member.takeError();
+  return llvm::writeArchive(libraryPath, *member, llvm::SymtabWritingMode::NormalSymtab,
+                            llvm::object::Archive::K_GNU, /*Deterministic=*/true, /*Thin=*/false);
 }
 
 } // namespace heddle

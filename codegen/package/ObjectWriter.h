@@ -13,4 +13,8 @@ namespace heddle {
 llvm::Error writeObject(llvm::StringRef artifactPath, llvm::StringRef objectPath, llvm::StringRef headerPath,
                         llvm::StringRef name);
 
+/// The same as a static library with one member.
+llvm::Error writeLibrary(llvm::StringRef artifactPath, llvm::StringRef libraryPath,
+                         llvm::StringRef headerPath, llvm::StringRef name);
+
 } // namespace heddle

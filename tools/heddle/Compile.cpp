@@ -1,5 +1,8 @@
+#include "codegen/package/ObjectWriter.h"
 #include "codegen/package/Program.h"
 #include "tools/heddle/ImportVerb.h"
+#include "llvm/ADT/SmallString.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/JSON.h"
 #include "llvm/Support/Path.h"
@@ -80,22 +83,53 @@ int emitText(const CompileVerb &verb, Importer &importer, CompileOptions options
   return ExitOk;
 }
 
+// Output of `--emit obj|lib`: what is linked, and the header beside it.
+struct Linkable {
+  std::string file, header, name, artifact;
+};
+
+// `output` or the model's stem; what a C identifier cannot hold becomes '_'.
+Linkable linkableFor(const CompileVerb &verb) {
+  bool isLibrary = verb.emit == "lib";
+  Linkable linkable;
+  std::string stem = llvm::sys::path::stem(verb.output.empty() ? verb.import.model : verb.output).str();
+  linkable.file = !verb.output.empty() ? verb.output : isLibrary ? "lib" + stem + ".a" : stem + ".o";
+  llvm::SmallString<128> header(linkable.file);
+  llvm::sys::path::remove_filename(header);
+  llvm::sys::path::append(header, stem + ".h");
+  linkable.header = header.str().str();
+  linkable.name =
+      isLibrary && llvm::StringRef(stem).starts_with("lib") && !verb.output.empty() ? stem.substr(3) : stem;
+  for (char &c : linkable.name)
+    if (!llvm::isAlnum(c))
+      c = '_';
+  linkable.artifact = linkable.file + ".part.heddle";
+  return linkable;
+}
+
 int compile(const CompileVerb &verb) {
   parseTargets(verb.import.targets); // before any work
   if (verb.weights != "packed")
     fail(ExitUnsupported, "--weights " + verb.weights + " is not available yet; packed weights are");
-  if (!verb.emit.empty() && verb.emit != "mlir" && verb.emit != "llvm" && verb.emit != "asm")
-    fail(ExitUnsupported, "--emit " + verb.emit + " is not available yet; mlir, llvm and asm are");
+  bool isLinkable = verb.emit == "obj" || verb.emit == "lib";
+  if (verb.emit == "ptx" || verb.emit == "npu")
+    fail(ExitUnsupported, "--emit " + verb.emit + " is not available yet; mlir, llvm, asm, obj and lib are");
   std::string output = verb.output;
   if (output.empty())
     output = (llvm::sys::path::stem(verb.import.model) + ".heddle").str();
+  Linkable linkable;
+  if (isLinkable) {
+    linkable = linkableFor(verb);
+    output = linkable.file;
+    refuseOwnInput(verb.import.model, linkable.header);
+  }
   refuseOwnInput(verb.import.model, output);
 
   auto start = std::chrono::steady_clock::now();
   Importer importer(verb.import);
   const ImportedModel &model = importer.model();
   CompileOptions options = importer.compileOptions();
-  if (!verb.emit.empty())
+  if (!verb.emit.empty() && !isLinkable)
     return emitText(verb, importer, std::move(options));
 
   std::string chatTemplate = "none";
@@ -133,10 +167,18 @@ int compile(const CompileVerb &verb) {
 
   Progress progress;
   options.progress = [&](llvm::StringRef stage, double done) { progress(stage, done); };
-  auto digest = compileToArtifact(importer.module(), *model.files, std::move(options), output);
+  auto digest = compileToArtifact(importer.module(), *model.files, std::move(options),
+                                  isLinkable ? linkable.artifact : output);
   progress.clear();
   if (!digest)
     importer.raise(digest.takeError());
+  if (isLinkable) {
+    auto write = verb.emit == "lib" ? writeLibrary : writeObject;
+    llvm::Error error = write(linkable.artifact, linkable.file, linkable.header, linkable.name);
+    unlink(linkable.artifact.c_str());
+    if (error)
+      importer.raise(std::move(error));
+  }
   recordTrust(digest->data()); // what this user compiled, this user may run
   struct stat file;
   if (stat(output.c_str(), &file) != 0)
@@ -164,7 +206,9 @@ void addCompile(CLI::App &app, Action &action) {
   addFormatOption(*verb, options->format);
   verb->add_option("-o,--output", options->output, "Result; default: the model's stem and .heddle")
       ->option_text("FILE");
-  verb->add_option("--emit", options->emit, "Print an intermediate form instead: mlir, llvm or asm")
+  verb->add_option("--emit", options->emit,
+                   "Print an intermediate form (mlir, llvm, asm), or make an object file or library to link, "
+                   "with a header beside it")
       ->check(CLI::IsMember({"mlir", "llvm", "asm", "obj", "lib", "ptx", "npu"}))
       ->option_text("FORM");
   verb->add_option("--weights", options->weights, "packed: as kernels read them")

@@ -154,6 +154,8 @@ TEST_CASE("an artifact becomes an object file and a header that a C program link
               header = folder.file("toy.h"), program = folder.file("program");
   writeToy(artifact, 100);
   REQUIRE(messageOf(writeObject(artifact, object, header, "toy")) == "");
+  std::string library = folder.file("libtoy.a");
+  REQUIRE(messageOf(writeLibrary(artifact, library, header, "toy")) == "");
   std::ofstream(folder.file("main.c")) << R"(
 #include "toy.h"
 #include <stdio.h>
@@ -180,14 +182,16 @@ int main(void) {
   return heddle_model_close(model, &error);
 }
 )";
-  std::string command = "cc -std=c11 -Wall -Werror -I'" HEDDLE_RUNTIME_INCLUDE "' -I" +
-                        std::string(folder.path) + " " + folder.file("main.c") + " " + object +
-                        " '" HEDDLE_RUNTIME_LIBRARY "' -pthread -o " + program + " && " + program + " > " +
-                        folder.file("output");
-  REQUIRE(system(command.c_str()) == 0);
-  Bytes output = readAll(folder.file("output"));
-  CHECK(std::string(output.begin(), output.end()) == "7\n");
-  CHECK(folder.count() == 6);
+  for (const std::string &linked : {object, library}) {
+    std::string command = "cc -std=c11 -Wall -Werror -I'" HEDDLE_RUNTIME_INCLUDE "' -I" +
+                          std::string(folder.path) + " " + folder.file("main.c") + " " + linked +
+                          " '" HEDDLE_RUNTIME_LIBRARY "' -pthread -o " + program + " && " + program + " > " +
+                          folder.file("output");
+    REQUIRE(system(command.c_str()) == 0);
+    Bytes output = readAll(folder.file("output"));
+    CHECK(std::string(output.begin(), output.end()) == "7\n");
+  }
+  CHECK(folder.count() == 7);
   CHECK_THAT(messageOf(writeObject(artifact, object, header, "a-b")), Catch::Contains("C identifier"));
   CHECK_THAT(messageOf(writeObject(folder.file("none"), object, header, "toy")),
              Catch::Contains("cannot read"));
