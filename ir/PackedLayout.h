@@ -1,4 +1,5 @@
-// Byte layout of a `w16` super-block (docs/kernel-abi.md, "Packed weights"), for packer and kernel generators.
+// Byte layout of a `w16` super-block (docs/kernel-abi.md, "Packed weights"), for packer and kernel
+// generators.
 #pragma once
 #include "ir/StorageFormat.h"
 
@@ -15,7 +16,9 @@ struct PackedLayout {
   int64_t minimum() const { return scale() + kRows * 2; }
   int64_t subScale() const { return minimum() + (scheme.hasMin ? kRows * 2 : 0); }
   int64_t subMinimum() const { return subScale() + (scheme.super == 256 ? kRows * subBlocks() : 0); }
-  int64_t bytes() const { return subMinimum() + (scheme.super == 256 && scheme.hasMin ? kRows * subBlocks() : 0); }
+  int64_t bytes() const {
+    return subMinimum() + (scheme.super == 256 && scheme.hasMin ? kRows * subBlocks() : 0);
+  }
 
   /// Elements whose planes can be read together: a run of 2-bit planes is 64 elements, one of the others 32.
   int chunk() const { return scheme.lowBits == 2 || scheme.highBits == 2 ? 64 : 32; }

@@ -66,8 +66,8 @@ static llvm::Error lowerToLlvmDialect(ModuleOp kernels, const CompileOptions &op
   return error;
 }
 
-/// Attributes that make functions plain leaf code of the level: no calls to a C library, no unwind tables, and frame
-/// pointers so that perf's stacks are right.
+/// Attributes that make functions plain leaf code of the level: no calls to a C library, no unwind tables,
+/// and frame pointers so that perf's stacks are right.
 static void setFunctionAttributes(llvm::Module &module, const CpuLevel &level) {
   StringRef width = level.lanes == 16 ? "512" : "256";
   for (llvm::Function &function : module) {
@@ -98,9 +98,9 @@ static llvm::Expected<std::unique_ptr<llvm::TargetMachine>> createTargetMachine(
     return fail("cpu code generation: LLVM has no x86-64 back end: " + error);
   llvm::TargetOptions options;
   options.AllowFPOpFusion = llvm::FPOpFusion::Strict; // an fma is one because the kernel says so
-  return std::unique_ptr<llvm::TargetMachine>(
-      target->createTargetMachine(kTriple, StringRef(level.targetCpu), StringRef(level.targetFeatures), options,
-                                  llvm::Reloc::PIC_, llvm::CodeModel::Small, llvm::CodeGenOptLevel::Default));
+  return std::unique_ptr<llvm::TargetMachine>(target->createTargetMachine(
+      kTriple, StringRef(level.targetCpu), StringRef(level.targetFeatures), options, llvm::Reloc::PIC_,
+      llvm::CodeModel::Small, llvm::CodeGenOptLevel::Default));
 }
 
 static void optimize(llvm::Module &module, llvm::TargetMachine &machine) {
@@ -124,8 +124,8 @@ namespace {
 /// Leaves out passes of code generation, by name.
 struct PassChoice : llvm::OptPassGate {
   bool shouldRunPass(const StringRef pass, StringRef unit) override {
-    // Nine tenths of the time of code generation, for nothing: tiles address memory as a few bases plus induction
-    // variables plus constants, which is what it would find.
+    // Nine tenths of the time of code generation, for nothing: tiles address memory as a few bases plus
+    // induction variables plus constants, which is what it would find.
     if (pass == "Loop Strength Reduction")
       return false;
     if (pass == "Machine Instruction Scheduler")
@@ -156,7 +156,8 @@ static llvm::Expected<Lowered> lower(ModuleOp kernels, const CpuLevel &level, co
   result.context = std::make_unique<llvm::LLVMContext>();
   result.context->setOptPassGate(*result.choice);
   {
-    // Levels compile in parallel from one MLIR context, whose registry takes no second pass manager at a time.
+    // Levels compile in parallel from one MLIR context, whose registry takes no second pass manager at a
+    // time.
     static std::mutex mutex;
     std::lock_guard<std::mutex> lock(mutex);
     OwningOpRef<ModuleOp> copy = kernels.clone();
@@ -187,7 +188,8 @@ static llvm::Error generate(Lowered &lowered, llvm::raw_pwrite_stream &out, llvm
   return llvm::Error::success();
 }
 
-llvm::Expected<CompiledObject> compile(ModuleOp kernels, const CpuLevel &level, const CompileOptions &options) {
+llvm::Expected<CompiledObject> compile(ModuleOp kernels, const CpuLevel &level,
+                                       const CompileOptions &options) {
   auto lowered = lower(kernels, level, options);
   if (!lowered)
     return lowered.takeError();

@@ -16,8 +16,9 @@ struct CompiledObject {
 };
 
 struct CompileOptions {
-  /// Adds the passes that replace transcendental math ops; they run first. The rest of the pipeline lowers only
-  /// math ops that are one instruction, so what is left over fails to link by name rather than calling a library.
+  /// Adds the passes that replace transcendental math ops; they run first. The rest of the pipeline lowers
+  /// only math ops that are one instruction, so what is left over fails to link by name rather than calling a
+  /// library.
   std::function<void(mlir::OpPassManager &)> expandMath;
 };
 

@@ -1,14 +1,14 @@
 #include "codegen/cpu/Contraction.h"
+#include "codegen/cpu/ContractionPlan.h"
 #include "codegen/cpu/ContractionWeights.h"
 #include "heddle/program.h"
 #include "ir/ActivationLayout.h"
 
 namespace heddle::cpu {
 
-static constexpr int64_t kGroup = PackedLayout::kRows;
-
-/// How far ahead packed weights are prefetched. Hardware prefetchers stop at pages of 4 KiB, huge pages or not: on
-/// Sapphire Rapids a matrix-vector product of Q4_1 goes from 62 % of a pure read's bandwidth to 96 % with 8 KiB.
+/// How far ahead packed weights are prefetched. Hardware prefetchers stop at pages of 4 KiB, huge pages or
+/// not: on Sapphire Rapids a matrix-vector product of Q4_1 goes from 62 % of a pure read's bandwidth to 96 %
+/// with 8 KiB.
 static constexpr int64_t kPrefetchBytes = 8192;
 
 Value EpilogueContext::loadF32(Value base, int64_t rowStride) {
@@ -27,7 +27,8 @@ std::string checkContraction(const ContractionSpec &spec) {
   for (StorageFormat format : spec.weights) {
     const FormatInfo &info = formatInfo(format);
     if (info.scheme.has_value() != (spec.planes != 0))
-      return "expected " + std::string(spec.planes ? "a block format with quantized" : "a dense format with f32") +
+      return "expected " +
+             std::string(spec.planes ? "a block format with quantized" : "a dense format with f32") +
              " activations, but found '" + std::string(info.name) + "'";
     if (info.scheme && spec.columns % info.scheme->super != 0)
       return "expected rows of whole blocks of " + std::to_string(info.scheme->super) + " for '" +
@@ -38,135 +39,6 @@ std::string checkContraction(const ContractionSpec &spec) {
 
 namespace {
 
-/// Sizes of tiles. Wide in columns, few in rows: each broadcast activation serves all vectors of a tile.
-struct Tiling {
-  int panelRows;              // rows of a tile over an expanded panel
-  int vectors;                // vectors of a panel tile or a dense tile, all weight matrices together
-  int panelFrom;              // rows from which expanding a panel pays
-  std::vector<int> unpackRows; // rows of register-unpacking tiles, descending to 1
-  std::vector<int> denseRows;
-};
-
-/// Without vpdpbusd, panels of 8-bit codes and tiles of two planes take half the operations on s16: codes less their zero
-/// point times whole activations, in vpmaddwd.
-bool wideCodes(const CpuLevel &level, const BlockScheme &scheme, int planes) {
-  return !level.vnni && (planes == 2 || scheme.lowBits + scheme.highBits == 8);
-}
-
-Tiling tilingFor(const CpuLevel &level, const ContractionSpec &spec) {
-  if (level.lanes == 16) // two planes need two integer sums a cell
-    return {spec.planes == 2 ? 2 : 3, 4, 16, {4, 2, 1}, {6, 4, 2, 1}};
-  // 16 registers: an f32 sum per cell and what its integer sum takes, beside weights, a broadcast and a temporary.
-  int sums = 1, budget = 12;
-  for (StorageFormat format : spec.weights) {
-    const auto &scheme = formatInfo(format).scheme;
-    if (!scheme || wideCodes(level, *scheme, spec.planes))
-      continue;
-    if (!level.vnni)
-      budget = 10; // products need a register before they are added
-    const bool flushed = !level.vnni && scheme->lowBits + scheme->highBits > 4; // s16 sums and the i32 one
-    sums = std::max(sums, level.vnni ? spec.planes : flushed ? 2 : 1);
-  }
-  const int rows = std::max(1, budget / (1 + sums) / 2);
-  return {rows, 2, 8, {2, 1}, {6, 4, 2, 1}};
-}
-
-/// What the integer or minimum part needs to know of a row's activations, made once per call in scratch.
-enum class Correction {
-  None,
-  Start, // i32 per sub-block: -z * sum of q, where the dot product starts
-  Sum,   // f32 per sub-block: d * sum of q
-};
-
-struct Product {
-  StorageFormat format;
-  PackedLayout layout;     // of block formats
-  int64_t groupBytes;
-  Correction correction = Correction::None;
-  int64_t correctionOffset = 0; // in a row's scratch; for Sum over 16 in the activation row itself
-  bool inActivation = false;    // the activation row has what is needed
-};
-
-/// Expanded weights of one unit in scratch: [k / 4][vector] codes, [k / sub][vector] scales and minimums. Matrices of one
-/// format lie side by side, so that they share the broadcasts of a tile.
-struct Panel {
-  std::vector<size_t> products;
-  bool wide;   // [k / 2][vector] pairs of s16 codes without zero point, instead of [k / 4][vector] u8
-  int vectors;
-  int64_t codes, scales, minimums; // offsets in scratch
-};
-
-/// Sizes that code and scratch planning share.
-struct Plan {
-  Tiling tiling;
-  std::vector<Product> products;
-  int64_t correctionStride = 0; // bytes per input row
-  int vectorsPerProduct;
-  int64_t unitColumns;          // output columns of a panel or dense tile
-  std::vector<Panel> panels;
-  int64_t wideRows = 0, wideStride = 0; // scratch offset of activations as s16, if a panel is wide
-  int64_t scratchBytes = 0;
-
-  Plan(const CpuLevel &level, const ContractionSpec &spec) : tiling(tilingFor(level, spec)) {
-    vectorsPerProduct = std::max<int>(1, tiling.vectors / int(spec.weights.size()));
-    unitColumns = int64_t(vectorsPerProduct) * level.lanes;
-    for (StorageFormat format : spec.weights)
-      addProduct(spec, format);
-    if (spec.planes == 0)
-      return;
-    auto align = [](int64_t bytes) { return (bytes + 63) / 64 * 64; };
-    correctionStride = align(correctionStride);
-    scratchBytes = correctionStride * spec.maxRows;
-    auto take = [&](int64_t bytes) {
-      int64_t offset = scratchBytes;
-      scratchBytes += align(bytes);
-      return offset;
-    };
-    if (spec.maxRows < tiling.panelFrom)
-      return;
-    wideStride = align(spec.columns * 2);
-    for (size_t p = 0; p < products.size(); ++p)
-      if (p > 0 && products[p].format == products[0].format)
-        panels[0].products.push_back(p);
-      else
-        panels.push_back({{p}, wideCodes(level, products[p].layout.scheme, spec.planes), 0, 0, 0, 0});
-    for (Panel &panel : panels) {
-      panel.vectors = vectorsPerProduct * int(panel.products.size());
-      const BlockScheme &scheme = products[panel.products[0]].layout.scheme;
-      const int64_t cells = spec.columns * panel.vectors * level.lanes;
-      panel.codes = take(panel.wide ? cells * 2 : cells);
-      panel.scales = take(cells / scheme.sub * 4);
-      panel.minimums = scheme.hasMin ? take(cells / scheme.sub * 4) : 0;
-      if (panel.wide && !wideRows)
-        wideRows = take(wideStride * spec.maxRows);
-    }
-  }
-
-private:
-  void addProduct(const ContractionSpec &spec, StorageFormat format) {
-    Product product{format, {}, int64_t(packedGroupBytes(format, spec.columns))};
-    if (const auto &scheme = formatInfo(format).scheme) {
-      product.layout.scheme = *scheme;
-      if (scheme->hasMin && scheme->sub == 16) {
-        product.correction = Correction::Sum;
-        product.inActivation = true;
-        product.correctionOffset = ActivationLayout{spec.columns, spec.planes}.sum();
-      } else if (scheme->hasMin || scheme->zero != 0) {
-        product.correction = scheme->hasMin ? Correction::Sum : Correction::Start;
-        const Product *same = nullptr;
-        for (const Product &other : products)
-          if (other.correction == product.correction && !other.inActivation &&
-              other.layout.scheme.sub == scheme->sub && other.layout.scheme.zero == scheme->zero)
-            same = &other;
-        product.correctionOffset = same ? same->correctionOffset : correctionStride;
-        if (!same)
-          correctionStride += spec.columns / scheme->sub * 4;
-      }
-    }
-    products.push_back(product);
-  }
-};
-
 class Generator {
 public:
   Generator(Emitter &e, const ContractionSpec &spec)
@@ -176,18 +48,19 @@ public:
 
 private:
   struct Row {
-    Value index;   // of the input
-    Value input;   // address
+    Value index; // of the input
+    Value input; // address
     Value corrections;
-    Value valid;   // i1; null when always
-    Value wide;    // activations as s16; null when no panel needs them
+    Value valid; // i1; null when always
+    Value wide;  // activations as s16; null when no panel needs them
   };
   /// Weights of a chunk: how to get its vectors.
   struct ChunkSource {
     llvm::function_ref<Value(int quad, int vector)> codes; // pairs of s16 when wide
     llvm::function_ref<Value(int sub, int vector)> scale, negativeMinimum;
     bool wide;
-    bool nibblePairs; // quads j and j + 4 of a run come from one load: take them together, so that it lives shortly
+    bool nibblePairs; // quads j and j + 4 of a run come from one load: take them together, so that it lives
+                      // shortly
   };
   /// A vector of output columns: its row group and half.
   struct Place {
@@ -213,7 +86,8 @@ private:
   void storeTile(llvm::ArrayRef<Row> rows, llvm::ArrayRef<Place> places, llvm::ArrayRef<Values> sums);
 
   Row rowAt(Value index);
-  /// `count` rows that follow each other: constant offsets from the first, which leaves address registers free.
+  /// `count` rows that follow each other: constant offsets from the first, which leaves address registers
+  /// free.
   llvm::SmallVector<Row> rowsFrom(Value first, int count);
   /// A unit is the columns of one panel or dense tile, named by its first row group (or half a group).
   Place placeInUnit(Value unit, int vector);
@@ -223,7 +97,7 @@ private:
 
   Emitter &e;
   const ContractionSpec &spec;
-  const Plan plan;
+  const ContractionPlan plan;
   const ActivationLayout activation;
   static constexpr int kInverseBits = 20;
   Value output, input, scratch, begin, end, m;
@@ -254,7 +128,10 @@ Generator::Row Generator::rowAt(Value index) {
     int64_t stride = spec.inputStride ? spec.inputStride : spec.columns;
     return {index, e.at(input, e.mul(index, stride * 4)), {}, {}, {}};
   }
-  return {index, e.at(input, e.mul(index, activation.stride())), e.at(scratch, e.mul(index, plan.correctionStride)), {},
+  return {index,
+          e.at(input, e.mul(index, activation.stride())),
+          e.at(scratch, e.mul(index, plan.correctionStride)),
+          {},
           plan.wideRows ? e.at(scratch, e.mul(index, plan.wideStride), plan.wideRows) : Value()};
 }
 
@@ -263,8 +140,11 @@ llvm::SmallVector<Generator::Row> Generator::rowsFrom(Value first, int count) {
   const int64_t stride = spec.planes == 0 ? dense : activation.stride();
   llvm::SmallVector<Row> rows = {rowAt(first)};
   for (int i = 1; i < count; ++i)
-    rows.push_back({e.add(first, i), e.at(rows[0].input, i * stride),
-                    spec.planes ? e.at(rows[0].corrections, i * plan.correctionStride) : Value(), {}, {}});
+    rows.push_back({e.add(first, i),
+                    e.at(rows[0].input, i * stride),
+                    spec.planes ? e.at(rows[0].corrections, i * plan.correctionStride) : Value(),
+                    {},
+                    {}});
   return rows;
 }
 
@@ -296,7 +176,8 @@ void Generator::forUnits(llvm::function_ref<void(Value)> body, llvm::function_re
   e.forRange(first, end, e.cI64(1), rest);
 }
 
-// Quantized activations ---------------------------------------------------------------------------------------------
+// Quantized activations
+// ---------------------------------------------------------------------------------------------
 
 void Generator::prepareCorrections() {
   llvm::SmallVector<int64_t> done;
@@ -342,15 +223,17 @@ void Generator::prepareCorrection(const Product &product) {
   });
 }
 
-void Generator::accumulate(const Product &product, llvm::ArrayRef<Row> rows, Value k, int elements, int vectors,
-                           const ChunkSource &source, Values &sums) {
+void Generator::accumulate(const Product &product, llvm::ArrayRef<Row> rows, Value k, int elements,
+                           int vectors, const ChunkSource &source, Values &sums) {
   const BlockScheme &scheme = product.layout.scheme;
-  const int bits = source.wide ? 16 : product.layout.codeBits(), quadsPerSub = scheme.sub / (source.wide ? 2 : 4);
+  const int bits = source.wide ? 16 : product.layout.codeBits(),
+            quadsPerSub = scheme.sub / (source.wide ? 2 : 4);
   const bool twoPlanes = spec.planes == 2 && !source.wide;
-  // A lone tile needs a second chain of dot products to hide their latency; more planes, rows or vectors are chains.
+  // A lone tile needs a second chain of dot products to hide their latency; more planes, rows or vectors are
+  // chains.
   const bool twoChains = !twoPlanes && rows.size() * vectors == 1 && quadsPerSub == 8 && e.level.vnni;
 
-  Value scaleOffset = e.shiftRightU(k, 3);                             // k / 32 * 4
+  Value scaleOffset = e.shiftRightU(k, 3);                                // k / 32 * 4
   Value subOffset = scheme.sub == 32 ? scaleOffset : e.shiftRightU(k, 2); // k / sub * 4
   llvm::SmallVector<Value> codes, high, low, scales, corrections;
   for (const Row &row : rows) {
@@ -363,7 +246,8 @@ void Generator::accumulate(const Product &product, llvm::ArrayRef<Row> rows, Val
       corrections.push_back(e.at(base, subOffset, product.correctionOffset));
   }
   for (int sub = 0; sub < elements / scheme.sub; ++sub) {
-    // The plane that counts once starts at the correction; the high plane of two, or the second chain, at zero.
+    // The plane that counts once starts at the correction; the high plane of two, or the second chain, at
+    // zero.
     llvm::SmallVector<DotSum> first, second;
     for (size_t r = 0; r < rows.size(); ++r) {
       Value start;
@@ -471,11 +355,13 @@ void Generator::expandPanel(const Panel &panel, int index, Value unit) {
         Value k = e.mul(super, scheme.super);
         if (number)
           k = e.add(k, e.mul(number, chunk));
-        Value codes = e.at(scratch, e.mul(k, vectors * vectorBytes / perDword), panel.codes + v * vectorBytes);
+        Value codes =
+            e.at(scratch, e.mul(k, vectors * vectorBytes / perDword), panel.codes + v * vectorBytes);
         for (int quad = 0; quad < chunk / 4; ++quad)
           if (panel.wide)
             for (int pair = 0; pair < 2; ++pair)
-              e.store(widePair(packed.codes(quad), pair, scheme.zero), e.at(codes, (quad * 2 + pair) * vectors * vectorBytes), 32);
+              e.store(widePair(packed.codes(quad), pair, scheme.zero),
+                      e.at(codes, (quad * 2 + pair) * vectors * vectorBytes), 32);
           else
             e.store(packed.codes(quad), e.at(codes, quad * vectors * vectorBytes), 32);
         Value subOffset = e.mul(e.divU(k, scheme.sub), vectors * vectorBytes);
@@ -507,27 +393,30 @@ void Generator::panelTile(Value unit, Value firstRow) {
   }
   const size_t cells = rowCount * plan.vectorsPerProduct;
   Values zero(cells * plan.products.size(), e.vecConst(0));
-  Values all = e.forRange(e.cI64(0), e.cI64(spec.columns), e.cI64(32), zero, [&](Value k, ValueRange carried) {
-    Values next;
-    for (const Panel &panel : plan.panels) {
-      const Product &product = plan.products[panel.products[0]];
-      const int vectors = panel.vectors;
-      Value codes = e.at(scratch, e.mul(k, vectors * vectorBytes / (panel.wide ? 2 : 4)), panel.codes);
-      Value subOffset = e.mul(k, vectors * vectorBytes / product.layout.scheme.sub);
-      auto part = [&](int64_t base, int index, int v) {
-        return e.load(e.vecF32(), e.at(scratch, subOffset, base + (index * vectors + v) * vectorBytes), 32);
-      };
-      auto loadCodes = [&](int quad, int v) {
-        return e.load(e.vecI32(), e.at(codes, (quad * vectors + v) * vectorBytes), 32);
-      };
-      auto loadScale = [&](int sub, int v) { return part(panel.scales, sub, v); };
-      auto loadMinimum = [&](int sub, int v) { return part(panel.minimums, sub, v); };
-      Values sums(carried.slice(next.size(), rowCount * vectors));
-      accumulate(product, rows, k, 32, vectors, {loadCodes, loadScale, loadMinimum, panel.wide, false}, sums);
-      next.append(sums);
-    }
-    return next;
-  });
+  Values all =
+      e.forRange(e.cI64(0), e.cI64(spec.columns), e.cI64(32), zero, [&](Value k, ValueRange carried) {
+        Values next;
+        for (const Panel &panel : plan.panels) {
+          const Product &product = plan.products[panel.products[0]];
+          const int vectors = panel.vectors;
+          Value codes = e.at(scratch, e.mul(k, vectors * vectorBytes / (panel.wide ? 2 : 4)), panel.codes);
+          Value subOffset = e.mul(k, vectors * vectorBytes / product.layout.scheme.sub);
+          auto part = [&](int64_t base, int index, int v) {
+            return e.load(e.vecF32(), e.at(scratch, subOffset, base + (index * vectors + v) * vectorBytes),
+                          32);
+          };
+          auto loadCodes = [&](int quad, int v) {
+            return e.load(e.vecI32(), e.at(codes, (quad * vectors + v) * vectorBytes), 32);
+          };
+          auto loadScale = [&](int sub, int v) { return part(panel.scales, sub, v); };
+          auto loadMinimum = [&](int sub, int v) { return part(panel.minimums, sub, v); };
+          Values sums(carried.slice(next.size(), rowCount * vectors));
+          accumulate(product, rows, k, 32, vectors, {loadCodes, loadScale, loadMinimum, panel.wide, false},
+                     sums);
+          next.append(sums);
+        }
+        return next;
+      });
   llvm::SmallVector<Place> places;
   for (int v = 0; v < plan.vectorsPerProduct; ++v)
     places.push_back(placeInUnit(unit, v));
@@ -569,8 +458,8 @@ Values Generator::unpackProduct(size_t index, llvm::ArrayRef<Row> rows, llvm::Ar
           accumulate(product, rows, k, chunk, vectors,
                      {[&](int quad, int v) { return packed[v].codes(quad); },
                       [&](int sub, int v) { return packed[v].scale(sub, superScales[v]); },
-                      [&](int sub, int v) { return packed[v].negativeMinimum(sub, superMinimums[v]); },
-                      false, scheme.lowBits == 4 && scheme.sub == 32},
+                      [&](int sub, int v) { return packed[v].negativeMinimum(sub, superMinimums[v]); }, false,
+                      scheme.lowBits == 4 && scheme.sub == 32},
                      sums);
           return sums;
         };
@@ -615,17 +504,20 @@ void Generator::emitQuantized() {
       });
 }
 
-// Dense weights -----------------------------------------------------------------------------------------------------
+// Dense weights
+// -----------------------------------------------------------------------------------------------------
 
 void Generator::denseTile(llvm::ArrayRef<Place> places, Value firstRow, int rowCount) {
   llvm::SmallVector<Row> rows = rowsFrom(firstRow, rowCount);
   // Vectors of all matrices side by side: they share the broadcast of an input element.
   struct Vector {
     StorageFormat format;
-    Value base;      // of its matrix at the unit's first row group
-    int64_t offset;  // from there
-    int64_t stride;  // bytes between elements k and k + 1
-    Value address(Emitter &e, Value k, int64_t more) const { return e.at(base, e.mul(k, stride), offset + more * stride); }
+    Value base;     // of its matrix at the unit's first row group
+    int64_t offset; // from there
+    int64_t stride; // bytes between elements k and k + 1
+    Value address(Emitter &e, Value k, int64_t more) const {
+      return e.at(base, e.mul(k, stride), offset + more * stride);
+    }
   };
   const int perGroup = kGroup / e.lanes;
   llvm::SmallVector<Vector> vectors;
@@ -636,33 +528,35 @@ void Generator::denseTile(llvm::ArrayRef<Place> places, Value firstRow, int rowC
     if (places[0].half.index)
       base = places[0].half.offset(e, base, bytes * e.lanes);
     for (size_t v = 0; v < places.size(); ++v)
-      vectors.push_back({product.format, base, int64_t(v) / perGroup * product.groupBytes + places[v].half.known * bytes * e.lanes,
+      vectors.push_back({product.format, base,
+                         int64_t(v) / perGroup * product.groupBytes + places[v].half.known * bytes * e.lanes,
                          bytes * kGroup});
   }
   const int unroll = spec.columns % 4 == 0 ? 4 : 1;
   const size_t width = vectors.size();
   const int64_t groups = std::max<int64_t>(1, places.size() * e.lanes / kGroup);
   Values zero(rows.size() * width, e.vecConst(0));
-  Values all = e.forRange(e.cI64(0), e.cI64(spec.columns), e.cI64(unroll), zero, [&](Value k, ValueRange carried) {
-    Values sums(carried);
-    // Elements of the next unit whose turn it is when the tiles of all m rows share it out.
-    Value done = e.add(e.mul(firstRow, spec.columns), e.mul(k, rowCount));
-    Value next = e.shiftRightU(e.mul(done, inverseRows), kInverseBits);
-    for (int step = 0; step < std::min(unroll, rowCount >= 6 ? 2 : 4); ++step)
-      for (const Vector &vector : vectors)
-        e.prefetch(vector.address(e, next, step + spec.columns * groups), 2);
-    for (int step = 0; step < unroll; ++step) {
-      llvm::SmallVector<Value> w;
-      for (const Vector &vector : vectors)
-        w.push_back(loadDense(e, vector.format, vector.address(e, k, step)));
-      for (size_t r = 0; r < rows.size(); ++r) {
-        Value x = e.loadSplat(e.vecF32(), e.at(rows[r].input, e.mul(k, 4), step * 4));
-        for (size_t v = 0; v < width; ++v)
-          sums[r * width + v] = e.fma(x, w[v], sums[r * width + v]);
-      }
-    }
-    return sums;
-  });
+  Values all =
+      e.forRange(e.cI64(0), e.cI64(spec.columns), e.cI64(unroll), zero, [&](Value k, ValueRange carried) {
+        Values sums(carried);
+        // Elements of the next unit whose turn it is when the tiles of all m rows share it out.
+        Value done = e.add(e.mul(firstRow, spec.columns), e.mul(k, rowCount));
+        Value next = e.shiftRightU(e.mul(done, inverseRows), kInverseBits);
+        for (int step = 0; step < std::min(unroll, rowCount >= 6 ? 2 : 4); ++step)
+          for (const Vector &vector : vectors)
+            e.prefetch(vector.address(e, next, step + spec.columns * groups), 2);
+        for (int step = 0; step < unroll; ++step) {
+          llvm::SmallVector<Value> w;
+          for (const Vector &vector : vectors)
+            w.push_back(loadDense(e, vector.format, vector.address(e, k, step)));
+          for (size_t r = 0; r < rows.size(); ++r) {
+            Value x = e.loadSplat(e.vecF32(), e.at(rows[r].input, e.mul(k, 4), step * 4));
+            for (size_t v = 0; v < width; ++v)
+              sums[r * width + v] = e.fma(x, w[v], sums[r * width + v]);
+          }
+        }
+        return sums;
+      });
   llvm::SmallVector<Values> sums(plan.products.size());
   for (size_t r = 0; r < rows.size(); ++r)
     for (size_t v = 0; v < width; ++v)
@@ -671,9 +565,10 @@ void Generator::denseTile(llvm::ArrayRef<Place> places, Value firstRow, int rowC
 }
 
 void Generator::emitDense() {
-  // Weights of a unit are read once from memory and m / 6 times from the second-level cache. With few rows the first pass
-  // is what takes the time, so every tile fetches its share of the next unit. With many it does not matter, and fetching
-  // lines that are there would cost a tenth: they then name one line again and again, which costs nothing to speak of.
+  // Weights of a unit are read once from memory and m / 6 times from the second-level cache. With few rows
+  // the first pass is what takes the time, so every tile fetches its share of the next unit. With many it
+  // does not matter, and fetching lines that are there would cost a tenth: they then name one line again and
+  // again, which costs nothing to speak of.
   Value inverse = e.create<mlir::arith::DivUIOp>(e.cI64(int64_t(1) << kInverseBits), e.maxS(m, e.cI64(1)));
   inverseRows = e.select(e.lessThan(m, e.cI64(257)), inverse, e.cI64(0));
   auto tiles = [&](llvm::ArrayRef<Place> places) {
@@ -694,9 +589,11 @@ void Generator::emitDense() {
       });
 }
 
-// Output ------------------------------------------------------------------------------------------------------------
+// Output
+// ------------------------------------------------------------------------------------------------------------
 
-void Generator::storeTile(llvm::ArrayRef<Row> rows, llvm::ArrayRef<Place> places, llvm::ArrayRef<Values> sums) {
+void Generator::storeTile(llvm::ArrayRef<Row> rows, llvm::ArrayRef<Place> places,
+                          llvm::ArrayRef<Values> sums) {
   const int64_t stride = spec.outputStride ? spec.outputStride : spec.rows;
   for (size_t r = 0; r < rows.size(); ++r) {
     auto storeRow = [&] {
@@ -731,7 +628,7 @@ void Generator::storeTile(llvm::ArrayRef<Row> rows, llvm::ArrayRef<Place> places
 ContractionLaunch contractionLaunch(const ContractionSpec &spec) {
   ContractionLaunch launch{(spec.rows + kGroup - 1) / kGroup, 1, 0};
   for (const CpuLevel &level : cpuLevels()) {
-    Plan plan(level, spec);
+    ContractionPlan plan(level, spec);
     launch.grain = std::max<uint32_t>(launch.grain, plan.unitColumns / kGroup);
     launch.scratchBytes = std::max<uint64_t>(launch.scratchBytes, plan.scratchBytes);
   }
@@ -744,7 +641,8 @@ void buildContraction(mlir::ModuleOp module, const CpuLevel &level, const Contra
   // Plain AVX2 keeps several s16 sums per cell; scheduling costs a Q4_1 panel a fifth of its speed there.
   const bool sourceOrder = spec.planes != 0 && !level.vnni;
   e.kernel(
-      spec.symbol, [&](const KernelArguments &arguments) { Generator(e, spec).emit(arguments); }, sourceOrder);
+      spec.symbol, [&](const KernelArguments &arguments) { Generator(e, spec).emit(arguments); },
+      sourceOrder);
 }
 
 } // namespace heddle::cpu

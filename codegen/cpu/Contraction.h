@@ -1,8 +1,9 @@
 // Generator of contractions: y[m, r] = epilogue(sum over k of x[m, k] * w[r, k]) for every storage format.
 //
-// One function holds all its ways and picks by the number of rows: register tiles that unpack weights as they go (a
-// matrix-vector product is the tile of one row), and panels of expanded weights for many rows. Every way adds in the
-// order of docs/kernel-abi.md, so the bits of a row depend neither on the way nor on the CPU level.
+// One function holds all its ways and picks by the number of rows: register tiles that unpack weights as they
+// go (a matrix-vector product is the tile of one row), and panels of expanded weights for many rows. Every
+// way adds in the order of docs/kernel-abi.md, so the bits of a row depend neither on the way nor on the CPU
+// level.
 #pragma once
 #include "codegen/cpu/Emit.h"
 #include "ir/StorageFormat.h"
@@ -17,11 +18,12 @@ namespace heddle::cpu {
 class EpilogueContext {
 public:
   Emitter &e;
-  Value row;    // i64
-  Value column; // i64, of the first lane
+  Value row;                      // i64
+  Value column;                   // i64, of the first lane
   llvm::ArrayRef<Value> operands; // the spec's epilogue operands, loaded
 
-  /// f32 elements [row][column ...] of `base`, whose rows are `rowStride` elements apart; 0 for a vector such as a bias.
+  /// f32 elements [row][column ...] of `base`, whose rows are `rowStride` elements apart; 0 for a vector such
+  /// as a bias.
   Value loadF32(Value base, int64_t rowStride);
 
   Value mask; // lanes that are columns; null when all are
@@ -33,12 +35,13 @@ struct ContractionSpec {
   int64_t columns = 0; // input columns k
   /// Storage of each packed weight matrix: one, or two that share input and epilogue (gate and up).
   std::vector<StorageFormat> weights;
-  /// Input: 0 for f32 rows (dense weights), 1 or 2 for quantized activations (act_i8, act_i16; block formats).
+  /// Input: 0 for f32 rows (dense weights), 1 or 2 for quantized activations (act_i8, act_i16; block
+  /// formats).
   int planes = 0;
-  int rowDimension = 0;      // HEDDLE_DIM_*: holds the number of input rows
-  int64_t maxRows = 0;       // bound of that dimension; sizes the scratch
-  int64_t inputStride = 0;   // elements between rows of an f32 input; 0: `columns`
-  int64_t outputStride = 0;  // elements between rows of the output; 0: `rows`
+  int rowDimension = 0;     // HEDDLE_DIM_*: holds the number of input rows
+  int64_t maxRows = 0;      // bound of that dimension; sizes the scratch
+  int64_t inputStride = 0;  // elements between rows of an f32 input; 0: `columns`
+  int64_t outputStride = 0; // elements between rows of the output; 0: `rows`
   int epilogueOperands = 0;
   /// Turns the accumulators, one per weight matrix, into the vector to store. Null: the first one as it is.
   /// It may read the element that it replaces, so an output may be its own residual.

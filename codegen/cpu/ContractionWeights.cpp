@@ -86,7 +86,8 @@ Value loadDense(Emitter &e, StorageFormat format, Value address) {
   case StorageFormat::F16:
     return e.toF32(e.load(e.vec(e.f16(), e.lanes), address, 16));
   case StorageFormat::BF16: // the upper half of an f32
-    return e.bitcast(e.shiftLeft(e.extendU(e.load(e.vec(e.i16(), e.lanes), address, 16), e.i32()), 16), e.vecF32());
+    return e.bitcast(e.shiftLeft(e.extendU(e.load(e.vec(e.i16(), e.lanes), address, 16), e.i32()), 16),
+                     e.vecF32());
   default:
     return e.load(e.vecF32(), address, 32);
   }

@@ -5,7 +5,8 @@
 
 namespace heddle::cpu {
 
-/// Row group vectors: with 8 lanes a group of 16 rows is two vectors, `half` 0 and 1, known when emitting or not.
+/// Row group vectors: with 8 lanes a group of 16 rows is two vectors, `half` 0 and 1, known when emitting or
+/// not.
 struct Half {
   int known = 0;
   Value index; // i64; overrides `known`

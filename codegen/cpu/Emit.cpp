@@ -5,12 +5,13 @@ using namespace mlir;
 namespace heddle::cpu {
 
 void loadKernelDialects(MLIRContext &context) {
-  context.loadDialect<arith::ArithDialect, func::FuncDialect, LLVM::LLVMDialect, math::MathDialect, scf::SCFDialect,
-                      vector::VectorDialect>();
+  context.loadDialect<arith::ArithDialect, func::FuncDialect, LLVM::LLVMDialect, math::MathDialect,
+                      scf::SCFDialect, vector::VectorDialect>();
 }
 
 Emitter::Emitter(ModuleOp module, const CpuLevel &level)
-    : ImplicitLocOpBuilder(module.getLoc(), module.getContext()), level(level), lanes(level.lanes), module(module) {
+    : ImplicitLocOpBuilder(module.getLoc(), module.getContext()), level(level), lanes(level.lanes),
+      module(module) {
   setInsertionPointToEnd(module.getBody());
 }
 
@@ -38,7 +39,10 @@ Value Emitter::constantInt(Type type, int64_t value) {
 Value Emitter::at(Value base, int64_t offset) {
   if (offset == 0)
     return base;
-  return create<LLVM::GEPOp>(ptrType(), i8(), base, ArrayRef<LLVM::GEPArg>{int32_t(offset)}, /*inbounds=*/false);
+  if (offset != int32_t(offset))
+    return at(base, cI64(offset));
+  return create<LLVM::GEPOp>(ptrType(), i8(), base, ArrayRef<LLVM::GEPArg>{int32_t(offset)},
+                             /*inbounds=*/false);
 }
 
 Value Emitter::at(Value base, Value offset) {
@@ -224,10 +228,11 @@ Value Emitter::dot(Value acc, ArrayRef<Quad> quads, int codeBits) {
   return sum.total();
 }
 
-// Without vpdpbusd: vpmaddubsw adds two products u8 * s8 in a saturating s16. A pair is at most 2 * c * 128 in size for
-// codes up to c: 3,840 for 4 bits (c = 15), so pairs can be added in s16 before vpmaddwd widens them. 8 pairs of 4-bit
-// codes make 30,720, 4 of 5-bit ones 31,744, 2 of 6-bit ones 32,256, 8 of 2-bit ones 6,144: all below 32,768. A pair of
-// 8-bit codes can be 65,280, so those go as two nibbles, the high one times 16 in vpmaddwd.
+// Without vpdpbusd: vpmaddubsw adds two products u8 * s8 in a saturating s16. A pair is at most 2 * c * 128
+// in size for codes up to c: 3,840 for 4 bits (c = 15), so pairs can be added in s16 before vpmaddwd widens
+// them. 8 pairs of 4-bit codes make 30,720, 4 of 5-bit ones 31,744, 2 of 6-bit ones 32,256, 8 of 2-bit ones
+// 6,144: all below 32,768. A pair of 8-bit codes can be 65,280, so those go as two nibbles, the high one
+// times 16 in vpmaddwd.
 void DotSum::add(const Emitter::Quad &quad) {
   if (e->level.vnni) {
     StringRef name = e->lanes == 16 ? "llvm.x86.avx512.vpdpbusd.512" : "llvm.x86.avx512.vpdpbusd.256";

@@ -1,7 +1,8 @@
-// A thin builder over arith, math, vector, scf and llvm that lets kernel generators read like the loops they emit.
+// A thin builder over arith, math, vector, scf and llvm that lets kernel generators read like the loops they
+// emit.
 //
-// Addresses are !llvm.ptr moved by bytes, sizes and indices are i64 throughout (no `index`), vectors are native ones
-// of CpuLevel::lanes f32 or i32. Anything not wrapped here is one `e.create<Op>(...)` away.
+// Addresses are !llvm.ptr moved by bytes, sizes and indices are i64 throughout (no `index`), vectors are
+// native ones of CpuLevel::lanes f32 or i32. Anything not wrapped here is one `e.create<Op>(...)` away.
 #pragma once
 #include "codegen/cpu/Level.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -23,8 +24,8 @@ using Values = llvm::SmallVector<Value>;
 /// Loads the dialects that kernels and their lowering use.
 void loadKernelDialects(mlir::MLIRContext &context);
 
-/// Attribute of functions whose instructions stay in the order of emission: the scheduler moves loads far ahead of their
-/// uses, which spills where registers are few.
+/// Attribute of functions whose instructions stay in the order of emission: the scheduler moves loads far
+/// ahead of their uses, which spills where registers are few.
 inline constexpr llvm::StringLiteral kSourceOrder = "heddle-source-order";
 
 /// The arguments of a kernel (heddle_kernel_fn in runtime/include/heddle/program.h).
@@ -66,7 +67,8 @@ public:
   Value at(Value base, Value offset);
   Value at(Value base, Value offset, int64_t more) { return at(at(base, offset), more); }
 
-  // Memory. `align` is what the address is known to have; 1 is always right and costs nothing on aligned data.
+  // Memory. `align` is what the address is known to have; 1 is always right and costs nothing on aligned
+  // data.
   Value load(Type type, Value address, int align = 1);
   void store(Value value, Value address, int align = 1);
   /// Asks for the cache line at `address`, which may lie outside of any memory, in level 1 or 2.
@@ -106,7 +108,7 @@ public:
   Value fma(Value a, Value b, Value c) { return create<mlir::math::FmaOp>(a, b, c); }
 
   // Conversions; the element type changes, the shape stays.
-  Value toF32(Value integer);                        // signed integer or f16 -> f32
+  Value toF32(Value integer); // signed integer or f16 -> f32
   Value extendS(Value value, Type element);
   Value extendU(Value value, Type element);
   Value truncate(Value value, Type element);
@@ -133,7 +135,8 @@ public:
   Values ifValues(Value condition, llvm::function_ref<Values()> then, llvm::function_ref<Values()> otherwise);
 
   /// A function with the kernel signature; `body` emits it and the return is added after it.
-  void kernel(llvm::StringRef symbol, llvm::function_ref<void(const KernelArguments &)> body, bool sourceOrder = false);
+  void kernel(llvm::StringRef symbol, llvm::function_ref<void(const KernelArguments &)> body,
+              bool sourceOrder = false);
   /// Address number `index` of the operand table.
   Value operand(const KernelArguments &arguments, int index);
   /// Value of a HEDDLE_DIM_* dimension.
@@ -151,8 +154,9 @@ private:
   mlir::ModuleOp module;
 };
 
-/// An integer dot product that grows quad by quad, so that a tile can interleave many of them. Without vpdpbusd,
-/// `codeBits` may also be 16: then both sides are pairs of s16, and the caller sees to it that sums fit i32.
+/// An integer dot product that grows quad by quad, so that a tile can interleave many of them. Without
+/// vpdpbusd, `codeBits` may also be 16: then both sides are pairs of s16, and the caller sees to it that sums
+/// fit i32.
 class DotSum {
 public:
   /// Starts at `start`, or at zero when it is null.
@@ -164,8 +168,8 @@ private:
   void flush();
   Emitter *e;
   int codeBits;
-  Value sum;                 // i32
-  Value pairs, highPairs;    // s16 sums of products, without vpdpbusd
+  Value sum;              // i32
+  Value pairs, highPairs; // s16 sums of products, without vpdpbusd
   int pending = 0;
 };
 

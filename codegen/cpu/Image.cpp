@@ -92,11 +92,24 @@ llvm::Expected<Image> linkImage(llvm::ArrayRef<const CompiledObject *> objects,
   };
 
   std::string output = inFolder("image");
-  std::vector<std::string> arguments = {
-      "ld.lld",           "-shared",         "--no-undefined",  "--build-id=none", "--hash-style=sysv",
-      "--threads=1",      "-z",              "rodynamic",       "-z",              "norelro",
-      "-z",               "text",            "-z",              "max-page-size=4096",
-      "-z",               "separate-loadable-segments",         "-o",              output};
+  std::vector<std::string> arguments = {"ld.lld",
+                                        "-shared",
+                                        "--no-undefined",
+                                        "--build-id=none",
+                                        "--hash-style=sysv",
+                                        "--threads=1",
+                                        "-z",
+                                        "rodynamic",
+                                        "-z",
+                                        "norelro",
+                                        "-z",
+                                        "text",
+                                        "-z",
+                                        "max-page-size=4096",
+                                        "-z",
+                                        "separate-loadable-segments",
+                                        "-o",
+                                        output};
   for (size_t i = 0; i < objects.size(); ++i) {
     std::string path = inFolder("object" + llvm::Twine(i) + ".o");
     if (llvm::Error error = writeFile(path, objects[i]->bytes))

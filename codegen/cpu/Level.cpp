@@ -3,15 +3,17 @@
 
 namespace heddle::cpu {
 
-// Without "-prefer-256-bit" LLVM splits 512-bit vectors of x86-64-v4, whose tuning comes from the first AVX-512 parts.
+// Without "-prefer-256-bit" LLVM splits 512-bit vectors of x86-64-v4, whose tuning comes from the first
+// AVX-512 parts.
 static constexpr CpuLevel kLevels[] = {
     {"x86-64-v3", HEDDLE_CPU_X86_64_V3, "x86-64-v3", "", 8, 16, false, false},
-    {"x86-64-v3-vnni", HEDDLE_CPU_X86_64_V3 | HEDDLE_CPU_AVX_VNNI, "x86-64-v3", "+avxvnni", 8, 16, true, false},
+    {"x86-64-v3-vnni", HEDDLE_CPU_X86_64_V3 | HEDDLE_CPU_AVX_VNNI, "x86-64-v3", "+avxvnni", 8, 16, true,
+     false},
     {"x86-64-v4-vnni", HEDDLE_CPU_X86_64_V3 | HEDDLE_CPU_X86_64_V4 | HEDDLE_CPU_AVX512_VNNI, "x86-64-v4",
      "+avx512vnni,-prefer-256-bit", 16, 32, true, false},
     {"x86-64-v4-bf16",
-     HEDDLE_CPU_X86_64_V3 | HEDDLE_CPU_X86_64_V4 | HEDDLE_CPU_AVX512_VNNI | HEDDLE_CPU_AVX512_BF16, "x86-64-v4",
-     "+avx512vnni,+avx512bf16,-prefer-256-bit", 16, 32, true, true},
+     HEDDLE_CPU_X86_64_V3 | HEDDLE_CPU_X86_64_V4 | HEDDLE_CPU_AVX512_VNNI | HEDDLE_CPU_AVX512_BF16,
+     "x86-64-v4", "+avx512vnni,+avx512bf16,-prefer-256-bit", 16, 32, true, true},
 };
 
 std::span<const CpuLevel> cpuLevels() { return kLevels; }

@@ -23,7 +23,8 @@ void buildScale(mlir::ModuleOp module, const CpuLevel &level, llvm::StringRef sy
     Value y = e.operand(arguments, 0), x = e.operand(arguments, 1);
     e.forRange(arguments.begin, arguments.end, e.cI64(1), [&](Value item) {
       Value offset = e.mul(item, e.lanes * 4);
-      Value sum = e.fma(e.load(e.vecF32(), e.at(x, offset)), e.vecConst(2), e.load(e.vecF32(), e.at(y, offset)));
+      Value sum =
+          e.fma(e.load(e.vecF32(), e.at(x, offset)), e.vecConst(2), e.load(e.vecF32(), e.at(y, offset)));
       e.store(sum, e.at(y, offset));
     });
   });
@@ -110,10 +111,12 @@ TEST_CASE("integer dot products are exact at the extremes of every code width") 
       Emitter e(*kernels.module, level);
       constexpr int quads = 11; // more than one flush of the s16 sums, and a part of one
       e.kernel("dots", [&](const KernelArguments &arguments) {
-        Value out = e.operand(arguments, 0), codes = e.operand(arguments, 1), activations = e.operand(arguments, 2);
+        Value out = e.operand(arguments, 0), codes = e.operand(arguments, 1),
+              activations = e.operand(arguments, 2);
         llvm::SmallVector<Emitter::Quad> pairs;
         for (int q = 0; q < quads; ++q)
-          pairs.push_back({e.load(e.vecI32(), e.at(codes, q * 64)), e.load(e.vecI32(), e.at(activations, q * 64))});
+          pairs.push_back(
+              {e.load(e.vecI32(), e.at(codes, q * 64)), e.load(e.vecI32(), e.at(activations, q * 64))});
         e.store(e.dot(e.load(e.vecI32(), out), pairs, bits), out);
       });
       LoadedImage image(*kernels.module, level, {"dots"});
@@ -125,7 +128,10 @@ TEST_CASE("integer dot products are exact at the extremes of every code width") 
         GuardedBuffer<int32_t> out(16);
         for (size_t i = 0; i < codes.size(); ++i) {
           codes[i] = pattern == 3 ? random() & top : top;
-          activations[i] = pattern == 0 ? -128 : pattern == 1 ? 127 : pattern == 2 ? (i & 2 ? -128 : 127) : random();
+          activations[i] = pattern == 0   ? -128
+                           : pattern == 1 ? 127
+                           : pattern == 2 ? (i & 2 ? -128 : 127)
+                                          : random();
         }
         int32_t expected[16];
         for (int lane = 0; lane < 16; ++lane) {
@@ -150,7 +156,8 @@ TEST_CASE("each level has its dot product instruction, and AVX-VNNI code no AVX-
     Emitter e(*kernels.module, level);
     e.kernel("dots", [&](const KernelArguments &arguments) {
       Value out = e.operand(arguments, 0), x = e.operand(arguments, 1);
-      e.store(e.dot(e.load(e.vecI32(), out), {{e.load(e.vecI32(), x), e.load(e.vecI32(), e.at(x, 64))}}, 4), out);
+      e.store(e.dot(e.load(e.vecI32(), out), {{e.load(e.vecI32(), x), e.load(e.vecI32(), e.at(x, 64))}}, 4),
+              out);
     });
     auto text = compileToText(*kernels.module, level, TextForm::Assembly);
     REQUIRE(!!text);

@@ -1,4 +1,5 @@
-// What the compiled tiles look like: the intended instruction in every inner loop, and registers that suffice.
+// What the compiled tiles look like: the intended instruction in every inner loop, and registers that
+// suffice.
 #include "codegen/cpu/Contraction.h"
 #include "test/unit/codegen/LoadedImage.h"
 #include <algorithm>
@@ -68,7 +69,8 @@ std::vector<Loop> loopsOf(const CpuLevel &level, StorageFormat format, int plane
 
 TEST_CASE("inner loops of block formats use the level's dot product", "[assembly]") {
   for (const CpuLevel &level : cpuLevels())
-    for (StorageFormat format : {StorageFormat::Q4_1, StorageFormat::Q8_0, StorageFormat::Q5_0, StorageFormat::Q4_K})
+    for (StorageFormat format :
+         {StorageFormat::Q4_1, StorageFormat::Q8_0, StorageFormat::Q5_0, StorageFormat::Q4_K})
       for (int planes : {1, 2}) {
         INFO(std::string(level.name) << " " << std::string(formatInfo(format).name) << " planes " << planes);
         // Plain AVX2 multiplies s16 in panels of 8-bit codes or two planes.
@@ -76,11 +78,14 @@ TEST_CASE("inner loops of block formats use the level's dot product", "[assembly
         const std::string other = level.vnni ? "vpmadd" : "vpdpbusd";
         int tiles = 0;
         for (const Loop &loop : loopsOf(level, format, planes, 768)) {
-          const std::string wanted = level.vnni ? "vpdpbusd" : wide && !loop.count("vpmaddubsw") ? "vpmaddwd" : "vpmaddubsw";
+          const std::string wanted = level.vnni                          ? "vpdpbusd"
+                                     : wide && !loop.count("vpmaddubsw") ? "vpmaddwd"
+                                                                         : "vpmaddubsw";
           if (loop.count("vcvtdq2ps") == 0 || loop.count(wanted) == 0)
             continue; // expansion and corrections
           ++tiles;
-          // At least as many dot products as a lone row of 32 elements needs, and nothing of the other level's.
+          // At least as many dot products as a lone row of 32 elements needs, and nothing of the other
+          // level's.
           CHECK(loop.count(wanted) >= 8 * planes * (16 / level.lanes));
           CHECK(loop.count(other) == 0);
           CHECK(loop.count("call") == 0);

@@ -90,7 +90,8 @@ inline void quantizeRow(const float *x, ActivationLayout layout, uint8_t *row) {
   }
 }
 
-inline float referenceQuantized(const StoredMatrix &w, int64_t r, const uint8_t *row, ActivationLayout layout) {
+inline float referenceQuantized(const StoredMatrix &w, int64_t r, const uint8_t *row,
+                                ActivationLayout layout) {
   const FormatInfo &info = formatInfo(w.format);
   const BlockScheme &scheme = *info.scheme;
   float acc = 0;

@@ -37,7 +37,8 @@ public:
   }
 
   /// Runs `m` rows, the items cut at `cuts`, and compares with the reference. `extra` are epilogue operands.
-  void check(int64_t m, std::vector<int64_t> cuts, const std::function<float(int64_t row, int64_t column, const std::vector<float> &)> &finish = {},
+  void check(int64_t m, std::vector<int64_t> cuts,
+             const std::function<float(int64_t row, int64_t column, const std::vector<float> &)> &finish = {},
              std::vector<void *> extra = {}, std::vector<float> before = {}) {
     INFO("rows " << m);
     const ActivationLayout layout{spec.columns, spec.planes};
@@ -120,7 +121,8 @@ TEST_CASE("dense formats equal the reference bit for bit on every way and level"
       continue;
     for (StorageFormat format : formats(false))
       for (int64_t columns : {96, 27}) {
-        INFO(std::string(level.name) << " " << std::string(formatInfo(format).name) << " columns " << columns);
+        INFO(std::string(level.name) << " " << std::string(formatInfo(format).name) << " columns "
+                                     << columns);
         Case test(level, {"contraction", 96, columns, {format}, 0, HEDDLE_DIM_WANTED, 64}, 11);
         for (int64_t m : {1, 2, 5, 13})
           test.check(m, {1});

@@ -21,7 +21,8 @@ inline bool hostHas(const CpuLevel &level) {
     host |= HEDDLE_CPU_X86_64_V3;
   if (__builtin_cpu_supports("avxvnni"))
     host |= HEDDLE_CPU_AVX_VNNI;
-  if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+  if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+      __builtin_cpu_supports("avx512vl"))
     host |= HEDDLE_CPU_X86_64_V4;
   if (__builtin_cpu_supports("avx512vnni"))
     host |= HEDDLE_CPU_AVX512_VNNI;
@@ -70,7 +71,8 @@ public:
   explicit GuardedBuffer(size_t count) : count(count) {
     size_t page = 4096, used = (count * sizeof(T) + 63) / 64 * 64;
     mapped = (used + page - 1) / page * page + page;
-    memory = static_cast<char *>(mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    memory = static_cast<char *>(
+        mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
     mprotect(memory + mapped - page, page, PROT_NONE);
     start = reinterpret_cast<T *>(memory + mapped - page - used);
   }
