@@ -1,11 +1,11 @@
 #include "codegen/package/ArtifactWriter.h"
 #include "heddle/artifact.h"
 #include "heddle/runtime.h"
+#include "ir/Sha256.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/CRC.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
-#include "llvm/Support/SHA256.h"
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -98,7 +98,7 @@ llvm::Error ArtifactWriter::addMember(llvm::StringRef name, uint64_t size,
   if (llvm::Error error = writeZeros(length + (padding ? padding - 4 : 0)))
     return error;
 
-  llvm::SHA256 hash;
+  Sha256 hash;
   uint64_t written = 0;
   auto sink = [&](llvm::ArrayRef<uint8_t> bytes) -> llvm::Error {
     if (bytes.size() > member.size - written)

@@ -2,7 +2,6 @@
 #include "codegen/package/Pack.h"
 #include "ir/interpreter/Interpreter.h"
 #include "mlir/IR/TypeUtilities.h"
-#include "llvm/ADT/DenseSet.h"
 #include <array>
 #include <cmath>
 #include <cstring>
@@ -14,9 +13,13 @@ namespace heddle {
 namespace {
 
 constexpr uint64_t kAlign = 64;
+constexpr uint64_t kPiece = 1 << 20; // bytes of a tensor that are packed and written at once
+// The kernel maps this much around a page that is read, pages that were released included.
+constexpr uint64_t kFaultAround = 64 << 10;
 
 llvm::Error paramError(ParamOp param, const llvm::Twine &message) {
-  return llvm::createStringError(llvm::inconvertibleErrorCode(), "parameter '" + llvm::Twine(param.getSymName()) + "': " + message);
+  return llvm::createStringError(llvm::inconvertibleErrorCode(),
+                                 "parameter '" + llvm::Twine(param.getSymName()) + "': " + message);
 }
 
 template <typename T> llvm::ArrayRef<uint8_t> asBytes(llvm::ArrayRef<T> values) {
@@ -29,7 +32,8 @@ llvm::Error writeRopeTable(RopeTableOp table, ByteSink sink) {
   int64_t rows = type.getDimSize(0), half = type.getDimSize(1) / 2;
   std::vector<double> frequency(half);
   for (int64_t i = 0; i < half; ++i)
-    frequency[i] = table.getScale().convertToDouble() * std::pow(table.getBase().convertToDouble(), -2.0 * i / (2.0 * half));
+    frequency[i] = table.getScale().convertToDouble() *
+                   std::pow(table.getBase().convertToDouble(), -2.0 * i / (2.0 * half));
   std::vector<float> row(2 * half);
   for (int64_t p = 0; p < rows; ++p) {
     for (int64_t i = 0; i < half; ++i) {
@@ -43,20 +47,52 @@ llvm::Error writeRopeTable(RopeTableOp table, ByteSink sink) {
 }
 } // namespace
 
+ParamOp WeightPacker::sameBytes(ParamOp param) {
+  if (ParamOp known = same.lookup(param))
+    return known;
+  // All of this is unique in the context, so that addresses can be compared.
+  Key key{param.getType().getAsOpaquePointer()};
+  for (Attribute origin :
+       {Attribute(param.getFileAttr()), Attribute(param.getOffsetAttr()), Attribute(param.getValueAttr())})
+    key.push_back(origin.getAsOpaquePointer());
+  if (!param.getRecipe().empty()) {
+    Block &recipe = param.getRecipe().front();
+    DenseMap<Value, size_t> numbers;
+    for (Value argument : recipe.getArguments())
+      numbers.try_emplace(argument, numbers.size());
+    for (Operation &op : recipe) {
+      // No op of a recipe has regions; one that had would have to be compared, so it stands for itself.
+      key.push_back(op.getNumRegions() == 0 ? op.getName().getAsOpaquePointer() : &op);
+      key.push_back(op.getAttrDictionary().getAsOpaquePointer());
+      for (Value operand : op.getOperands())
+        key.push_back(reinterpret_cast<const void *>(numbers.lookup(operand)));
+      for (Value result : op.getResults()) {
+        key.push_back(result.getType().getAsOpaquePointer());
+        numbers.try_emplace(result, numbers.size());
+      }
+    }
+  }
+  if (param.getFrom())
+    for (auto from : param.getFrom()->getAsRange<FlatSymbolRefAttr>())
+      key.push_back(sameBytes(symbols.lookup<ParamOp>(from.getValue())).getOperation());
+  return same[param] = byKey.try_emplace(std::move(key), param).first->second;
+}
+
 llvm::Expected<WeightLayout> WeightPacker::plan() {
-  llvm::DenseSet<Operation *> seen;
-  SymbolTable symbols(module);
+  llvm::DenseMap<Operation *, uint64_t> places;
   // Order of first use: a step reads the member from front to back.
   module.walk([&](LaunchOp launch) {
     for (Value input : launch.getInputs()) {
       auto get = input.getDefiningOp<GetParamOp>();
       if (!get)
         continue;
-      auto param = symbols.lookup<ParamOp>(get.getParam());
-      if (!seen.insert(param).second)
+      auto used = symbols.lookup<ParamOp>(get.getParam());
+      ParamOp param = sameBytes(used);
+      auto [place, fresh] = places.try_emplace(param, layout.size);
+      layout.offsets[used.getSymName()] = place->second;
+      if (!fresh)
         continue;
       order.push_back(param);
-      layout.offsets[param.getSymName()] = layout.size;
       layout.size += (valueBytes(param.getType(), 0) + kAlign - 1) / kAlign * kAlign;
     }
   });
@@ -75,7 +111,8 @@ llvm::Error WeightPacker::write(ByteSink sink, llvm::function_ref<void(uint64_t)
     if (auto error = writeParam(param, counting))
       return error;
     if (got != expected)
-      return paramError(param, "expected " + llvm::Twine(expected) + " bytes of " + "its type, but its origin gave " + llvm::Twine(got));
+      return paramError(param, "expected " + llvm::Twine(expected) + " bytes of " +
+                                   "its type, but its origin gave " + llvm::Twine(got));
     static const uint8_t zeros[kAlign] = {};
     if (uint64_t padding = (kAlign - got % kAlign) % kAlign)
       if (auto error = sink({zeros, size_t(padding)}))
@@ -99,21 +136,34 @@ llvm::Error WeightPacker::writeParam(ParamOp param, ByteSink sink) {
         return error;
     return llvm::Error::success();
   }
-  uint64_t size = valueBytes(param.getType(), 0);
-  auto bytes = source.bytes(*param.getFile(), *param.getOffset(), size);
-  if (!bytes)
-    return bytes.takeError();
-  auto error = sink(*bytes);
-  source.release(*param.getFile(), *param.getOffset(), size);
-  return error;
+  uint64_t size = valueBytes(param.getType(), 0), begin = *param.getOffset();
+  for (uint64_t done = 0; done < size; done += kPiece) {
+    uint64_t piece = std::min(kPiece, size - done);
+    auto bytes = source.bytes(*param.getFile(), begin + done, piece);
+    if (!bytes)
+      return bytes.takeError();
+    if (auto error = sink(*bytes))
+      return error;
+    release(param, done, piece);
+  }
+  return llvm::Error::success();
+}
+
+/// Lets go of `size` bytes at `start` of a parameter's bytes, and of the pages before them that were mapped
+/// along with them.
+void WeightPacker::release(ParamOp param, uint64_t start, uint64_t size) {
+  uint64_t before = std::min<uint64_t>(*param.getOffset() + start, kFaultAround);
+  source.release(*param.getFile(), *param.getOffset() + start - before, size + before);
 }
 
 llvm::Error WeightPacker::writeRecipe(ParamOp param, ByteSink sink) {
   Block &recipe = param.getRecipe().front();
-  // What can be large streams; everything else is a table of at most some megabytes, which the interpreter makes.
+  // What can be large streams; everything else is a table of at most some megabytes, which the interpreter
+  // makes.
   if (auto pack = dyn_cast<PackOp>(recipe.front())) {
-    auto from = cast<FlatSymbolRefAttr>((*param.getFrom())[cast<BlockArgument>(pack.getInput()).getArgNumber()]);
-    return writePacked(pack, lookupParam(param, from), sink);
+    auto from =
+        cast<FlatSymbolRefAttr>((*param.getFrom())[cast<BlockArgument>(pack.getInput()).getArgNumber()]);
+    return writePacked(pack, symbols.lookup<ParamOp>(from.getValue()), sink);
   }
   if (auto table = dyn_cast<RopeTableOp>(recipe.front()); table && !table.getFactors())
     return writeRopeTable(table, sink);
@@ -135,20 +185,26 @@ llvm::Error WeightPacker::writePacked(PackOp pack, ParamOp from, ByteSink sink) 
   StorageFormat format = storageFormat(type.getEncoding());
   int64_t rows = type.getShape()[0], columns = type.getShape()[1];
   uint64_t rowBytes = storedBytes(format, columns);
-  std::vector<uint8_t> group(packedGroupBytes(format, columns));
-  for (int64_t row = 0; row < rows; row += 16) {
-    int64_t count = std::min<int64_t>(16, rows - row);
-    uint64_t offset = *from.getOffset() + row * rowBytes;
-    auto bytes = source.bytes(*from.getFile(), offset, count * rowBytes);
+  uint64_t groupBytes = packedGroupBytes(format, columns);
+  int64_t pieceRows = std::max<uint64_t>(1, kPiece / groupBytes) * 16;
+  std::vector<uint8_t> packed(pieceRows / 16 * groupBytes);
+  for (int64_t first = 0; first < rows; first += pieceRows) {
+    int64_t end = std::min(first + pieceRows, rows);
+    auto bytes =
+        source.bytes(*from.getFile(), *from.getOffset() + first * rowBytes, (end - first) * rowBytes);
     if (!bytes)
       return bytes.takeError();
-    std::array<std::span<const uint8_t>, 16> group16;
-    for (int64_t i = 0; i < count; ++i)
-      group16[i] = {bytes->data() + i * rowBytes, size_t(rowBytes)};
-    packGroup(format, std::span(group16).first(count), columns, group);
-    if (auto error = sink(group))
+    uint8_t *group = packed.data();
+    for (int64_t row = first; row < end; row += 16, group += groupBytes) {
+      std::array<std::span<const uint8_t>, 16> group16;
+      size_t count = std::min<int64_t>(16, end - row);
+      for (size_t i = 0; i < count; ++i)
+        group16[i] = {bytes->data() + (row - first + i) * rowBytes, size_t(rowBytes)};
+      packGroup(format, std::span(group16).first(count), columns, {group, size_t(groupBytes)});
+    }
+    if (auto error = sink({packed.data(), group}))
       return error;
-    source.release(*from.getFile(), offset, count * rowBytes);
+    release(from, first * rowBytes, (end - first) * rowBytes);
   }
   return llvm::Error::success();
 }

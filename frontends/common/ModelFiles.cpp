@@ -1,9 +1,9 @@
 #include "frontends/common/ModelFiles.h"
 
 #include "frontends/common/InputError.h"
+#include "ir/Sha256.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/MathExtras.h"
-#include "llvm/Support/SHA256.h"
 #include <algorithm>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -32,7 +32,7 @@ void ModelFiles::release(int64_t file, uint64_t offset, uint64_t size) const {
 std::string ModelFiles::sha256(size_t index) const {
   constexpr uint64_t piece = 16 << 20;
   llvm::ArrayRef<uint8_t> bytes = files[index]->bytes();
-  llvm::SHA256 hash;
+  Sha256 hash;
   for (uint64_t offset = 0; offset < bytes.size(); offset += piece) {
     uint64_t size = std::min<uint64_t>(piece, bytes.size() - offset);
     hash.update(bytes.slice(offset, size));

@@ -106,3 +106,73 @@ func.func @f(%factors: tensor<3xf32>) {
   %0 = heddle.rope_table %factors : tensor<3xf32> {base = 1.0e4 : f64} -> tensor<16x8xf32>
   return
 }
+
+// -----
+
+// expected-error @below {{expected parameter 'w' not to derive from itself, but 'w' leads back to it}}
+heddle.param @w : tensor<4xf32> derived [@w] {
+^bb0(%w: tensor<4xf32>):
+  heddle.yield %w : tensor<4xf32>
+}
+func.func @reads_itself() {
+  %0 = heddle.get_param @w : tensor<4xf32>
+  return
+}
+
+// -----
+
+heddle.param @v : tensor<4xf32> derived [@w] {
+^bb0(%w: tensor<4xf32>):
+  heddle.yield %w : tensor<4xf32>
+}
+// expected-error @below {{expected parameter 'v' not to derive from itself, but 'w' leads back to it}}
+heddle.param @w : tensor<4xf32> derived [@v] {
+^bb0(%v: tensor<4xf32>):
+  heddle.yield %v : tensor<4xf32>
+}
+func.func @reads_a_cycle() {
+  %0 = heddle.get_param @v : tensor<4xf32>
+  return
+}
+
+// -----
+
+// expected-error @below {{expected parameter 'v' to exist in the module}}
+heddle.param @w : tensor<4xf32> derived [@v] {
+^bb0(%v: tensor<4xf32>):
+  heddle.yield %v : tensor<4xf32>
+}
+func.func @source_is_missing() {
+  %0 = heddle.get_param @w : tensor<4xf32>
+  return
+}
+
+// -----
+
+heddle.param @v : tensor<8xf32> file 0 at 0
+// expected-error @below {{expected the type of parameter 'v', 'tensor<8xf32>', but found 'tensor<4xf32>'}}
+heddle.param @w : tensor<4xf32> derived [@v] {
+^bb0(%v: tensor<4xf32>):
+  heddle.yield %v : tensor<4xf32>
+}
+func.func @source_has_another_type() {
+  %0 = heddle.get_param @w : tensor<4xf32>
+  return
+}
+
+// -----
+
+// Two ways to one source are no cycle.
+heddle.param @base : tensor<4xf32> file 0 at 0
+heddle.param @left : tensor<4xf32> derived [@base] {
+^bb0(%base: tensor<4xf32>):
+  heddle.yield %base : tensor<4xf32>
+}
+heddle.param @both : tensor<4xf32> derived [@left, @base] {
+^bb0(%left: tensor<4xf32>, %base: tensor<4xf32>):
+  heddle.yield %left : tensor<4xf32>
+}
+func.func @reads_both() {
+  %0 = heddle.get_param @both : tensor<4xf32>
+  return
+}
