@@ -9,9 +9,9 @@
 // back its outputs before wait() returns.
 //
 // Order of calls: open, capabilities, load, { allocate, prepare, submit, wait, copy, unprepare, release }*,
-// unload, close. One device serves one model. load, allocate and release may be called by any thread, one at
-// a time; calls on one plan come from one thread at a time. Errors: as in heddle/runtime.h. A driver never
-// aborts and never prints.
+// unload, close. One device serves one model. Calls on one plan come from one thread at a time; everything else
+// between load and unload may be called by several threads at once, since sessions are. Errors: as in
+// heddle/runtime.h. A driver never aborts and never prints.
 #ifndef HEDDLE_DRIVER_H
 #define HEDDLE_DRIVER_H
 #include <heddle/runtime.h>

@@ -39,9 +39,9 @@ class Embedding(unittest.TestCase):
         support.run("runtime-toy", "write", cls.model)
         cls.prefix = build_runtime("gcc", "gcc", "g++")
 
-    def pkg_config(self, prefix, *args):
+    def pkg_config(self, prefix, *args, package="heddle"):
         environment = {**os.environ, "PKG_CONFIG_PATH": str(prefix / "lib/pkgconfig")}
-        return run("pkg-config", *args, "heddle", env=environment).split()
+        return run("pkg-config", *args, package, env=environment).split()
 
     def check_output(self, program, **environment):
         # The toy model's last token always wins.
@@ -55,6 +55,15 @@ class Embedding(unittest.TestCase):
         self.check_output(program, LD_LIBRARY_PATH=str(self.prefix / "lib"))
         mapped = run("ldd", program, env={**os.environ, "LD_LIBRARY_PATH": str(self.prefix / "lib")})
         self.assertEqual(sorted(re.findall(r"(\S+) =>", mapped)), ["libc.so.6", "libheddle.so.1"])
+
+    def test_text_library(self):
+        source, program = WORK / "text.c", WORK / "text"
+        source.write_text("#include <heddle/text.h>\n#include <stdio.h>\nint main(void) {\n  heddle_text *text;\n"
+                          "  printf(\"%d\\n\", heddle_text_open(\"\", 0, &text, NULL, 0));\n}\n")
+        run("cc", "-std=c11", source, *self.pkg_config(self.prefix, "--cflags", "--libs", package="heddle-text"),
+            "-o", program)
+        output = run(program, env={**os.environ, "LD_LIBRARY_PATH": str(self.prefix / "lib")})
+        self.assertEqual(output, "2\n")  # HEDDLE_TEXT_CORRUPT
 
     def test_static_library(self):
         program = WORK / "example-static"
