@@ -59,7 +59,8 @@ class Embedding(unittest.TestCase):
     def test_text_library(self):
         source, program = WORK / "text.c", WORK / "text"
         source.write_text("#include <heddle/text.h>\n#include <stdio.h>\nint main(void) {\n  heddle_text *text;\n"
-                          "  printf(\"%d\\n\", heddle_text_open(\"\", 0, &text, NULL, 0));\n}\n")
+                          "  static const long long zeros[8];\n"
+                          "  printf(\"%d\\n\", heddle_text_open(zeros, sizeof zeros, &text, NULL, 0));\n}\n")
         run("cc", "-std=c11", source, *self.pkg_config(self.prefix, "--cflags", "--libs", package="heddle-text"),
             "-o", program)
         output = run(program, env={**os.environ, "LD_LIBRARY_PATH": str(self.prefix / "lib")})
