@@ -629,7 +629,6 @@ ContractionLaunch contractionLaunch(const ContractionSpec &spec) {
   ContractionLaunch launch{(spec.rows + kGroup - 1) / kGroup, 1, 0};
   for (const CpuLevel &level : cpuLevels()) {
     ContractionPlan plan(level, spec);
-    launch.grain = std::max<uint32_t>(launch.grain, plan.unitColumns / kGroup);
     launch.scratchBytes = std::max<uint64_t>(launch.scratchBytes, plan.scratchBytes);
   }
   return launch;

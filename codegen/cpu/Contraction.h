@@ -52,7 +52,8 @@ struct ContractionSpec {
 /// Items are row groups of 16 output columns.
 struct ContractionLaunch {
   int64_t items;
-  uint32_t grain;
+  uint32_t grain; // 1: equal shares matter more than whole panels (12 groups for two workers: 6 and 6, not 8
+                  // and 4)
   uint64_t scratchBytes; // per worker, the most of all levels
 };
 ContractionLaunch contractionLaunch(const ContractionSpec &spec);
