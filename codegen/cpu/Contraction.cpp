@@ -75,9 +75,8 @@ private:
   void widenActivations();
   void prepareCorrections();
   void prepareCorrection(const Product &product);
-  void panelUnit(Value unit);
-  void expandPanel(const Panel &panel, int index, Value unit);
-  void panelTile(Value unit, Value firstRow);
+  void expandPanel(const Panel &panel, int index, Value unit, int width);
+  void panelTile(Value unit, Value firstRow, int rowCount, int width);
   void unpackTile(Value group, Value firstRow, int rows);
   Values unpackProduct(size_t product, llvm::ArrayRef<Row> rows, llvm::ArrayRef<Place> places);
   void accumulate(const Product &product, llvm::ArrayRef<Row> rows, Value k, int elements, int vectors,
@@ -93,7 +92,10 @@ private:
   Place placeInUnit(Value unit, int vector);
   /// Covers [0, m) with tiles of the given row counts, largest first.
   void coverRows(llvm::ArrayRef<int> counts, llvm::function_ref<void(Value first, int count)> tile);
-  void forUnits(llvm::function_ref<void(Value unit)> body, llvm::function_ref<void(Value group)> rest);
+  /// Calls `body` for units of each width (vectors per matrix, descending), and `rest` for groups that no
+  /// unit takes.
+  void forUnits(llvm::ArrayRef<int> widths, llvm::function_ref<void(Value unit, int width)> body,
+                llvm::function_ref<void(Value group)> rest);
 
   Emitter &e;
   const ContractionSpec &spec;
@@ -164,15 +166,19 @@ void Generator::coverRows(llvm::ArrayRef<int> counts, llvm::function_ref<void(Va
   }
 }
 
-void Generator::forUnits(llvm::function_ref<void(Value)> body, llvm::function_ref<void(Value)> rest) {
+void Generator::forUnits(llvm::ArrayRef<int> widths, llvm::function_ref<void(Value, int)> body,
+                         llvm::function_ref<void(Value)> rest) {
   if (plan.unitColumns < kGroup) {
-    e.forRange(e.mul(begin, 2), e.mul(end, 2), e.cI64(1), body);
+    e.forRange(e.mul(begin, 2), e.mul(end, 2), e.cI64(1), [&](Value unit) { body(unit, widths[0]); });
     return;
   }
-  const int64_t groups = plan.unitColumns / kGroup;
-  Value count = e.divU(e.sub(end, begin), groups);
-  Value first = e.add(begin, e.mul(count, groups));
-  e.forRange(begin, first, e.cI64(groups), body);
+  Value first = begin;
+  for (int width : widths) {
+    const int64_t groups = width * e.lanes / kGroup;
+    Value last = e.add(first, e.mul(e.divU(e.sub(end, first), groups), groups));
+    e.forRange(first, last, e.cI64(groups), [&](Value unit) { body(unit, width); });
+    first = last;
+  }
   e.forRange(first, end, e.cI64(1), rest);
 }
 
@@ -336,14 +342,15 @@ void Generator::widenActivations() {
 }
 
 /// Expands matrix `index` of the panel.
-void Generator::expandPanel(const Panel &panel, int index, Value unit) {
+void Generator::expandPanel(const Panel &panel, int index, Value unit, int width) {
   const Product &product = plan.products[panel.products[index]];
   const PackedLayout &layout = product.layout;
   const BlockScheme &scheme = layout.scheme;
-  const int vectors = panel.vectors, chunk = layout.chunk(), perDword = panel.wide ? 2 : 4;
+  const int vectors = width * int(panel.products.size()), chunk = layout.chunk(),
+            perDword = panel.wide ? 2 : 4;
   const int64_t vectorBytes = e.lanes * 4;
-  for (int v = index * plan.vectorsPerProduct; v < (index + 1) * plan.vectorsPerProduct; ++v) {
-    Place place = placeInUnit(unit, v % plan.vectorsPerProduct);
+  for (int v = index * width; v < (index + 1) * width; ++v) {
+    Place place = placeInUnit(unit, v % width);
     Value group = e.at(weights[panel.products[index]], e.mul(place.group, product.groupBytes));
     e.forRange(0, spec.columns / scheme.super, 1, [&](Value super) {
       Value block = e.at(group, e.mul(super, layout.bytes()));
@@ -381,8 +388,7 @@ void Generator::expandPanel(const Panel &panel, int index, Value unit) {
   }
 }
 
-void Generator::panelTile(Value unit, Value firstRow) {
-  const int rowCount = plan.tiling.panelRows;
+void Generator::panelTile(Value unit, Value firstRow, int rowCount, int width) {
   const int64_t vectorBytes = e.lanes * 4;
   llvm::SmallVector<Row> rows;
   for (int i = 0; i < rowCount; ++i) { // rows past the end repeat the last one and are not stored
@@ -391,14 +397,14 @@ void Generator::panelTile(Value unit, Value firstRow) {
     row.valid = i ? e.lessThan(index, m) : Value();
     rows.push_back(row);
   }
-  const size_t cells = rowCount * plan.vectorsPerProduct;
+  const size_t cells = rowCount * width;
   Values zero(cells * plan.products.size(), e.vecConst(0));
   Values all =
       e.forRange(e.cI64(0), e.cI64(spec.columns), e.cI64(32), zero, [&](Value k, ValueRange carried) {
         Values next;
         for (const Panel &panel : plan.panels) {
           const Product &product = plan.products[panel.products[0]];
-          const int vectors = panel.vectors;
+          const int vectors = width * int(panel.products.size());
           Value codes = e.at(scratch, e.mul(k, vectors * vectorBytes / (panel.wide ? 2 : 4)), panel.codes);
           Value subOffset = e.mul(k, vectors * vectorBytes / product.layout.scheme.sub);
           auto part = [&](int64_t base, int index, int v) {
@@ -418,14 +424,15 @@ void Generator::panelTile(Value unit, Value firstRow) {
         return next;
       });
   llvm::SmallVector<Place> places;
-  for (int v = 0; v < plan.vectorsPerProduct; ++v)
+  for (int v = 0; v < width; ++v)
     places.push_back(placeInUnit(unit, v));
   llvm::SmallVector<Values> sums(plan.products.size());
   size_t first = 0;
   for (const Panel &panel : plan.panels) {
-    for (int cell = 0; cell < rowCount * panel.vectors; ++cell)
-      sums[panel.products[cell % panel.vectors / plan.vectorsPerProduct]].push_back(all[first + cell]);
-    first += rowCount * panel.vectors;
+    const int vectors = width * int(panel.products.size());
+    for (int cell = 0; cell < rowCount * vectors; ++cell)
+      sums[panel.products[cell % vectors / width]].push_back(all[first + cell]);
+    first += rowCount * vectors;
   }
   storeTile(rows, places, sums);
 }
@@ -489,18 +496,23 @@ void Generator::emitQuantized() {
     e.forRange(begin, end, e.cI64(1), unpackGroup);
     return;
   }
-  auto panels = [&](Value unit) {
+  auto panels = [&](Value unit, int width) {
     for (const Panel &panel : plan.panels)
       for (size_t p = 0; p < panel.products.size(); ++p)
-        expandPanel(panel, p, unit);
-    e.forRange(e.cI64(0), m, e.cI64(plan.tiling.panelRows), [&](Value row) { panelTile(unit, row); });
+        expandPanel(panel, p, unit, width);
+    const int rows = width == plan.vectorsPerProduct ? plan.tiling.panelRows : plan.tiling.narrowRows;
+    e.forRange(e.cI64(0), m, e.cI64(rows), [&](Value row) { panelTile(unit, row, rows, width); });
   };
+  // A worker's share may end inside a whole panel: half of one serves what is left, before single groups do.
+  llvm::SmallVector<int> widths = {plan.vectorsPerProduct};
+  if (plan.unitColumns >= 2 * kGroup)
+    widths.push_back(plan.vectorsPerProduct / 2);
   e.ifThenElse(
       e.lessThan(m, e.cI64(plan.tiling.panelFrom)), [&] { e.forRange(begin, end, e.cI64(1), unpackGroup); },
       [&] {
         if (plan.wideRows)
           widenActivations();
-        forUnits(panels, unpackGroup);
+        forUnits(widths, panels, unpackGroup);
       });
 }
 
@@ -575,9 +587,10 @@ void Generator::emitDense() {
     coverRows(plan.tiling.denseRows, [&](Value row, int count) { denseTile(places, row, count); });
   };
   forUnits(
-      [&](Value unit) {
+      {plan.vectorsPerProduct},
+      [&](Value unit, int width) {
         llvm::SmallVector<Place> places;
-        for (int v = 0; v < plan.vectorsPerProduct; ++v)
+        for (int v = 0; v < width; ++v)
           places.push_back(placeInUnit(unit, v));
         tiles(places);
       },

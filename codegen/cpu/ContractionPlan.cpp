@@ -11,7 +11,7 @@ static bool wideCodes(const CpuLevel &level, const BlockScheme &scheme, int plan
 
 static Tiling tilingFor(const CpuLevel &level, const ContractionSpec &spec) {
   if (level.lanes == 16) // two planes need two integer sums a cell
-    return {spec.planes == 2 ? 2 : 3, 4, 16, {4, 2, 1}, {6, 4, 2, 1}};
+    return {spec.planes == 2 ? 2 : 3, 4, 4, 16, {4, 2, 1}, {6, 4, 2, 1}};
   // 16 registers: an f32 sum per cell and what its integer sum takes, beside weights, a broadcast and a
   // temporary.
   int sums = 1, budget = 12;
@@ -25,7 +25,7 @@ static Tiling tilingFor(const CpuLevel &level, const ContractionSpec &spec) {
     sums = std::max(sums, level.vnni ? spec.planes : flushed ? 2 : 1);
   }
   const int rows = std::max(1, budget / (1 + sums) / 2);
-  return {rows, 2, 8, {2, 1}, {6, 4, 2, 1}};
+  return {rows, rows, 2, 8, {2, 1}, {6, 4, 2, 1}};
 }
 
 ContractionPlan::ContractionPlan(const CpuLevel &level, const ContractionSpec &spec)
@@ -51,11 +51,10 @@ ContractionPlan::ContractionPlan(const CpuLevel &level, const ContractionSpec &s
     if (p > 0 && products[p].format == products[0].format)
       panels[0].products.push_back(p);
     else
-      panels.push_back({{p}, wideCodes(level, products[p].layout.scheme, spec.planes), 0, 0, 0, 0});
+      panels.push_back({{p}, wideCodes(level, products[p].layout.scheme, spec.planes), 0, 0, 0});
   for (Panel &panel : panels) {
-    panel.vectors = vectorsPerProduct * int(panel.products.size());
     const BlockScheme &scheme = products[panel.products[0]].layout.scheme;
-    const int64_t cells = spec.columns * panel.vectors * level.lanes;
+    const int64_t cells = spec.columns * unitColumns * int64_t(panel.products.size());
     panel.codes = take(panel.wide ? cells * 2 : cells);
     panel.scales = take(cells / scheme.sub * 4);
     panel.minimums = scheme.hasMin ? take(cells / scheme.sub * 4) : 0;

@@ -10,6 +10,7 @@ inline constexpr int64_t kGroup = PackedLayout::kRows;
 /// Sizes of tiles. Wide in columns, few in rows: each broadcast activation serves all vectors of a tile.
 struct Tiling {
   int panelRows;               // rows of a tile over an expanded panel
+  int narrowRows;              // rows of a tile over half of a panel
   int vectors;                 // vectors of a panel tile or a dense tile, all weight matrices together
   int panelFrom;               // rows from which expanding a panel pays
   std::vector<int> unpackRows; // rows of register-unpacking tiles, descending to 1
@@ -37,7 +38,6 @@ struct Product {
 struct Panel {
   std::vector<size_t> products;
   bool wide; // [k / 2][vector] pairs of s16 codes without zero point, instead of [k / 4][vector] u8
-  int vectors;
   int64_t codes, scales, minimums; // offsets in scratch
 };
 

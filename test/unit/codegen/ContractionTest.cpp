@@ -108,7 +108,7 @@ TEST_CASE("block formats equal the reference bit for bit on every way and level"
       for (int planes : {1, 2}) {
         INFO(std::string(level.name) << " " << std::string(formatInfo(format).name) << " planes " << planes);
         int64_t columns = formatInfo(format).scheme->super == 256 ? 512 : 288;
-        Case test(level, {"contraction", 96, columns, {format}, planes, HEDDLE_DIM_ROWS, 64}, 7 + planes);
+        Case test(level, {"contraction", 128, columns, {format}, planes, HEDDLE_DIM_ROWS, 64}, 7 + planes);
         for (int64_t m : {1, 2, 3, 7, 35})
           test.check(m, {1});
       }
