@@ -30,7 +30,9 @@ target_compile_definitions(runtime-test PRIVATE HEDDLE_RUNTIME_INCLUDE="${CMAKE_
 
 add_executable(runtime-toy runtime/ToyTool.cpp runtime/ArtifactBuilder.cpp) # for test/runtime and test/e2e/embedding
 target_link_libraries(runtime-toy PRIVATE heddle_static)
-heddle_use_test_kernels(runtime-test runtime-toy)
+add_executable(runtime-guarded runtime/GuardTool.cpp runtime/ArtifactBuilder.cpp) # for test/e2e/test_weights.py
+target_link_libraries(runtime-guarded PRIVATE heddle_static)
+heddle_use_test_kernels(runtime-test runtime-toy runtime-guarded)
 
 # The runtime's sources are compiled in: all of what is checked has to be instrumented. C callers may pass any value of
 # an enum, so that check is off.
