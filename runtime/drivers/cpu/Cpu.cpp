@@ -77,8 +77,8 @@ heddle_status allocateCpu(heddle_device *device, uint64_t size, heddle_buffer *o
   if (!memory)
     return failMemory(size, error);
   // Before the first touch. Without huge pages everything still works, only slower.
-  if (size >= hugePage)
-    madvise(memory, size / hugePage * hugePage, MADV_HUGEPAGE);
+  if (size >= hugePage && madvise(memory, size / hugePage * hugePage, MADV_HUGEPAGE) != 0)
+    host.log(host.context, HEDDLE_LOG_WARNING, "no huge pages");
   *out = {memory, reinterpret_cast<uintptr_t>(memory), size};
   return HEDDLE_OK;
 }
@@ -169,6 +169,7 @@ heddle_status loadCpu(heddle_device *device, const heddle_program *program, hedd
     unloadCpu(module);
     return status;
   }
+  device->host->log(device->host->context, HEDDLE_LOG_INFO, program->strings + program->codes[code].member);
   *out = module;
   return HEDDLE_OK;
 }

@@ -163,6 +163,18 @@ TEST_CASE("trust has no default, and decides before code or weights are touched"
   }
 }
 
+TEST_CASE("the log tells which code was chosen") {
+  std::string lines;
+  heddle_model_options options = vouched();
+  options.log_context = &lines;
+  options.log = [](void *context, heddle_log_level level, const char *message) {
+    *static_cast<std::string *>(context) += std::to_string(level) + message + "\n";
+  };
+  Error error;
+  REQUIRE(open(valid(), error, options) == HEDDLE_OK);
+  CHECK(lines == "2code/test.elf\n");
+}
+
 TEST_CASE("options are checked") {
   Bytes bytes = valid();
   Error error;
