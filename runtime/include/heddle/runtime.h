@@ -120,8 +120,8 @@ typedef struct heddle_allocator {
 
 typedef enum heddle_log_level { HEDDLE_LOG_WARNING = 1, HEDDLE_LOG_INFO = 2 } heddle_log_level;
 
-// `message` is one line and lives during the call. Warnings: what makes runs slower than they could be. Information: the
-// member whose code was chosen.
+// `message` is one line and lives during the call. Warnings: what makes runs slower than they could be.
+// Information: the member whose code was chosen.
 typedef void (*heddle_log_fn)(void *context, heddle_log_level level, const char *message);
 
 typedef enum heddle_weights {
