@@ -117,8 +117,8 @@ static int trustCallback(void *, const uint8_t *digest, const char *, size_t) {
 }
 
 static void logToStderr(void *, heddle_log_level level, const char *message) {
-  std::fprintf(stderr, "heddle: %s%s\n", level == HEDDLE_LOG_WARNING ? "warning: " : "",
-               printable(message).c_str());
+  if (level == HEDDLE_LOG_WARNING) // `inspect` and `doctor` tell the rest
+    std::fprintf(stderr, "heddle: warning: %s\n", printable(message).c_str());
 }
 
 ModelPtr openToRun(const RunOptions &request, const heddle_allocator *allocator) {
