@@ -186,8 +186,10 @@ llvm::Error WeightPacker::writePacked(PackOp pack, ParamOp from, ByteSink sink) 
   int64_t rows = type.getShape()[0], columns = type.getShape()[1];
   uint64_t rowBytes = storedBytes(format, columns);
   uint64_t groupBytes = packedGroupBytes(format, columns);
-  int64_t pieceRows = std::max<uint64_t>(1, kPiece / groupBytes) * 16;
-  std::vector<uint8_t> packed(pieceRows / 16 * groupBytes);
+  int64_t groups = (rows + 15) / 16;
+  int64_t pieceGroups = std::min<int64_t>(std::max<uint64_t>(kPiece / groupBytes, 1), groups),
+          pieceRows = pieceGroups * 16;
+  std::vector<uint8_t> packed(pieceGroups * groupBytes);
   for (int64_t first = 0; first < rows; first += pieceRows) {
     int64_t end = std::min(first + pieceRows, rows);
     auto bytes =
