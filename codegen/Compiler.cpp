@@ -1,7 +1,6 @@
 #include "codegen/Compiler.h"
 #include "codegen/Pipelines.h"
 #include "codegen/cpu/Emit.h"
-#include "codegen/cpu/Emit.h"
 #include "codegen/cpu/Image.h"
 #include "codegen/cpu/Kernels.h"
 #include "codegen/package/ArtifactWriter.h"
@@ -58,7 +57,8 @@ cpu::CompileOptions backendOptions() {
 }
 
 /// All kernels of `module` as IR of machine level for `level`.
-llvm::Expected<OwningOpRef<ModuleOp>> emitLevel(ModuleOp module, const cpu::CpuLevel &level, std::vector<cpu::KernelFacts> &facts) {
+llvm::Expected<OwningOpRef<ModuleOp>> emitLevel(ModuleOp module, const cpu::CpuLevel &level,
+                                                std::vector<cpu::KernelFacts> &facts) {
   OwningOpRef<ModuleOp> kernels = ModuleOp::create(UnknownLoc::get(module.getContext()));
   auto emitted = cpu::emitKernels(module, level, kernelContext(module), *kernels);
   if (!emitted)
@@ -96,7 +96,8 @@ std::vector<const cpu::CpuLevel *> chosenLevels(const CompileOptions &options) {
 }
 } // namespace
 
-llvm::Expected<std::array<uint8_t, 32>> compileToArtifact(ModuleOp module, const ParameterSource &parameters, CompileOptions options, llvm::StringRef path) {
+llvm::Expected<std::array<uint8_t, 32>> compileToArtifact(ModuleOp module, const ParameterSource &parameters,
+                                                          CompileOptions options, llvm::StringRef path) {
   auto progress = [&](const llvm::Twine &stage, double done) {
     if (options.progress)
       options.progress(stage.str(), done);
@@ -141,7 +142,8 @@ llvm::Expected<std::array<uint8_t, 32>> compileToArtifact(ModuleOp module, const
   std::vector<CodeMember> members;
   llvm::json::Array levelNames;
   for (size_t i = 0; i < levels.size(); ++i) {
-    members.push_back({"code/" + std::string(levels[i]->name) + ".elf", levels[i]->features, codes[i].image.offsets});
+    members.push_back(
+        {"code/" + std::string(levels[i]->name) + ".elf", levels[i]->features, codes[i].image.offsets});
     levelNames.push_back(llvm::StringRef(levels[i]->name));
   }
 
@@ -156,19 +158,24 @@ llvm::Expected<std::array<uint8_t, 32>> compileToArtifact(ModuleOp module, const
   auto writer = ArtifactWriter::create(path, options.inputPaths);
   if (!writer)
     return writer.takeError();
-  if (auto error = (*writer)->addMember("program.bin", llvm::ArrayRef<char>(program->data(), program->size())))
+  if (auto error =
+          (*writer)->addMember("program.bin", llvm::ArrayRef<char>(program->data(), program->size())))
     return std::move(error);
   for (size_t i = 0; i < levels.size(); ++i)
     if (auto error = (*writer)->addMember(members[i].member, codes[i].image.bytes))
       return std::move(error);
   if (!options.text.empty())
-    if (auto error = (*writer)->addMember("text.bin", llvm::ArrayRef<char>(options.text.data(), options.text.size())))
+    if (auto error =
+            (*writer)->addMember("text.bin", llvm::ArrayRef<char>(options.text.data(), options.text.size())))
       return std::move(error);
   std::string decisions = llvm::formatv("{0:2}", llvm::json::Value(decisionsJson(module)));
-  if (auto error = (*writer)->addMember("decisions.json", llvm::ArrayRef<char>(decisions.data(), decisions.size())))
+  if (auto error =
+          (*writer)->addMember("decisions.json", llvm::ArrayRef<char>(decisions.data(), decisions.size())))
     return std::move(error);
   auto produce = [&](ByteSink sink) {
-    return packer.write(sink, [&](uint64_t written) { progress("weights", double(written) / std::max<uint64_t>(layout->size, 1)); });
+    return packer.write(sink, [&](uint64_t written) {
+      progress("weights", double(written) / std::max<uint64_t>(layout->size, 1));
+    });
   };
   if (layout->size != 0) // a member cannot be empty; the runtime asks for none then
     if (auto error = (*writer)->addMember("weights.bin", layout->size, produce))
@@ -177,12 +184,15 @@ llvm::Expected<std::array<uint8_t, 32>> compileToArtifact(ModuleOp module, const
   llvm::json::Object manifest;
   manifest["model"] = std::move(options.model);
   manifest["sources"] = std::move(options.sources);
-  manifest["targets"] = llvm::json::Array{llvm::json::Object{{"name", "cpu"}, {"levels", std::move(levelNames)}}};
-  manifest["precision"] = llvm::json::Object{{"activations", options.activations}, {"row_bounds", options.rowBounds}};
+  manifest["targets"] =
+      llvm::json::Array{llvm::json::Object{{"name", "cpu"}, {"levels", std::move(levelNames)}}};
+  manifest["precision"] =
+      llvm::json::Object{{"activations", options.activations}, {"row_bounds", options.rowBounds}};
   return (*writer)->finish(std::move(manifest));
 }
 
-llvm::Expected<std::string> compileToText(ModuleOp module, const CompileOptions &options, llvm::StringRef form) {
+llvm::Expected<std::string> compileToText(ModuleOp module, const CompileOptions &options,
+                                          llvm::StringRef form) {
   if (auto error = runPasses(module, options))
     return std::move(error);
   std::string text;
@@ -198,7 +208,8 @@ llvm::Expected<std::string> compileToText(ModuleOp module, const CompileOptions 
   auto kernels = emitLevel(module, level, facts);
   if (!kernels)
     return kernels.takeError();
-  return cpu::compileToText(**kernels, level, form == "llvm" ? cpu::TextForm::Llvm : cpu::TextForm::Assembly, backendOptions());
+  return cpu::compileToText(**kernels, level, form == "llvm" ? cpu::TextForm::Llvm : cpu::TextForm::Assembly,
+                            backendOptions());
 }
 
 } // namespace heddle

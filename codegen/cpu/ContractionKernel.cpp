@@ -10,12 +10,13 @@ namespace heddle::cpu {
 namespace {
 
 llvm::Error unsupported(KernelOp kernel, const llvm::Twine &why) {
-  return llvm::createStringError(llvm::inconvertibleErrorCode(), "kernel '" + llvm::Twine(kernel.getSymName()) + "': " + why);
+  return llvm::createStringError(llvm::inconvertibleErrorCode(),
+                                 "kernel '" + llvm::Twine(kernel.getSymName()) + "': " + why);
 }
 
 /// Emits the ops after the products on vectors; `linears[i]`'s accumulator is `accumulators[i]`.
-Value emitEpilogue(KernelOp kernel, ArrayRef<LinearOp> linears, const DenseMap<Value, unsigned> &others, EpilogueContext &context,
-                   ValueRange accumulators) {
+Value emitEpilogue(KernelOp kernel, ArrayRef<LinearOp> linears, const DenseMap<Value, unsigned> &others,
+                   EpilogueContext &context, ValueRange accumulators) {
   Block &body = kernel.getBody().front();
   IRMapping values;
   // An argument is loaded where it is first used, which keeps live ranges short in the tile.
@@ -23,7 +24,8 @@ Value emitEpilogue(KernelOp kernel, ArrayRef<LinearOp> linears, const DenseMap<V
     if (Value known = values.lookupOrNull(value))
       return known;
     auto shape = cast<RankedTensorType>(value.getType()).getShape();
-    Value loaded = context.loadF32(context.operands[others.lookup(value)], shape.size() == 1 ? 0 : shape.back());
+    Value loaded =
+        context.loadF32(context.operands[others.lookup(value)], shape.size() == 1 ? 0 : shape.back());
     values.map(value, loaded);
     return loaded;
   };
@@ -46,14 +48,16 @@ Value emitEpilogue(KernelOp kernel, ArrayRef<LinearOp> linears, const DenseMap<V
 }
 } // namespace
 
-llvm::Expected<KernelFacts> emitContractionKernel(KernelOp kernel, const CpuLevel &level, const CpuKernelContext &context, ModuleOp out) {
+llvm::Expected<KernelFacts> emitContractionKernel(KernelOp kernel, const CpuLevel &level,
+                                                  const CpuKernelContext &context, ModuleOp out) {
   Block &body = kernel.getBody().front();
   SmallVector<LinearOp> linears(body.getOps<LinearOp>());
   if (linears.empty() || body.getTerminator()->getNumOperands() != 1)
     return unsupported(kernel, "expected at least one 'heddle.linear' and one yielded value");
   for (Operation &op : body.without_terminator())
     if (!isa<LinearOp, ElementwiseOpInterface>(op))
-      return unsupported(kernel, "expected elementwise ops after its products, but found '" + op.getName().getStringRef() + "'");
+      return unsupported(kernel, "expected elementwise ops after its products, but found '" +
+                                     op.getName().getStringRef() + "'");
 
   auto shape = shapeOf(linears[0].getWeight().getType());
   ContractionSpec spec;
@@ -70,13 +74,14 @@ llvm::Expected<KernelFacts> emitContractionKernel(KernelOp kernel, const CpuLeve
   spec.rowDimension = rows == "n" ? HEDDLE_DIM_ROWS : HEDDLE_DIM_WANTED;
   spec.maxRows = context.maxRows;
 
-  DenseMap<Value, unsigned> others; // argument -> number among the epilogue's operands
+  DenseMap<Value, unsigned> others;  // argument -> number among the epilogue's operands
   size_t fixed = 2 + linears.size(); // result, input, weights
   auto operands = kernelOperands(kernel);
   for (const KernelOperand &operand : llvm::drop_begin(operands, fixed))
     others[body.getArgument(operand.index)] = others.size();
   spec.epilogueOperands = others.size();
-  bool plain = linears.size() == 1 && !linears[0].getBias() && body.getTerminator()->getOperand(0) == linears[0].getResult();
+  bool plain = linears.size() == 1 && !linears[0].getBias() &&
+               body.getTerminator()->getOperand(0) == linears[0].getResult();
   if (!plain)
     spec.epilogue = [&](EpilogueContext &epilogue, ValueRange accumulators) {
       return emitEpilogue(kernel, linears, others, epilogue, accumulators);

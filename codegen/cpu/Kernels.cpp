@@ -7,7 +7,8 @@ using namespace mlir::heddle;
 
 namespace heddle::cpu {
 
-static llvm::Expected<KernelFacts> emitKernel(KernelOp kernel, const CpuLevel &level, const CpuKernelContext &context, mlir::ModuleOp out) {
+static llvm::Expected<KernelFacts> emitKernel(KernelOp kernel, const CpuLevel &level,
+                                              const CpuKernelContext &context, mlir::ModuleOp out) {
   switch (kernel.getFamily()) {
   case Family::Contraction:
     return emitContractionKernel(kernel, level, context, out);
@@ -19,8 +20,8 @@ static llvm::Expected<KernelFacts> emitKernel(KernelOp kernel, const CpuLevel &l
   llvm_unreachable("unknown kernel family");
 }
 
-llvm::Expected<std::vector<KernelFacts>> emitKernels(mlir::ModuleOp module, const CpuLevel &level, const CpuKernelContext &context,
-                                                     mlir::ModuleOp out) {
+llvm::Expected<std::vector<KernelFacts>> emitKernels(mlir::ModuleOp module, const CpuLevel &level,
+                                                     const CpuKernelContext &context, mlir::ModuleOp out) {
   std::vector<KernelFacts> facts;
   for (auto kernel : module.getOps<KernelOp>()) {
     auto emitted = emitKernel(kernel, level, context, out);
