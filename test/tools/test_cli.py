@@ -227,6 +227,16 @@ class Determinism(WithTinyModel):
         self.assertIn("activations", heddle("inspect", "--diff", self.artifact, other, status=1).stdout)
 
 
+class Explain(WithTinyModel):
+    def test_an_artifact_tells_what_was_decided_for_its_model(self):
+        fresh = heddle("explain", self.source).stdout
+        self.assertIn("heddle-choose-precision", fresh)
+        self.assertEqual(heddle("explain", self.artifact).stdout, fresh)
+        self.assertEqual(heddle("explain", self.artifact, self.source).stdout, "")
+        other = heddle("explain", self.artifact, self.source, "--precise", status=1).stdout
+        self.assertIn("i16", other)
+
+
 class Interrupt(unittest.TestCase):
     def test_a_compilation_leaves_nothing_half_written(self):
         with tempfile.TemporaryDirectory() as folder:

@@ -6,6 +6,8 @@
 #include "llvm/Support/JSON.h"
 #include "llvm/Support/raw_ostream.h"
 #include <cstdio>
+#include <cstring>
+#include <fstream>
 #include <set>
 
 namespace heddle::cli {
@@ -26,8 +28,43 @@ struct Row {
   }
 };
 
-// Runs the passes, no code generation, and returns what they decided.
+// Compiled models begin as every zip archive does.
+bool isCompiled(const std::string &path) {
+  char magic[4] = {};
+  std::ifstream(path, std::ios::binary).read(magic, sizeof magic);
+  return std::memcmp(magic, "PK\3\4", sizeof magic) == 0;
+}
+
+// What was decided when `path` was compiled: the artifact tells it. Its bytes are a stranger's: every field
+// is checked.
+std::vector<Row> decided(const ExplainVerb &verb, const std::string &path) {
+  ModelPtr model = openForInspection(path);
+  auto text = readMember(model.get(), "decisions.json");
+  if (!text)
+    fail(ExitUnsupported, printable(path) + ": has no member 'decisions.json'; compile the model again");
+  auto json = llvm::json::parse(llvm::StringRef(*text).rtrim('\0'));
+  const llvm::json::Array *array = json ? json->getAsArray() : nullptr;
+  if (!array) {
+    llvm::consumeError(json.takeError());
+    fail(ExitInvalidFile, printable(path) + ": expected decisions.json to hold an array");
+  }
+  std::vector<Row> rows;
+  for (const llvm::json::Value &value : *array) {
+    const llvm::json::Object *object = value.getAsObject();
+    if (!object)
+      fail(ExitInvalidFile, printable(path) + ": expected decisions.json to hold objects");
+    auto word = [&](const char *key) { return object->getString(key).value_or("").str(); };
+    if (verb.pass.empty() || word("pass") == verb.pass)
+      rows.push_back({word("pass"), word("kind"), word("source"), word("reason"),
+                      object->getInteger("cost").value_or(0)});
+  }
+  return rows;
+}
+
+// What the passes decide: read from a compiled model, made anew (no code generation) for another.
 std::vector<Row> decide(const ExplainVerb &verb, const ImportVerb &request) {
+  if (isCompiled(request.model))
+    return decided(verb, request.model);
   Importer importer(request);
   mlir::PassManager passes(importer.module().getContext());
   addCpuPipeline(passes, importer.compileOptions());
@@ -78,7 +115,8 @@ int explain(const ExplainVerb &verb) {
 
 void addExplain(CLI::App &app, Action &action) {
   auto *verb = app.add_subcommand(
-      "explain", "Show what the passes decide for a model and why; two models: what differs");
+      "explain",
+      "Show what the passes decide for a model, compiled or not, and why; two models: what differs");
   auto options = std::make_shared<ExplainVerb>();
   addImportOptions(*verb, options->import);
   verb->add_option("second", options->second, "Another model to compare with")->option_text("MODEL");
