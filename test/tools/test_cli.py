@@ -233,8 +233,9 @@ class Explain(WithTinyModel):
         self.assertIn("heddle-choose-precision", fresh)
         self.assertEqual(heddle("explain", self.artifact).stdout, fresh)
         self.assertEqual(heddle("explain", self.artifact, self.source).stdout, "")
-        other = heddle("explain", self.artifact, self.source, "--precise", status=1).stdout
-        self.assertIn("i16", other)
+        other = heddle("explain", self.artifact, self.source, "--max-chunk", "64", status=1).stdout
+        self.assertIn("+ heddle-specialize-rows", other)
+        self.assertIn("5 to 64 rows", other)
 
 
 class Interrupt(unittest.TestCase):
