@@ -11,7 +11,11 @@ list() {
   fi
 }
 # No such file, or none that differs, is no failure: grep says so with 1.
-list "$@" | sort -u | { grep -E '\.(c|cpp|h)$' || true; } | while read -r file; do
-  [ -f "$file" ] && printf '%s\0' "$file"
-done | xargs -0 -r clang-format-19 --dry-run -Werror 2>&1 | { grep -E 'error:' || true; } | cut -d: -f1 | sort | uniq -c |
-  awk '{ print $2 ": " $1 " places differ from .clang-format; run clang-format-19 -i " $2; found = 1 } END { exit found }'
+problems=0
+for file in $(list "$@" | sort -u); do
+  case $file in *.c | *.cpp | *.h) ;; *) continue ;; esac
+  [ -f "$file" ] || continue
+  clang-format-19 --dry-run -Werror "$file" 2>/dev/null ||
+    { echo "$file: differs from .clang-format; run clang-format-19 -i $file"; problems=1; }
+done
+exit $problems

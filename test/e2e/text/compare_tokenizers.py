@@ -12,6 +12,7 @@ import json
 import pathlib
 import random
 import sys
+import unittest
 import unicodedata
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
@@ -124,7 +125,11 @@ def ours(member, lines, flags):
 
 
 def llama(path):
-    import llama_cpp
+    """llama.cpp's tokenizer; without the package, which takes long to build, the calling test is skipped."""
+    try:
+        import llama_cpp
+    except ModuleNotFoundError:
+        raise unittest.SkipTest("missing package llama-cpp-python (run tools/setup.sh bench)")
 
     global log_sink  # must outlive the model
     log_sink = llama_cpp.llama_log_callback(lambda level, text, data: None)
