@@ -12,8 +12,8 @@ import json
 import pathlib
 import random
 import sys
-import unittest
 import unicodedata
+import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 from e2e import support  # noqa: E402
