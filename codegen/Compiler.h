@@ -15,22 +15,29 @@ namespace heddle {
 
 struct CompileOptions {
   std::vector<const cpu::CpuLevel *> levels; // ascending; empty: all
-  /// Text activations (`--activations`, `--precise`): "mixed" (16 bits for up to four rows, and for QKV and head beyond), "i8", "i16".
+  /// Text activations (`--activations`, `--precise`): "mixed" (16 bits for up to four rows, and for QKV and
+  /// head beyond), "i8", "i16".
   std::string activations = "mixed";
-  std::string rowBounds = "4"; // upper row bounds of the variants below the largest; empty: one variant for all
-  /// Called with the name of a stage ("code x86-64-v3", "weights") and how much of it is done, 0 to 1. May be empty.
+  std::string rowBounds =
+      "4"; // upper row bounds of the variants below the largest; empty: one variant for all
+  /// Called with the name of a stage ("code x86-64-v3", "weights") and how much of it is done, 0 to 1. May be
+  /// empty.
   std::function<void(llvm::StringRef, double)> progress;
-  llvm::json::Object model;                  // facts for the manifest's "model"
-  llvm::json::Array sources;                 // {name, size_bytes, sha256} of the model's files
-  std::vector<std::string> inputPaths;       // never overwritten
-  std::string text;                          // the member text.bin; empty without a tokenizer
+  llvm::json::Object model;            // facts for the manifest's "model"
+  llvm::json::Array sources;           // {name, size_bytes, sha256} of the model's files
+  std::vector<std::string> inputPaths; // never overwritten
+  std::string text;                    // the member text.bin; empty without a tokenizer
 };
 
 /// Runs the passes on `module`, makes code for every level and writes the artifact to `path` (atomically).
-/// Returns the SHA-256 of the manifest, on which trust decides. Errors are diagnostics of passes (on the context's handler) or carry their message.
-llvm::Expected<std::array<uint8_t, 32>> compileToArtifact(mlir::ModuleOp module, const ParameterSource &parameters, CompileOptions options, llvm::StringRef path);
+/// Returns the SHA-256 of the manifest, on which trust decides. Errors are diagnostics of passes (on the
+/// context's handler) or carry their message.
+llvm::Expected<std::array<uint8_t, 32>> compileToArtifact(mlir::ModuleOp module,
+                                                          const ParameterSource &parameters,
+                                                          CompileOptions options, llvm::StringRef path);
 
 /// What `--emit mlir|llvm|asm` prints, for one level.
-llvm::Expected<std::string> compileToText(mlir::ModuleOp module, const CompileOptions &options, llvm::StringRef form);
+llvm::Expected<std::string> compileToText(mlir::ModuleOp module, const CompileOptions &options,
+                                          llvm::StringRef form);
 
 } // namespace heddle

@@ -12,10 +12,12 @@ struct KernelOperand {
 };
 
 /// contraction: the result, the input, the weight matrices, then the other arguments in order (docs/ir.md).
-/// rows, attention: the arguments in order, a KV cache being followed by its page table; the results; for attention the work records.
+/// rows, attention: the arguments in order, a KV cache being followed by its page table; the results; for
+/// attention the work records.
 llvm::SmallVector<KernelOperand> kernelOperands(mlir::heddle::KernelOp kernel);
 
-/// The dimension that the launches of `kernel` run over ("n", "m", "s"); empty when they do not agree or there are none.
+/// The dimension that the launches of `kernel` run over ("n", "m", "s"); empty when they do not agree or
+/// there are none.
 llvm::StringRef launchRows(mlir::heddle::KernelOp kernel);
 
 } // namespace heddle

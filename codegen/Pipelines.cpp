@@ -15,9 +15,13 @@ void addCpuPipeline(mlir::OpPassManager &passes, const CompileOptions &options) 
   (void)registered;
   std::string list = "canonicalize,"
                      "heddle-infer-shapes,"
-                     "heddle-specialize-rows{bounds=" + options.rowBounds + "},"
+                     "heddle-specialize-rows{bounds=" +
+                     options.rowBounds +
+                     "},"
                      "heddle-split-cache-append,"
-                     "heddle-choose-precision{activations=" + options.activations + "},"
+                     "heddle-choose-precision{activations=" +
+                     options.activations +
+                     "},"
                      "heddle-pack-parameters,"
                      "heddle-fuse-for-target{target=cpu},"
                      "heddle-share-kernels,"

@@ -1,4 +1,5 @@
-// Byte layout of dynamically quantized activations (docs/kernel-abi.md), for interpreter, passes and generators.
+// Byte layout of dynamically quantized activations (docs/kernel-abi.md), for interpreter, passes and
+// generators.
 #pragma once
 #include <cstdint>
 

@@ -65,5 +65,6 @@ Value BinaryOp::emitElementwise(OpBuilder &b, Location loc, ValueRange operands)
 }
 
 Value ScaleOp::emitElementwise(OpBuilder &b, Location loc, ValueRange operands) {
-  return b.create<arith::MulFOp>(loc, operands[0], constant(b, loc, operands[0].getType(), getFactor().convertToFloat()));
+  return b.create<arith::MulFOp>(loc, operands[0],
+                                 constant(b, loc, operands[0].getType(), getFactor().convertToFloat()));
 }

@@ -34,7 +34,8 @@
 
 namespace mlir::heddle {
 
-/// Argument attribute of entry functions: an array of #heddle.dim, one for each `?` of the argument's type, in order.
+/// Argument attribute of entry functions: an array of #heddle.dim, one for each `?` of the argument's type,
+/// in order.
 inline constexpr llvm::StringLiteral kDimsAttr = "heddle.dims";
 /// Function attribute: the entry's name ("step", "encode"); several functions of one entry are its variants.
 inline constexpr llvm::StringLiteral kEntryAttr = "heddle.entry";

@@ -24,11 +24,12 @@ void HeddleDialect::initialize() {
       >();
 }
 
-LogicalResult DimAttr::verify(function_ref<InFlightDiagnostic()> emitError, StringRef name, int64_t min, int64_t max) {
+LogicalResult DimAttr::verify(function_ref<InFlightDiagnostic()> emitError, StringRef name, int64_t min,
+                              int64_t max) {
   if (name.empty())
     return emitError() << "expected a dimension to have a name, but found an empty one";
   if (min < 0 || max < min)
-    return emitError() << "expected bounds of dimension '" << name << "' to satisfy 0 <= minimum <= maximum, but found " << min
-                       << " to " << max;
+    return emitError() << "expected bounds of dimension '" << name
+                       << "' to satisfy 0 <= minimum <= maximum, but found " << min << " to " << max;
   return success();
 }

@@ -21,8 +21,8 @@ Type StoredType::parse(AsmParser &parser) {
   Type element;
   EncAttr encoding;
   SMLoc loc = parser.getCurrentLocation();
-  if (parser.parseLess() || parser.parseDimensionList(shape) || parser.parseType(element) || parser.parseComma() ||
-      parser.parseAttribute(encoding) || parser.parseGreater())
+  if (parser.parseLess() || parser.parseDimensionList(shape) || parser.parseType(element) ||
+      parser.parseComma() || parser.parseAttribute(encoding) || parser.parseGreater())
     return {};
   return getChecked([&] { return parser.emitError(loc); }, parser.getContext(), shape, element, encoding);
 }
@@ -34,8 +34,8 @@ void StoredType::print(AsmPrinter &printer) const {
   printer << getElementType() << ", " << getEncoding() << ">";
 }
 
-LogicalResult StoredType::verify(function_ref<InFlightDiagnostic()> emitError, ArrayRef<int64_t> shape, Type element,
-                                 EncAttr encoding) {
+LogicalResult StoredType::verify(function_ref<InFlightDiagnostic()> emitError, ArrayRef<int64_t> shape,
+                                 Type element, EncAttr encoding) {
   if (!element.isF32())
     return emitError() << "expected stored numbers to have element type 'f32', but found " << element;
   if (shape.empty() || shape.size() > 2)
@@ -45,11 +45,13 @@ LogicalResult StoredType::verify(function_ref<InFlightDiagnostic()> emitError, A
     return emitError() << "expected the innermost dimension of stored numbers to be static";
   int64_t block = encoding.isActivation() ? 32 : ::heddle::formatInfo(storageFormat(encoding)).blockElements;
   if (columns % block != 0)
-    return emitError() << "expected the innermost dimension to be a multiple of the " << block << " elements of a '"
-                       << stringifyFormat(encoding.getFormat()) << "' block, but found " << columns;
+    return emitError() << "expected the innermost dimension to be a multiple of the " << block
+                       << " elements of a '" << stringifyFormat(encoding.getFormat()) << "' block, but found "
+                       << columns;
   for (int64_t size : shape)
     if (ShapedType::isDynamic(size) && !encoding.isActivation())
-      return emitError() << "expected a static shape for weights in '" << stringifyFormat(encoding.getFormat()) << "'";
+      return emitError() << "expected a static shape for weights in '"
+                         << stringifyFormat(encoding.getFormat()) << "'";
   return success();
 }
 
@@ -57,25 +59,28 @@ Type KvCacheType::parse(AsmParser &parser) {
   SmallVector<int64_t> shape;
   Type element;
   SMLoc loc = parser.getCurrentLocation();
-  if (parser.parseLess() || parser.parseDimensionList(shape, /*allowDynamic=*/false) || parser.parseType(element) ||
-      parser.parseGreater())
+  if (parser.parseLess() || parser.parseDimensionList(shape, /*allowDynamic=*/false) ||
+      parser.parseType(element) || parser.parseGreater())
     return {};
   if (shape.size() != 3) {
-    parser.emitError(loc) << "expected 'heads x key width x value width x type', but found " << shape.size() << " dimensions";
+    parser.emitError(loc) << "expected 'heads x key width x value width x type', but found " << shape.size()
+                          << " dimensions";
     return {};
   }
-  return getChecked([&] { return parser.emitError(loc); }, parser.getContext(), shape[0], shape[1], shape[2], element);
+  return getChecked([&] { return parser.emitError(loc); }, parser.getContext(), shape[0], shape[1], shape[2],
+                    element);
 }
 
 void KvCacheType::print(AsmPrinter &printer) const {
-  printer << "<" << getHeads() << "x" << getKeyDim() << "x" << getValueDim() << "x" << getElementType() << ">";
+  printer << "<" << getHeads() << "x" << getKeyDim() << "x" << getValueDim() << "x" << getElementType()
+          << ">";
 }
 
-LogicalResult KvCacheType::verify(function_ref<InFlightDiagnostic()> emitError, int64_t heads, int64_t keyDim, int64_t valueDim,
-                                  Type element) {
+LogicalResult KvCacheType::verify(function_ref<InFlightDiagnostic()> emitError, int64_t heads, int64_t keyDim,
+                                  int64_t valueDim, Type element) {
   if (heads < 1 || keyDim < 1 || valueDim < 1)
-    return emitError() << "expected heads and widths of a KV cache to be positive, but found " << heads << "x" << keyDim << "x"
-                       << valueDim;
+    return emitError() << "expected heads and widths of a KV cache to be positive, but found " << heads << "x"
+                       << keyDim << "x" << valueDim;
   if (!element.isF16() && !element.isF32())
     return emitError() << "expected a KV cache to hold 'f16' or 'f32', but found " << element;
   return success();

@@ -21,9 +21,10 @@ LogicalResult LaunchOp::verifySymbolUses(SymbolTableCollection &tables) {
   if (body.getArgumentTypes() != getInputs().getTypes())
     return emitOpError() << "expected operands of kernel '" << getKernel() << "' to have its argument types";
   if (body.getTerminator()->getOperandTypes() != getResultTypes())
-    return emitOpError() << "expected results of kernel '" << getKernel() << "' to have the types that it yields";
+    return emitOpError() << "expected results of kernel '" << getKernel()
+                         << "' to have the types that it yields";
   if (getArena() && getArena()->size() != getNumResults())
-    return emitOpError() << "expected 'arena' to have an offset for each of " << getNumResults() << " results, but found "
-                         << getArena()->size();
+    return emitOpError() << "expected 'arena' to have an offset for each of " << getNumResults()
+                         << " results, but found " << getArena()->size();
   return success();
 }

@@ -10,30 +10,42 @@
 namespace heddle {
 
 enum class StorageFormat : uint8_t {
-  F32, F16, BF16,
-  Q4_0, Q4_1, Q5_0, Q5_1, Q8_0,
-  Q2_K, Q3_K, Q4_K, Q5_K, Q6_K,
-  IQ4_NL, IQ4_XS
+  F32,
+  F16,
+  BF16,
+  Q4_0,
+  Q4_1,
+  Q5_0,
+  Q5_1,
+  Q8_0,
+  Q2_K,
+  Q3_K,
+  Q4_K,
+  Q5_K,
+  Q6_K,
+  IQ4_NL,
+  IQ4_XS
 };
 inline constexpr int kStorageFormatCount = 15;
 
 /// How packed codes of a block format turn into numbers (docs/kernel-abi.md, "Packed weights").
 struct BlockScheme {
-  int lowBits;       // 4, 8 or 2
-  int highBits;      // 0, 1 or 2
-  int sub;           // elements that share a scale: 16 or 32
-  int super;         // elements of a super-block: 32 or 256
-  bool hasMin;       // w = S * q - M instead of S * (q - zero)
-  int zero;          // zero point z of the code
+  int lowBits;  // 4, 8 or 2
+  int highBits; // 0, 1 or 2
+  int sub;      // elements that share a scale: 16 or 32
+  int super;    // elements of a super-block: 32 or 256
+  bool hasMin;  // w = S * q - M instead of S * (q - zero)
+  int zero;     // zero point z of the code
 };
 
 struct FormatInfo {
   StorageFormat format;
-  std::string_view name;  // "q4_1", as written in IR
-  uint32_t ggufType;      // type id in GGUF files
-  int blockElements;      // elements in one block of a file
+  std::string_view name; // "q4_1", as written in IR
+  uint32_t ggufType;     // type id in GGUF files
+  int blockElements;     // elements in one block of a file
   int blockBytes;
-  std::optional<BlockScheme> scheme; // none for dense formats; code books (iq4) become 8-bit codes with zero 128
+  std::optional<BlockScheme>
+      scheme; // none for dense formats; code books (iq4) become 8-bit codes with zero 128
 };
 
 const FormatInfo &formatInfo(StorageFormat format);
@@ -43,18 +55,18 @@ std::optional<StorageFormat> formatByGgufType(uint32_t type);
 /// Bytes of `elements` consecutive elements of one row; `elements` is a multiple of blockElements.
 uint64_t storedBytes(StorageFormat format, uint64_t elements);
 
-/// Decodes consecutive blocks, bit-equal to the `gguf` package's dequantize: one f32 rounding per operation in its order.
-/// `stored.size()` must be storedBytes(format, out.size()).
+/// Decodes consecutive blocks, bit-equal to the `gguf` package's dequantize: one f32 rounding per operation
+/// in its order. `stored.size()` must be storedBytes(format, out.size()).
 void decode(StorageFormat format, std::span<const uint8_t> stored, std::span<float> out);
 
 /// The parts of one stored block along a row, before any multiplication: what packer and interpreter work on.
 struct BlockParts {
-  uint8_t code[256];      // q, zero point included; for code books the table's value plus zero
-  float scale;            // d as f32 (exact from f16)
-  float minimum;          // M (of sub-minimum 1) as f32: dmin, or -m where the file adds its m; 0 without
+  uint8_t code[256]; // q, zero point included; for code books the table's value plus zero
+  float scale;       // d as f32 (exact from f16)
+  float minimum;     // M (of sub-minimum 1) as f32: dmin, or -m where the file adds its m; 0 without
   uint16_t scaleF16, minimumF16; // the same two as f16 bits (-m is m with the sign bit flipped)
-  int8_t subScale[16];    // factor of d per sub-block; 1 where super is 32
-  uint8_t subMinimum[16]; // factor of dmin per sub-block; 1 where super is 32, 0 without a minimum
+  int8_t subScale[16];           // factor of d per sub-block; 1 where super is 32
+  uint8_t subMinimum[16];        // factor of dmin per sub-block; 1 where super is 32, 0 without a minimum
 };
 
 /// Takes one block of `format` (which has a scheme) apart.

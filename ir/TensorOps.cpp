@@ -24,8 +24,10 @@ LogicalResult EmbeddingOp::verify() {
   auto table = shapeOf(getTable().getType());
   auto result = shapeOf(getType());
   if (table.size() != 2 || result.size() != 2)
-    return emitOpError() << "expected 'table' and 'result' to have rank 2, but found rank " << table.size() << " and " << result.size();
-  if (failed(verifySize(*this, "the number of rows of 'result'", shapeOf(getIndices().getType())[0], result[0])))
+    return emitOpError() << "expected 'table' and 'result' to have rank 2, but found rank " << table.size()
+                         << " and " << result.size();
+  if (failed(
+          verifySize(*this, "the number of rows of 'result'", shapeOf(getIndices().getType())[0], result[0])))
     return failure();
   return verifySize(*this, "the width of 'result'", table[1], result[1]);
 }
@@ -33,19 +35,23 @@ LogicalResult EmbeddingOp::verify() {
 LogicalResult GatherRowsOp::verify() {
   auto input = shapeOf(getInput().getType()), result = shapeOf(getType());
   if (input.drop_front() != result.drop_front())
-    return emitOpError() << "expected rows of 'result' to be those of 'input', " << getInput().getType() << ", but found " << getType();
+    return emitOpError() << "expected rows of 'result' to be those of 'input', " << getInput().getType()
+                         << ", but found " << getType();
   return verifySize(*this, "the number of rows of 'result'", shapeOf(getIndices().getType())[0], result[0]);
 }
 
 LogicalResult LinearOp::verify() {
-  auto input = shapeOf(getInput().getType()), weight = shapeOf(getWeight().getType()), result = shapeOf(getType());
+  auto input = shapeOf(getInput().getType()), weight = shapeOf(getWeight().getType()),
+       result = shapeOf(getType());
   if (input.size() != 2 || weight.size() != 2 || result.size() != 2)
     return emitOpError() << "expected 'input', 'weight' and 'result' to have rank 2";
   if (input[1] != weight[1])
-    return emitOpError() << "expected 'input' to have " << weight[1] << " columns to match 'weight', but found " << input[1];
+    return emitOpError() << "expected 'input' to have " << weight[1]
+                         << " columns to match 'weight', but found " << input[1];
   if (cast<StoredType>(getWeight().getType()).getEncoding().isActivation())
     return emitOpError() << "expected 'weight' to be in a weight format, but found " << getWeight().getType();
-  if (auto stored = dyn_cast<StoredType>(getInput().getType()); stored && !stored.getEncoding().isActivation())
+  if (auto stored = dyn_cast<StoredType>(getInput().getType());
+      stored && !stored.getEncoding().isActivation())
     return emitOpError() << "expected 'input' to be f32 or quantized activations, but found " << stored;
   if (failed(verifySize(*this, "the number of rows of 'result'", input[0], result[0])) ||
       failed(verifySize(*this, "the width of 'result'", weight[0], result[1])))
@@ -66,7 +72,8 @@ LogicalResult LayerNormOp::verify() {
 LogicalResult RopeOp::verify() {
   auto input = shapeOf(getInput().getType()), table = shapeOf(getTable().getType());
   if (table[1] % 2 != 0 || table[1] > input[2])
-    return emitOpError() << "expected 'table' to have an even number of columns, at most the " << input[2] << " of a head, but found " << table[1];
+    return emitOpError() << "expected 'table' to have an even number of columns, at most the " << input[2]
+                         << " of a head, but found " << table[1];
   return verifySize(*this, "the number of 'positions'", input[0], shapeOf(getPositions().getType())[0]);
 }
 
@@ -74,15 +81,18 @@ LogicalResult CacheAppendOp::verify() {
   auto cache = cast<KvCacheType>(getCache().getType());
   auto keys = shapeOf(getKeys().getType()), values = shapeOf(getValues().getType());
   if (keys[1] != cache.getHeads() || keys[2] != cache.getKeyDim())
-    return emitOpError() << "expected 'keys' to be [rows, " << cache.getHeads() << ", " << cache.getKeyDim() << "] to match the cache, but found "
-                         << getKeys().getType();
+    return emitOpError() << "expected 'keys' to be [rows, " << cache.getHeads() << ", " << cache.getKeyDim()
+                         << "] to match the cache, but found " << getKeys().getType();
   if (values[1] != cache.getHeads() || values[2] != cache.getValueDim())
-    return emitOpError() << "expected 'values' to be [rows, " << cache.getHeads() << ", " << cache.getValueDim()
-                         << "] to match the cache, but found " << getValues().getType();
+    return emitOpError() << "expected 'values' to be [rows, " << cache.getHeads() << ", "
+                         << cache.getValueDim() << "] to match the cache, but found "
+                         << getValues().getType();
   return success();
 }
 
-OpFoldResult ScaleOp::fold(FoldAdaptor) { return getFactor().isExactlyValue(1.0) ? OpFoldResult(getInput()) : OpFoldResult(); }
+OpFoldResult ScaleOp::fold(FoldAdaptor) {
+  return getFactor().isExactlyValue(1.0) ? OpFoldResult(getInput()) : OpFoldResult();
+}
 
 namespace {
 /// scale(scale(x, a), b) -> scale(x, a * b) when a is a power of two, so that no rounding is lost or moved.
@@ -95,13 +105,16 @@ struct MergeScales : OpRewritePattern<ScaleOp> {
     if (inner.getFactor().getExactLog2Abs() == INT_MIN)
       return rewriter.notifyMatchFailure(outer, "inner factor is not a power of two");
     float factor = inner.getFactor().convertToFloat() * outer.getFactor().convertToFloat();
-    rewriter.replaceOpWithNewOp<ScaleOp>(outer, outer.getType(), inner.getInput(), rewriter.getF32FloatAttr(factor));
+    rewriter.replaceOpWithNewOp<ScaleOp>(outer, outer.getType(), inner.getInput(),
+                                         rewriter.getF32FloatAttr(factor));
     return success();
   }
 };
 } // namespace
 
-void ScaleOp::getCanonicalizationPatterns(RewritePatternSet &patterns, MLIRContext *context) { patterns.add<MergeScales>(context); }
+void ScaleOp::getCanonicalizationPatterns(RewritePatternSet &patterns, MLIRContext *context) {
+  patterns.add<MergeScales>(context);
+}
 
 OpFoldResult ReshapeOp::fold(FoldAdaptor) {
   if (getInput().getType() == getType())
@@ -125,15 +138,18 @@ LogicalResult ReshapeOp::verify() {
     return product;
   };
   if (from[0] != to[0])
-    return emitOpError() << "expected the first dimension to stay, but found " << getInput().getType() << " and " << getType();
+    return emitOpError() << "expected the first dimension to stay, but found " << getInput().getType()
+                         << " and " << getType();
   int64_t before = inner(from), after = inner(to);
   if (overflows)
-    return emitOpError() << "expected rows of fewer than 2^63 elements, but found " << getInput().getType() << " and " << getType();
+    return emitOpError() << "expected rows of fewer than 2^63 elements, but found " << getInput().getType()
+                         << " and " << getType();
   return verifySize(*this, "the product of the inner dimensions of 'result'", before, after);
 }
 
 LogicalResult PoolRowsOp::verify() {
-  if (failed(verifySize(*this, "the number of 'sequences'", shapeOf(getInput().getType())[0], shapeOf(getSequences().getType())[0])))
+  if (failed(verifySize(*this, "the number of 'sequences'", shapeOf(getInput().getType())[0],
+                        shapeOf(getSequences().getType())[0])))
     return failure();
   return verifySize(*this, "the width of 'result'", shapeOf(getInput().getType())[1], shapeOf(getType())[1]);
 }
@@ -143,12 +159,14 @@ LogicalResult QuantizeOp::verify() {
   if (!stored.getEncoding().isActivation())
     return emitOpError() << "expected 'result' to be 'act_i8' or 'act_i16', but found " << stored;
   if (shapeOf(getInput().getType()) != stored.getShape())
-    return emitOpError() << "expected 'result' to have the shape of 'input', " << getInput().getType() << ", but found " << stored;
+    return emitOpError() << "expected 'result' to have the shape of 'input', " << getInput().getType()
+                         << ", but found " << stored;
   return success();
 }
 
 LogicalResult DequantizeOp::verify() {
   if (shapeOf(getInput().getType()) != shapeOf(getType()))
-    return emitOpError() << "expected 'result' to have the shape of 'input', " << getInput().getType() << ", but found " << getType();
+    return emitOpError() << "expected 'result' to have the shape of 'input', " << getInput().getType()
+                         << ", but found " << getType();
   return success();
 }

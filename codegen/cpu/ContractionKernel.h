@@ -6,7 +6,7 @@
 
 namespace heddle::cpu {
 
-llvm::Expected<KernelFacts> emitContractionKernel(mlir::heddle::KernelOp kernel, const CpuLevel &level, const CpuKernelContext &context,
-                                                  mlir::ModuleOp out);
+llvm::Expected<KernelFacts> emitContractionKernel(mlir::heddle::KernelOp kernel, const CpuLevel &level,
+                                                  const CpuKernelContext &context, mlir::ModuleOp out);
 
 } // namespace heddle::cpu

@@ -8,7 +8,8 @@ namespace heddle::cpu {
 
 /// Facts of the model that are built into code.
 struct CpuKernelContext {
-  int64_t maxContext = 0; // tokens a slot can hold, a multiple of HEDDLE_PAGE_TOKENS: the page table's row is maxContext / HEDDLE_PAGE_TOKENS long
+  int64_t maxContext = 0; // tokens a slot can hold, a multiple of HEDDLE_PAGE_TOKENS: the page table's row is
+                          // maxContext / HEDDLE_PAGE_TOKENS long
   int64_t maxRows = 1;    // bound of HEDDLE_DIM_ROWS
   int64_t maxSlots = 0;   // rows of the page table; 0 without a cache
 };
@@ -21,6 +22,7 @@ struct KernelFacts {
 };
 
 // A generator appends one function named after the kernel to `out`:
-//   llvm::Expected<KernelFacts> emitXKernel(mlir::heddle::KernelOp, const CpuLevel &, const CpuKernelContext &, mlir::ModuleOp out);
+//   llvm::Expected<KernelFacts> emitXKernel(mlir::heddle::KernelOp, const CpuLevel &, const CpuKernelContext
+//   &, mlir::ModuleOp out);
 
 } // namespace heddle::cpu

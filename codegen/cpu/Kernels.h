@@ -7,8 +7,9 @@
 
 namespace heddle::cpu {
 
-/// Emits all kernels of `module`, in order, into `out` (empty) for `level`. A kernel that has no generator is an error that names it.
-llvm::Expected<std::vector<KernelFacts>> emitKernels(mlir::ModuleOp module, const CpuLevel &level, const CpuKernelContext &context,
-                                                     mlir::ModuleOp out);
+/// Emits all kernels of `module`, in order, into `out` (empty) for `level`. A kernel that has no generator is
+/// an error that names it.
+llvm::Expected<std::vector<KernelFacts>> emitKernels(mlir::ModuleOp module, const CpuLevel &level,
+                                                     const CpuKernelContext &context, mlir::ModuleOp out);
 
 } // namespace heddle::cpu

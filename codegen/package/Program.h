@@ -34,8 +34,9 @@ struct WeightLayout {
 /// Bytes of a value whose dynamic rows are at most `rows`.
 uint64_t valueBytes(mlir::Type type, int64_t rows);
 
-/// Serializes entries, variants and launches. Kernels are numbered in the order of `kernels`; every one that is launched must be there.
-llvm::Expected<std::string> buildProgram(mlir::ModuleOp module, llvm::ArrayRef<KernelInfo> kernels, llvm::ArrayRef<CodeMember> codes,
-                                         const WeightLayout &weights);
+/// Serializes entries, variants and launches. Kernels are numbered in the order of `kernels`; every one that
+/// is launched must be there.
+llvm::Expected<std::string> buildProgram(mlir::ModuleOp module, llvm::ArrayRef<KernelInfo> kernels,
+                                         llvm::ArrayRef<CodeMember> codes, const WeightLayout &weights);
 
 } // namespace heddle

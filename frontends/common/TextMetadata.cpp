@@ -25,36 +25,29 @@ struct SplitName {
   heddle_text_split split;
 };
 constexpr SplitName SplitNames[] = {
-    {"default", HEDDLE_TEXT_SPLIT_DEFAULT},
-    {"gpt-2", HEDDLE_TEXT_SPLIT_GPT2},
-    {"phi-2", HEDDLE_TEXT_SPLIT_GPT2},
-    {"mpt", HEDDLE_TEXT_SPLIT_GPT2},
-    {"olmo", HEDDLE_TEXT_SPLIT_GPT2},
-    {"smollm", HEDDLE_TEXT_SPLIT_DIGITS},
-    {"starcoder", HEDDLE_TEXT_SPLIT_DIGITS},
-    {"refact", HEDDLE_TEXT_SPLIT_DIGITS},
-    {"command-r", HEDDLE_TEXT_SPLIT_DIGITS},
-    {"codeshell", HEDDLE_TEXT_SPLIT_DIGITS},
-    {"llama-bpe", HEDDLE_TEXT_SPLIT_LLAMA3},
-    {"llama3", HEDDLE_TEXT_SPLIT_LLAMA3},
-    {"llama-v3", HEDDLE_TEXT_SPLIT_LLAMA3},
-    {"falcon3", HEDDLE_TEXT_SPLIT_LLAMA3},
-    {"qwen2", HEDDLE_TEXT_SPLIT_QWEN2},
-    {"deepseek-r1-qwen", HEDDLE_TEXT_SPLIT_QWEN2},
-    {"stablelm2", HEDDLE_TEXT_SPLIT_QWEN2},
-    {"deepseek-v3", HEDDLE_TEXT_SPLIT_DEEPSEEK3},
+    {"default", HEDDLE_TEXT_SPLIT_DEFAULT},  {"gpt-2", HEDDLE_TEXT_SPLIT_GPT2},
+    {"phi-2", HEDDLE_TEXT_SPLIT_GPT2},       {"mpt", HEDDLE_TEXT_SPLIT_GPT2},
+    {"olmo", HEDDLE_TEXT_SPLIT_GPT2},        {"smollm", HEDDLE_TEXT_SPLIT_DIGITS},
+    {"starcoder", HEDDLE_TEXT_SPLIT_DIGITS}, {"refact", HEDDLE_TEXT_SPLIT_DIGITS},
+    {"command-r", HEDDLE_TEXT_SPLIT_DIGITS}, {"codeshell", HEDDLE_TEXT_SPLIT_DIGITS},
+    {"llama-bpe", HEDDLE_TEXT_SPLIT_LLAMA3}, {"llama3", HEDDLE_TEXT_SPLIT_LLAMA3},
+    {"llama-v3", HEDDLE_TEXT_SPLIT_LLAMA3},  {"falcon3", HEDDLE_TEXT_SPLIT_LLAMA3},
+    {"qwen2", HEDDLE_TEXT_SPLIT_QWEN2},      {"deepseek-r1-qwen", HEDDLE_TEXT_SPLIT_QWEN2},
+    {"stablelm2", HEDDLE_TEXT_SPLIT_QWEN2},  {"deepseek-v3", HEDDLE_TEXT_SPLIT_DEEPSEEK3},
 };
 
-// Tokens that end generation whatever the file says, and more that are control tokens whatever their type says.
-constexpr StringLiteral StopNames[] = {"<|eot_id|>",   "<|im_end|>",      "<|end|>",  "<end_of_turn>", "<|endoftext|>",
-                                       "<|eom_id|>",   "<|end_of_text|>", "<EOT>",    "_<EOT>",        "[EOT]",
-                                       "<end_of_utterance>", "<｜end▁of▁sentence｜>"};
+// Tokens that end generation whatever the file says, and more that are control tokens whatever their type
+// says.
+constexpr StringLiteral StopNames[] = {
+    "<|eot_id|>",         "<|im_end|>",           "<|end|>", "<end_of_turn>", "<|endoftext|>",
+    "<|eom_id|>",         "<|end_of_text|>",      "<EOT>",   "_<EOT>",        "[EOT]",
+    "<end_of_utterance>", "<｜end▁of▁sentence｜>"};
 constexpr StringLiteral ControlNames[] = {
-    "</s>",           "<eos>",          "[EOS]",          "<|return|>",     "<|call|>",       "<|fim_prefix|>",
-    "<fim-prefix>",   "<fim_prefix>",   "<PRE>",          "<|fim_suffix|>", "<fim-suffix>",   "<fim_suffix>",
-    "<SUF>",          "<|fim_middle|>", "<fim-middle>",   "<fim_middle>",   "<MID>",          "<|fim_pad|>",
-    "<fim-pad>",      "<fim_pad>",      "<PAD>",          "<|fim_repo|>",   "<|repo_name|>",  "<fim-repo>",
-    "<REPO>",         "<reponame>",     "<|file_sep|>"};
+    "</s>",         "<eos>",          "[EOS]",        "<|return|>",     "<|call|>",      "<|fim_prefix|>",
+    "<fim-prefix>", "<fim_prefix>",   "<PRE>",        "<|fim_suffix|>", "<fim-suffix>",  "<fim_suffix>",
+    "<SUF>",        "<|fim_middle|>", "<fim-middle>", "<fim_middle>",   "<MID>",         "<|fim_pad|>",
+    "<fim-pad>",    "<fim_pad>",      "<PAD>",        "<|fim_repo|>",   "<|repo_name|>", "<fim-repo>",
+    "<REPO>",       "<reponame>",     "<|file_sep|>"};
 
 struct ChatTemplate {
   heddle_text_chat_template id;
@@ -68,13 +61,15 @@ ArrayRef<ChatTemplate> chatTemplates() {
       {HEDDLE_TEXT_CHAT_GEMMA, "gemma", {"<start_of_turn>", "<end_of_turn>"}},
       {HEDDLE_TEXT_CHAT_LLAMA3, "llama-3", {"<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"}},
       {HEDDLE_TEXT_CHAT_DEEPSEEK, "deepseek", {"<｜User｜>", "<｜Assistant｜>", "<｜end▁of▁sentence｜>"}},
-      {HEDDLE_TEXT_CHAT_DEEPSEEK_V31, "deepseek-v3.1",
+      {HEDDLE_TEXT_CHAT_DEEPSEEK_V31,
+       "deepseek-v3.1",
        {"<｜User｜>", "<｜Assistant｜>", "<｜end▁of▁sentence｜>", "</think>"}},
   };
   return all;
 }
 
-// System texts that ChatML templates put where a chat has none. The longer of two that begin alike comes first.
+// System texts that ChatML templates put where a chat has none. The longer of two that begin alike comes
+// first.
 constexpr StringLiteral DefaultSystems[] = {
     "You are a helpful AI assistant named SmolLM, trained by Hugging Face",
     "You are Qwen, created by Alibaba Cloud. You are a helpful assistant.",
@@ -150,7 +145,8 @@ size_t tableSize(size_t entries) { return std::max<size_t>(4, NextPowerOf2(entri
 
 class MemberWriter {
 public:
-  MemberWriter(const TokenizerMetadata &metadata, const TextOptions &options) : meta(metadata), options(options) {}
+  MemberWriter(const TokenizerMetadata &metadata, const TextOptions &options)
+      : meta(metadata), options(options) {}
 
   Expected<TextMember> run() {
     readKind();
@@ -188,9 +184,10 @@ private:
                       .Case("bert", HEDDLE_TEXT_WORD_PIECE)
                       .Default(0);
     if (header.kind == 0)
-      unsupported("tokenizer model " + quoted(meta.model) +
-                  " is not supported; known models: 'gpt2' (byte-level BPE), 'llama' (SentencePiece BPE), 'bert' "
-                  "(WordPiece)");
+      unsupported(
+          "tokenizer model " + quoted(meta.model) +
+          " is not supported; known models: 'gpt2' (byte-level BPE), 'llama' (SentencePiece BPE), 'bert' "
+          "(WordPiece)");
     if (header.kind == HEDDLE_TEXT_BYTE_PAIR)
       readSplit();
   }
@@ -198,17 +195,19 @@ private:
   void readSplit() {
     if (meta.preTokenizer.empty()) {
       header.split = HEDDLE_TEXT_SPLIT_DEFAULT;
-      member.warnings.push_back("the file names no pre-tokenizer (tokenizer.ggml.pre), so that text is split by the "
-                                "default rule; convert the model again if its output is poor");
+      member.warnings.push_back(
+          "the file names no pre-tokenizer (tokenizer.ggml.pre), so that text is split by the "
+          "default rule; convert the model again if its output is poor");
       return;
     }
     for (const SplitName &entry : SplitNames)
       if (entry.name == meta.preTokenizer)
         header.split = entry.split;
     if (header.split == HEDDLE_TEXT_SPLIT_NONE)
-      unsupported("pre-tokenizer " + quoted(meta.preTokenizer) + " is not supported; known ones: " +
-                  join(map_range(SplitNames, [](const SplitName &entry) { return quoted(entry.name); }), ", ") +
-                  "; if the model splits text like one of these, set tokenizer.ggml.pre to its name");
+      unsupported(
+          "pre-tokenizer " + quoted(meta.preTokenizer) + " is not supported; known ones: " +
+          join(map_range(SplitNames, [](const SplitName &entry) { return quoted(entry.name); }), ", ") +
+          "; if the model splits text like one of these, set tokenizer.ggml.pre to its name");
   }
 
   void readTokens() {
@@ -225,7 +224,8 @@ private:
     if (total > UINT32_MAX)
       return invalid("the tokens in tokenizer.ggml.tokens have more than 4 GB of text");
     for (uint32_t id = 0; id < header.token_count; ++id) {
-      std::string name = meta.tokens[id].empty() ? "[EMPTY_" + std::to_string(id) + "]" : meta.tokens[id].str();
+      std::string name =
+          meta.tokens[id].empty() ? "[EMPTY_" + std::to_string(id) + "]" : meta.tokens[id].str();
       if (name.size() > MaxTokenBytes)
         return invalid("token " + Twine(id) + " has " + Twine(name.size()) + " bytes; at most " +
                        Twine(MaxTokenBytes) + " are supported");
@@ -248,8 +248,8 @@ private:
     llvm::sort(special, [&](uint32_t a, uint32_t b) { return texts[a] < texts[b]; });
     for (size_t i = 1; i < special.size(); ++i)
       if (texts[special[i - 1]] == texts[special[i]])
-        return invalid("special tokens " + Twine(special[i - 1]) + " and " + Twine(special[i]) + " are both " +
-                       quoted(texts[special[i]]));
+        return invalid("special tokens " + Twine(special[i - 1]) + " and " + Twine(special[i]) +
+                       " are both " + quoted(texts[special[i]]));
   }
 
   /// The text of a token as the runtime wants it.
@@ -276,8 +276,8 @@ private:
       return int32_t(*given);
     // Writers put 2^32 - 1 for "none".
     if (*given != UINT32_MAX)
-      invalid("tokenizer.ggml." + key + " is " + Twine(*given) + ", but there are " + Twine(header.token_count) +
-              " tokens");
+      invalid("tokenizer.ggml." + key + " is " + Twine(*given) + ", but there are " +
+              Twine(header.token_count) + " tokens");
     return -1;
   }
 
@@ -361,21 +361,25 @@ private:
       else
         wanted = "none";
     }
-    const ChatTemplate *chosen = find_if(chatTemplates(), [&](const ChatTemplate &c) { return c.name == wanted; });
+    const ChatTemplate *chosen =
+        find_if(chatTemplates(), [&](const ChatTemplate &c) { return c.name == wanted; });
     if (chosen == chatTemplates().end())
       return unsupported("unknown chat template " + quoted(wanted) +
                          "; known ones: " + join(chatTemplateNames(), ", "));
     if (!hasControls(*chosen)) {
-      std::string needs = "chat template '" + chosen->name.str() + "' needs the tokens " +
-                          join(map_range(chosen->controls, [](StringRef name) { return quoted(name); }), ", ") +
-                          ", which this model does not have";
+      std::string needs =
+          "chat template '" + chosen->name.str() + "' needs the tokens " +
+          join(map_range(chosen->controls, [](StringRef name) { return quoted(name); }), ", ") +
+          ", which this model does not have";
       if (forced)
         return unsupported(needs);
       member.warnings.push_back(needs + "; chats are off");
       chosen = chatTemplates().begin();
     } else if (chosen->id == HEDDLE_TEXT_CHAT_NONE && !forced && !jinja.empty()) {
-      member.warnings.push_back("the model's chat template is none of the known ones, so that chats are off; choose "
-                                "one with --chat-template: " + join(chatTemplateNames(), ", "));
+      member.warnings.push_back(
+          "the model's chat template is none of the known ones, so that chats are off; choose "
+          "one with --chat-template: " +
+          join(chatTemplateNames(), ", "));
     }
     header.chat_template = chosen->id;
     member.chatTemplate = chosen->name.str();
@@ -403,7 +407,8 @@ private:
     for (size_t rank = 0; rank < meta.merges.size(); ++rank) {
       StringRef merge = meta.merges[rank];
       size_t space = merge.find(' ', 1);
-      StringRef left = merge.take_front(space), right = space == StringRef::npos ? "" : merge.drop_front(space + 1);
+      StringRef left = merge.take_front(space),
+                right = space == StringRef::npos ? "" : merge.drop_front(space + 1);
       auto leftId = ids.find(left), rightId = ids.find(right), resultId = ids.find((left + right).str());
       if (space == StringRef::npos || leftId == ids.end() || rightId == ids.end() || resultId == ids.end()) {
         if (unusable++ == 0)
@@ -476,7 +481,8 @@ private:
     header.text = sections.add(ArrayRef(text.data(), text.size()));
     header.offsets = sections.add(ArrayRef(offsets));
     header.types = sections.add(ArrayRef(types));
-    header.scores = sections.add(header.kind == HEDDLE_TEXT_SENTENCE_PIECE ? ArrayRef(meta.scores) : ArrayRef<float>());
+    header.scores =
+        sections.add(header.kind == HEDDLE_TEXT_SENTENCE_PIECE ? ArrayRef(meta.scores) : ArrayRef<float>());
     header.token_slots = sections.add(ArrayRef(tokenTable()));
     header.pair_slots = sections.add(ArrayRef(pairs));
     header.special = sections.add(ArrayRef(special));

@@ -9,19 +9,19 @@
 
 namespace heddle {
 
-/// What a model file says about its tokenizer, in GGUF's terms (tokenizer.ggml.*). Strings are views of the file. A
-/// reader of tokenizer.json fills the same fields.
+/// What a model file says about its tokenizer, in GGUF's terms (tokenizer.ggml.*). Strings are views of the
+/// file. A reader of tokenizer.json fills the same fields.
 struct TokenizerMetadata {
-  llvm::StringRef model;                          // "gpt2": byte-level BPE, "llama": SentencePiece, "bert": WordPiece
-  llvm::StringRef preTokenizer;                   // of byte-level BPE; empty: the file names none
+  llvm::StringRef model;        // "gpt2": byte-level BPE, "llama": SentencePiece, "bert": WordPiece
+  llvm::StringRef preTokenizer; // of byte-level BPE; empty: the file names none
   std::vector<llvm::StringRef> tokens;
-  std::vector<float> scores;                      // as many as tokens, or none
-  std::vector<int32_t> types;                     // as many as tokens, or none: all normal
-  std::vector<llvm::StringRef> merges;            // "left right"
+  std::vector<float> scores;           // as many as tokens, or none
+  std::vector<int32_t> types;          // as many as tokens, or none: all normal
+  std::vector<llvm::StringRef> merges; // "left right"
   std::optional<uint64_t> bos, eos, eot, eom, unk, sep, cls, pad, mask;
   std::optional<bool> addBos, addEos, addSpacePrefix;
-  std::optional<bool> lowerCase, stripAccents;    // of WordPiece; absent: yes, and as lowerCase
-  llvm::StringRef chatTemplate;                   // Jinja; empty: none
+  std::optional<bool> lowerCase, stripAccents; // of WordPiece; absent: yes, and as lowerCase
+  llvm::StringRef chatTemplate;                // Jinja; empty: none
 };
 
 struct TextOptions {
@@ -35,7 +35,8 @@ struct TextMember {
 };
 
 /// The error names all things that are wrong or unsupported, one a line.
-llvm::Expected<TextMember> writeTextMember(const TokenizerMetadata &metadata, const TextOptions &options = {});
+llvm::Expected<TextMember> writeTextMember(const TokenizerMetadata &metadata,
+                                           const TextOptions &options = {});
 
 /// "chatml", "gemma", ...: what --chat-template takes.
 std::vector<std::string> chatTemplateNames();

@@ -1,5 +1,5 @@
-// A growable array and a binary heap on malloc, for trivially copyable elements. No exceptions: growing returns false
-// when there is no memory.
+// A growable array and a binary heap on malloc, for trivially copyable elements. No exceptions: growing
+// returns false when there is no memory.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>

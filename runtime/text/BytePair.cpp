@@ -1,5 +1,5 @@
-// Byte-level BPE: text is cut into pieces, each piece starts as its bytes, and the adjacent pair of lowest rank is
-// merged until none is left. Pairs wait in a heap, so a piece of n bytes takes O(n log n).
+// Byte-level BPE: text is cut into pieces, each piece starts as its bytes, and the adjacent pair of lowest
+// rank is merged until none is left. Pairs wait in a heap, so a piece of n bytes takes O(n log n).
 #include "Text.h"
 
 namespace heddle::text {
@@ -50,7 +50,8 @@ bool BytePairEncoder::push(uint32_t left, uint32_t right) {
   const heddle_text_pair_slot *pair = findPair(text, leftId, rightId);
   if (!pair)
     return true;
-  return pushHeap(merges, Merge{pair->rank, left, uint32_t(leftId), uint32_t(rightId), pair->result1 - 1}, before);
+  return pushHeap(merges, Merge{pair->rank, left, uint32_t(leftId), uint32_t(rightId), pair->result1 - 1},
+                  before);
 }
 
 bool BytePairEncoder::encodePiece(size_t begin, size_t end, Ids &ids) {

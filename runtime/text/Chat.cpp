@@ -1,5 +1,5 @@
-// Chats as the models were trained on them. The templates are written out here; which one a model has was decided when
-// it was compiled. Only these literals may yield control tokens.
+// Chats as the models were trained on them. The templates are written out here; which one a model has was
+// decided when it was compiled. Only these literals may yield control tokens.
 #include "Text.h"
 
 namespace heddle::text {
@@ -28,7 +28,8 @@ class Chat {
 public:
   void literal(const char *words) {
     size_t size = strlen(words), begin = text.size();
-    good = good && text.append(reinterpret_cast<const uint8_t *>(words), size) && regions.push({begin, begin + size});
+    good = good && text.append(reinterpret_cast<const uint8_t *>(words), size) &&
+           regions.push({begin, begin + size});
   }
   void content(Bytes words) { good = good && text.append(words.data, words.size); }
 
@@ -37,7 +38,8 @@ public:
   Array<Region> regions;
 };
 
-void chatml(const heddle_text &model, Chat &chat, const heddle_text_message *messages, size_t count, bool generate) {
+void chatml(const heddle_text &model, Chat &chat, const heddle_text_message *messages, size_t count,
+            bool generate) {
   if (model.header->default_system.count && !(count && is("system", messages[0]))) {
     chat.literal("<|im_start|>system\n");
     chat.content({model.defaultSystem, model.header->default_system.count});
@@ -84,7 +86,8 @@ void gemma(Chat &chat, const heddle_text_message *messages, size_t count, bool g
     chat.literal("<start_of_turn>model\n");
 }
 
-void deepseek(Chat &chat, const heddle_text_message *messages, size_t count, bool generate, const char *assistant) {
+void deepseek(Chat &chat, const heddle_text_message *messages, size_t count, bool generate,
+              const char *assistant) {
   bool system = count && is("system", messages[0]);
   if (system)
     chat.content(contentOf(messages[0]));
@@ -108,7 +111,8 @@ size_t firstOutOfTurn(const heddle_text_message *messages, size_t count) {
   return count;
 }
 
-const char *const Names[HEDDLE_TEXT_CHAT_COUNT] = {"none", "chatml", "gemma", "llama-3", "deepseek", "deepseek-v3.1"};
+const char *const Names[HEDDLE_TEXT_CHAT_COUNT] = {"none",    "chatml",   "gemma",
+                                                   "llama-3", "deepseek", "deepseek-v3.1"};
 
 } // namespace
 } // namespace heddle::text
@@ -120,15 +124,18 @@ const char *heddle_text_chat_template_name(uint32_t chat_template) {
 }
 
 heddle_text_status heddle_text_encode_chat(const heddle_text *text, const heddle_text_message *messages,
-                                           size_t message_count, uint32_t flags, int32_t *ids, size_t capacity,
-                                           size_t *out_count, char *message, size_t message_size) {
+                                           size_t message_count, uint32_t flags, int32_t *ids,
+                                           size_t capacity, size_t *out_count, char *message,
+                                           size_t message_size) {
   if (!text || (!messages && message_count) || (!ids && capacity) || !out_count ||
       flags & ~uint32_t(HEDDLE_TEXT_CHAT_GENERATE))
-    return fail(HEDDLE_TEXT_INVALID_ARGUMENT, message, message_size, "expected a model, messages, ids and known flags");
+    return fail(HEDDLE_TEXT_INVALID_ARGUMENT, message, message_size,
+                "expected a model, messages, ids and known flags");
   *out_count = 0;
   for (size_t i = 0; i < message_count; ++i)
     if (!messages[i].role || (!messages[i].content && messages[i].content_size))
-      return fail(HEDDLE_TEXT_INVALID_ARGUMENT, message, message_size, "message %zu has no role or no content", i);
+      return fail(HEDDLE_TEXT_INVALID_ARGUMENT, message, message_size,
+                  "message %zu has no role or no content", i);
   uint32_t kind = text->header->chat_template;
   if (kind == HEDDLE_TEXT_CHAT_NONE)
     return fail(HEDDLE_TEXT_UNSUPPORTED, message, message_size,
@@ -137,27 +144,39 @@ heddle_text_status heddle_text_encode_chat(const heddle_text *text, const heddle
   size_t wrong = alternates ? firstOutOfTurn(messages, message_count) : message_count;
   if (wrong < message_count) {
     int shown = messages[wrong].role_size < 32 ? int(messages[wrong].role_size) : 32;
-    return fail(HEDDLE_TEXT_INVALID_ARGUMENT, message, message_size,
-                "chat template '%s' takes an optional 'system' message, then 'user' and 'assistant' in turn, but "
-                "message %zu is of '%.*s'",
-                Names[kind], wrong, shown, messages[wrong].role);
+    return fail(
+        HEDDLE_TEXT_INVALID_ARGUMENT, message, message_size,
+        "chat template '%s' takes an optional 'system' message, then 'user' and 'assistant' in turn, but "
+        "message %zu is of '%.*s'",
+        Names[kind], wrong, shown, messages[wrong].role);
   }
 
   Chat chat;
   bool generate = flags & HEDDLE_TEXT_CHAT_GENERATE;
   switch (kind) {
-  case HEDDLE_TEXT_CHAT_CHATML: chatml(*text, chat, messages, message_count, generate); break;
-  case HEDDLE_TEXT_CHAT_GEMMA: gemma(chat, messages, message_count, generate); break;
-  case HEDDLE_TEXT_CHAT_LLAMA3: llama3(chat, messages, message_count, generate); break;
-  case HEDDLE_TEXT_CHAT_DEEPSEEK: deepseek(chat, messages, message_count, generate, "<｜Assistant｜>"); break;
-  default: deepseek(chat, messages, message_count, generate, "<｜Assistant｜></think>"); break;
+  case HEDDLE_TEXT_CHAT_CHATML:
+    chatml(*text, chat, messages, message_count, generate);
+    break;
+  case HEDDLE_TEXT_CHAT_GEMMA:
+    gemma(chat, messages, message_count, generate);
+    break;
+  case HEDDLE_TEXT_CHAT_LLAMA3:
+    llama3(chat, messages, message_count, generate);
+    break;
+  case HEDDLE_TEXT_CHAT_DEEPSEEK:
+    deepseek(chat, messages, message_count, generate, "<｜Assistant｜>");
+    break;
+  default:
+    deepseek(chat, messages, message_count, generate, "<｜Assistant｜></think>");
+    break;
   }
   // All templates but ChatML begin with BOS themselves; with ChatML the model's own setting decides.
   Ids out = {ids, capacity};
-  if (text->header->bos >= 0 && (kind != HEDDLE_TEXT_CHAT_CHATML || text->header->flags & HEDDLE_TEXT_ADD_BOS))
+  if (text->header->bos >= 0 &&
+      (kind != HEDDLE_TEXT_CHAT_CHATML || text->header->flags & HEDDLE_TEXT_ADD_BOS))
     out.add(text->header->bos);
-  if (!chat.good || !encode(*text, {chat.text.data(), chat.text.size()}, chat.regions.data(), chat.regions.size(),
-                            false, out))
+  if (!chat.good || !encode(*text, {chat.text.data(), chat.text.size()}, chat.regions.data(),
+                            chat.regions.size(), false, out))
     return fail(HEDDLE_TEXT_OUT_OF_MEMORY, message, message_size, "no memory for the chat");
   *out_count = out.count;
   return out.status();

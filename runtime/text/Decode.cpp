@@ -76,10 +76,18 @@ private:
     uint8_t low = 0x80, high = 0xbf;
     if (decoder.pending_size == 1) {
       switch (decoder.pending[0]) {
-      case 0xe0: low = 0xa0; break;
-      case 0xed: high = 0x9f; break;
-      case 0xf0: low = 0x90; break;
-      case 0xf4: high = 0x8f; break;
+      case 0xe0:
+        low = 0xa0;
+        break;
+      case 0xed:
+        high = 0x9f;
+        break;
+      case 0xf0:
+        low = 0x90;
+        break;
+      case 0xf4:
+        high = 0x8f;
+        break;
       }
     }
     return value >= low && value <= high;
@@ -132,7 +140,8 @@ void writeToken(heddle_text_decoder &decoder, uint32_t id, Writer &writer) {
 
 using namespace heddle::text;
 
-heddle_text_status heddle_text_decoder_start(heddle_text_decoder *decoder, const heddle_text *text, uint32_t flags) {
+heddle_text_status heddle_text_decoder_start(heddle_text_decoder *decoder, const heddle_text *text,
+                                             uint32_t flags) {
   if (!decoder || !text || flags & ~uint32_t(HEDDLE_TEXT_SHOW_SPECIAL | HEDDLE_TEXT_RAW_BYTES))
     return HEDDLE_TEXT_INVALID_ARGUMENT;
   *decoder = {text, flags, {}, 0, 0, {}};

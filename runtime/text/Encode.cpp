@@ -1,12 +1,17 @@
-// Text to ids: special tokens are cut out first, the longest ones before all others; what lies between them goes to
-// the encoder of the model's kind.
+// Text to ids: special tokens are cut out first, the longest ones before all others; what lies between them
+// goes to the encoder of the model's kind.
 #include "Text.h"
 
 namespace heddle::text {
 
 uint32_t nextCodePoint(const uint8_t *text, size_t size, size_t &at) {
   uint8_t first = text[at];
-  size_t length = first < 0x80 ? 1 : first < 0xc0 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : first < 0xf8 ? 4 : 0;
+  size_t length = first < 0x80   ? 1
+                  : first < 0xc0 ? 0
+                  : first < 0xe0 ? 2
+                  : first < 0xf0 ? 3
+                  : first < 0xf8 ? 4
+                                 : 0;
   if (length == 1) {
     ++at;
     return first;
@@ -155,8 +160,8 @@ private:
 
 } // namespace
 
-bool encode(const heddle_text &tokenizer, Bytes text, const Region *regions, size_t regionCount, bool addSpecial,
-            Ids &ids) {
+bool encode(const heddle_text &tokenizer, Bytes text, const Region *regions, size_t regionCount,
+            bool addSpecial, Ids &ids) {
   const heddle_text_header &header = *tokenizer.header;
   bool wordPiece = header.kind == HEDDLE_TEXT_WORD_PIECE;
   int32_t first = wordPiece ? header.cls : header.flags & HEDDLE_TEXT_ADD_BOS ? header.bos : -1;
@@ -179,7 +184,8 @@ bool encode(const heddle_text &tokenizer, Bytes text, const Region *regions, siz
       bool encoded = false;
       if (header.kind == HEDDLE_TEXT_BYTE_PAIR)
         encoded = bytePair.encode(fragment, ids);
-      else if (header.kind == HEDDLE_TEXT_SENTENCE_PIECE) // the prefix belongs to the first text and after specials
+      else if (header.kind ==
+               HEDDLE_TEXT_SENTENCE_PIECE) // the prefix belongs to the first text and after specials
         encoded = sentencePiece.encode(fragment, header.flags & HEDDLE_TEXT_SPACE_PREFIX, ids);
       else
         encoded = words.encode(fragment, ids);
@@ -209,7 +215,8 @@ heddle_text_status heddle_text_encode(const heddle_text *text, const char *utf8,
   Region all = {0, size};
   Bytes bytes = {reinterpret_cast<const uint8_t *>(utf8), size};
   *out_count = 0;
-  if (!encode(*text, bytes, &all, flags & HEDDLE_TEXT_PARSE_SPECIAL ? 1 : 0, flags & HEDDLE_TEXT_ENCODE_SPECIAL, out))
+  if (!encode(*text, bytes, &all, flags & HEDDLE_TEXT_PARSE_SPECIAL ? 1 : 0,
+              flags & HEDDLE_TEXT_ENCODE_SPECIAL, out))
     return HEDDLE_TEXT_OUT_OF_MEMORY;
   *out_count = out.count;
   return out.status();

@@ -48,7 +48,8 @@ public:
   Status run() {
     const auto *header = reinterpret_cast<const heddle_text_header *>(data);
     if (!data || reinterpret_cast<uintptr_t>(data) % 8)
-      return fail(HEDDLE_TEXT_INVALID_ARGUMENT, message, messageSize, "expected 'text.bin' to be aligned to 8 bytes");
+      return fail(HEDDLE_TEXT_INVALID_ARGUMENT, message, messageSize,
+                  "expected 'text.bin' to be aligned to 8 bytes");
     if (size < sizeof *header || memcmp(header->magic, HEDDLE_TEXT_MAGIC, 8) != 0)
       return corrupt("does not begin with '" HEDDLE_TEXT_MAGIC "'");
     if (header->version != HEDDLE_TEXT_VERSION)
@@ -74,7 +75,8 @@ private:
   }
 
   template <typename T> bool table(heddle_text_span span, const T *&out, const char *what) {
-    if (!check(span.offset % 8 == 0 && span.offset <= size && span.count <= (size - span.offset) / sizeof(T), what))
+    if (!check(span.offset % 8 == 0 && span.offset <= size && span.count <= (size - span.offset) / sizeof(T),
+               what))
       return false;
     out = reinterpret_cast<const T *>(data + span.offset);
     return true;
@@ -130,7 +132,8 @@ private:
     for (uint64_t i = 0; i < h.scores.count; ++i)
       if (!check(text.scores[i] == text.scores[i], "has a score that is not a number"))
         return false;
-    return check(text.offsets[0] == 0 && text.offsets[h.token_count] == h.text.count, "has token texts out of range");
+    return check(text.offsets[0] == 0 && text.offsets[h.token_count] == h.text.count,
+                 "has token texts out of range");
   }
 
   bool lookups() {
@@ -141,7 +144,8 @@ private:
         !table(h.stops, text.stops, "has its stop tokens past its end") ||
         !table(h.default_system, text.defaultSystem, "has its system text past its end"))
       return false;
-    if (!powerOfTwo(h.token_slots.count) || (h.kind == HEDDLE_TEXT_BYTE_PAIR && !powerOfTwo(h.pair_slots.count)))
+    if (!powerOfTwo(h.token_slots.count) ||
+        (h.kind == HEDDLE_TEXT_BYTE_PAIR && !powerOfTwo(h.pair_slots.count)))
       return false;
     uint64_t used = 0;
     for (uint64_t i = 0; i < h.token_slots.count; ++i) {
@@ -162,7 +166,8 @@ private:
     if (!check(used <= h.pair_slots.count / 4 * 3, "has a merge table that is too full"))
       return false;
     for (uint64_t i = 0; i < h.stops.count; ++i)
-      if (!check(text.stops[i] >= 0 && text.stops[i] < int64_t(h.token_count), "has a stop token out of range"))
+      if (!check(text.stops[i] >= 0 && text.stops[i] < int64_t(h.token_count),
+                 "has a stop token out of range"))
         return false;
     return specials();
   }
@@ -258,9 +263,21 @@ heddle_text_status heddle_text_get_info(const heddle_text *text, heddle_text_inf
   bool wordPiece = h.kind == HEDDLE_TEXT_WORD_PIECE;
   // A held-back character, a space between words, and each invalid byte as U+FFFD.
   uint32_t bytes = (h.max_token_bytes + 5) * 3;
-  *info = {sizeof *info, h.kind, h.token_count, h.bos, h.eos, h.eot, h.unk, h.sep, h.cls, h.pad, h.mask,
-           wordPiece || h.flags & HEDDLE_TEXT_ADD_BOS ? 1u : 0u, wordPiece || h.flags & HEDDLE_TEXT_ADD_EOS ? 1u : 0u,
-           h.chat_template, bytes};
+  *info = {sizeof *info,
+           h.kind,
+           h.token_count,
+           h.bos,
+           h.eos,
+           h.eot,
+           h.unk,
+           h.sep,
+           h.cls,
+           h.pad,
+           h.mask,
+           wordPiece || h.flags & HEDDLE_TEXT_ADD_BOS ? 1u : 0u,
+           wordPiece || h.flags & HEDDLE_TEXT_ADD_EOS ? 1u : 0u,
+           h.chat_template,
+           bytes};
   return HEDDLE_TEXT_OK;
 }
 

@@ -1,5 +1,5 @@
-// Picks the next token from logits. All arithmetic is in double with its own exponential, so that a seed gives the
-// same ids on every machine and with every libm.
+// Picks the next token from logits. All arithmetic is in double with its own exponential, so that a seed
+// gives the same ids on every machine and with every libm.
 #include "Text.h"
 #include <float.h>
 
@@ -48,8 +48,8 @@ struct heddle_sampler {
   uint32_t vocabulary;
   uint64_t state;
   uint32_t window, recentCount, recentNext;
-  int32_t *recent;    // [window]: a ring of accepted ids
-  uint32_t *uses;     // [vocabulary]: how often an id is in `recent`
+  int32_t *recent;       // [window]: a ring of accepted ids
+  uint32_t *uses;        // [vocabulary]: how often an id is in `recent`
   Candidate *candidates; // [vocabulary]
 
   float logit(const float *logits, uint32_t id) const {
@@ -146,11 +146,12 @@ heddle_text_status heddle_sampler_create(const heddle_sampler_options *options, 
   if (options->repetition_window > 1u << 20)
     return invalid("expected 'repetition_window' to be at most 1048576");
   uint32_t window = options->repetition_window ? options->repetition_window : 64;
-  size_t bytes = sizeof(heddle_sampler) + vocabulary * (sizeof(Candidate) + sizeof(uint32_t)) +
-                 window * sizeof(int32_t);
+  size_t bytes =
+      sizeof(heddle_sampler) + vocabulary * (sizeof(Candidate) + sizeof(uint32_t)) + window * sizeof(int32_t);
   auto *sampler = static_cast<heddle_sampler *>(calloc(1, bytes));
   if (!sampler)
-    return fail(HEDDLE_TEXT_OUT_OF_MEMORY, message, message_size, "no memory for a sampler of %u tokens", vocabulary);
+    return fail(HEDDLE_TEXT_OUT_OF_MEMORY, message, message_size, "no memory for a sampler of %u tokens",
+                vocabulary);
   sampler->options = *options;
   sampler->vocabulary = vocabulary;
   sampler->window = window;

@@ -1,5 +1,6 @@
-// SentencePiece BPE: a text starts as its characters, spaces as U+2581, and the adjacent pair whose joined text is the
-// token of highest score is merged until none is left. Characters without a token become their bytes.
+// SentencePiece BPE: a text starts as its characters, spaces as U+2581, and the adjacent pair whose joined
+// text is the token of highest score is merged until none is left. Characters without a token become their
+// bytes.
 #include "Text.h"
 
 namespace heddle::text {

@@ -1,5 +1,5 @@
-// How byte-level BPE cuts a text into pieces before it merges: the published regular expressions, written out as
-// matchers over character classes. docs/text.md lists the expressions.
+// How byte-level BPE cuts a text into pieces before it merges: the published regular expressions, written out
+// as matchers over character classes. docs/text.md lists the expressions.
 #include "Text.h"
 
 namespace heddle::text {
@@ -81,7 +81,8 @@ size_t gpt2(const Cursor &c, size_t at) {
   return whiteSpace(c, at);
 }
 
-/// (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,digits}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|
+/// (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,digits}|
+/// ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|
 /// \s+(?!\S)|\s+
 size_t llama3(const Cursor &c, size_t at, size_t digits) {
   if (size_t end = contraction(c, at, true); end != at)
@@ -101,8 +102,9 @@ size_t llama3(const Cursor &c, size_t at, size_t digits) {
   return whiteSpace(c, at);
 }
 
-/// [!-/:-@\[-`{-~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+
-/// at `at`: the end of the match, or `at` where nothing matches.
+/// [!-/:-@\[-`{-~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+|
+/// ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+ at `at`: the end of the match, or `at` where nothing
+/// matches.
 size_t deepseek3Match(const Cursor &c, size_t at) {
   auto asciiLetter = [&](size_t i) {
     uint32_t point = c.point(i);
@@ -156,8 +158,8 @@ size_t defaultSplit(const Cursor &c, unsigned stage, size_t at) {
   case 0: // [\p{P}\$\+<=>\^~\|]+
     return isolate(c, at, [&](size_t i) {
       uint32_t p = c.point(i);
-      return c.kind(i) == HEDDLE_TEXT_PUNCTUATION || p == '$' || p == '+' || (p >= '<' && p <= '>') || p == '^' ||
-             p == '~' || p == '|';
+      return c.kind(i) == HEDDLE_TEXT_PUNCTUATION || p == '$' || p == '+' || (p >= '<' && p <= '>') ||
+             p == '^' || p == '~' || p == '|';
     });
   case 1:
     return gpt2(c, at);
@@ -172,10 +174,14 @@ size_t defaultSplit(const Cursor &c, unsigned stage, size_t at) {
 
 unsigned splitStages(uint32_t split) {
   switch (split) {
-  case HEDDLE_TEXT_SPLIT_DEFAULT: return 4;
-  case HEDDLE_TEXT_SPLIT_DIGITS: return 2;
-  case HEDDLE_TEXT_SPLIT_DEEPSEEK3: return 3;
-  default: return 1;
+  case HEDDLE_TEXT_SPLIT_DEFAULT:
+    return 4;
+  case HEDDLE_TEXT_SPLIT_DIGITS:
+    return 2;
+  case HEDDLE_TEXT_SPLIT_DEEPSEEK3:
+    return 3;
+  default:
+    return 1;
   }
 }
 

@@ -1,13 +1,13 @@
-// Finds stop strings in a stream of text. Each string has its own Knuth-Morris-Pratt automaton; text is held back
-// while it could be the beginning of a string.
+// Finds stop strings in a stream of text. Each string has its own Knuth-Morris-Pratt automaton; text is held
+// back while it could be the beginning of a string.
 #include "Text.h"
 
 struct heddle_text_stops {
   size_t count, longest;
   // One allocation holds all below.
-  size_t *begins;     // [count + 1]: where a string begins in `strings` and `borders`
-  uint32_t *borders;  // KMP: length of the longest border of each prefix
-  uint32_t *states;   // [count]: how much of the string the stream ends with
+  size_t *begins;    // [count + 1]: where a string begins in `strings` and `borders`
+  uint32_t *borders; // KMP: length of the longest border of each prefix
+  uint32_t *states;  // [count]: how much of the string the stream ends with
   uint8_t *strings;
   uint8_t *held; // [longest]
   size_t heldSize;
@@ -123,7 +123,8 @@ heddle_text_status heddle_text_stops_feed(heddle_text_stops *stops, const char *
   return HEDDLE_TEXT_OK;
 }
 
-heddle_text_status heddle_text_stops_end(heddle_text_stops *stops, char *out, size_t capacity, size_t *out_size) {
+heddle_text_status heddle_text_stops_end(heddle_text_stops *stops, char *out, size_t capacity,
+                                         size_t *out_size) {
   if (!stops || (!out && capacity) || !out_size)
     return HEDDLE_TEXT_INVALID_ARGUMENT;
   *out_size = stops->heldSize;

@@ -28,7 +28,8 @@ namespace heddle::text {
 using Status = heddle_text_status;
 
 /// Stores `message` for the caller and returns `status`.
-Status fail(Status status, char *message, size_t size, const char *format, ...) __attribute__((format(printf, 4, 5)));
+Status fail(Status status, char *message, size_t size, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
 
 struct Bytes {
   const uint8_t *data;
@@ -52,8 +53,8 @@ inline uint32_t classOf(const heddle_text &text, uint32_t codePoint) {
   return text.classPages[at / 2] >> (at % 2 * 4) & 15;
 }
 
-/// Decodes the code point at `text[at]` and moves `at` behind it. As llama.cpp: overlong forms and surrogates are
-/// taken, a byte that starts no sequence is U+FFFD.
+/// Decodes the code point at `text[at]` and moves `at` behind it. As llama.cpp: overlong forms and surrogates
+/// are taken, a byte that starts no sequence is U+FFFD.
 uint32_t nextCodePoint(const uint8_t *text, size_t size, size_t &at);
 /// Writes 1 to 4 bytes.
 size_t putCodePoint(uint32_t codePoint, uint8_t *out);
@@ -77,10 +78,11 @@ struct Region {
 };
 
 /// Encodes all of `text`; false without memory. `regions` ascend and do not touch.
-bool encode(const heddle_text &tokenizer, Bytes text, const Region *regions, size_t regionCount, bool addSpecial,
-            Ids &ids);
+bool encode(const heddle_text &tokenizer, Bytes text, const Region *regions, size_t regionCount,
+            bool addSpecial, Ids &ids);
 
-// Encoders of a text without special tokens, one of each kind. They keep their memory from one call to the next.
+// Encoders of a text without special tokens, one of each kind. They keep their memory from one call to the
+// next.
 class BytePairEncoder {
 public:
   explicit BytePairEncoder(const heddle_text &text) : text(text) {}
@@ -95,7 +97,9 @@ private:
     uint32_t rank, at, left, right;
     uint32_t result;
   };
-  static bool before(const Merge &a, const Merge &b) { return a.rank != b.rank ? a.rank < b.rank : a.at < b.at; }
+  static bool before(const Merge &a, const Merge &b) {
+    return a.rank != b.rank ? a.rank < b.rank : a.at < b.at;
+  }
 
   bool split(unsigned stage, size_t begin, size_t end, Ids &ids);
   bool encodePiece(size_t begin, size_t end, Ids &ids);

@@ -1,5 +1,5 @@
-// WordPiece: characters are cleaned, folded and gathered to words; each word is the longest tokens that fit, from the
-// left, or one unknown token.
+// WordPiece: characters are cleaned, folded and gathered to words; each word is the longest tokens that fit,
+// from the left, or one unknown token.
 #include "Text.h"
 
 namespace heddle::text {

@@ -185,7 +185,8 @@ static bool writeAll(int descriptor, std::string_view content) {
 }
 
 void writeFileAtomically(const std::string &path, std::string_view content) {
-  // A device or a pipe is written to: a rename would put a file in its place (run as root: in that of /dev/null).
+  // A device or a pipe is written to: a rename would put a file in its place (run as root: in that of
+  // /dev/null).
   struct stat existing;
   if (stat(path.c_str(), &existing) == 0 && !S_ISREG(existing.st_mode)) {
     Descriptor special{open(path.c_str(), O_WRONLY | O_CLOEXEC)};

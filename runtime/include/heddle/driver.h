@@ -9,8 +9,8 @@
 // back its outputs before wait() returns.
 //
 // Order of calls: open, capabilities, load, { allocate, prepare, submit, wait, copy, unprepare, release }*,
-// unload, close. One device serves one model. Calls on one plan come from one thread at a time; everything else
-// between load and unload may be called by several threads at once, since sessions are. Errors: as in
+// unload, close. One device serves one model. Calls on one plan come from one thread at a time; everything
+// else between load and unload may be called by several threads at once, since sessions are. Errors: as in
 // heddle/runtime.h. A driver never aborts and never prints.
 #ifndef HEDDLE_DRIVER_H
 #define HEDDLE_DRIVER_H

@@ -1,12 +1,14 @@
 // program.bin: the compiled schedule of a model, and the calling convention of its kernels.
 //
-// Shared by the compiler (which writes it), the runtime and every device driver (which read it): plain C11, fixed
-// width, little-endian, no pointers. All tables are arrays of the records below, found through `heddle_program_header`
-// by byte offset from the start of the file and a count. Offsets are multiples of 8. A reader checks every offset,
-// count and index before it uses one (see runtime/program.cpp); nothing here is trusted.
+// Shared by the compiler (which writes it), the runtime and every device driver (which read it): plain C11,
+// fixed width, little-endian, no pointers. All tables are arrays of the records below, found through
+// `heddle_program_header` by byte offset from the start of the file and a count. Offsets are multiples of 8.
+// A reader checks every offset, count and index before it uses one (see runtime/program.cpp); nothing here is
+// trusted.
 //
-// One entry ("step", "encode", ...) has one or more *variants*, each for a range of its first dimension; a variant is
-// a straight list of launches. A launch calls one function over an item range that the driver splits between workers.
+// One entry ("step", "encode", ...) has one or more *variants*, each for a range of its first dimension; a
+// variant is a straight list of launches. A launch calls one function over an item range that the driver
+// splits between workers.
 #ifndef HEDDLE_PROGRAM_H
 #define HEDDLE_PROGRAM_H
 #include <stdint.h>
@@ -17,9 +19,9 @@ extern "C" {
 
 #define HEDDLE_PROGRAM_MAGIC "HDLPROG1" // 8 bytes, no terminator
 #define HEDDLE_PROGRAM_VERSION 1u
-#define HEDDLE_CODE_ABI 1u         // version of `heddle_kernel_fn` and of the runtime-made tables below
-#define HEDDLE_PAGE_TOKENS 128u    // tokens in one page of a KV cache
-#define HEDDLE_CHUNK_TOKENS 256u   // attention is split at multiples of this absolute position
+#define HEDDLE_CODE_ABI 1u       // version of `heddle_kernel_fn` and of the runtime-made tables below
+#define HEDDLE_PAGE_TOKENS 128u  // tokens in one page of a KV cache
+#define HEDDLE_CHUNK_TOKENS 256u // attention is split at multiples of this absolute position
 #define HEDDLE_WEIGHT_SCRATCH_ALIGN 64u
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -30,27 +32,29 @@ extern "C" {
 //   scratch   this worker's own scratch memory, `scratch_bytes` of the launch's function, 64-byte aligned
 //   begin,end the items that this call computes; 0 <= begin <= end <= items
 //
-// A kernel imports nothing, allocates nothing, makes no system call, and writes only its output operands' part that
-// belongs to [begin, end) and its scratch. What it computes for an item does not depend on the range or the worker.
+// A kernel imports nothing, allocates nothing, makes no system call, and writes only its output operands'
+// part that belongs to [begin, end) and its scratch. What it computes for an item does not depend on the
+// range or the worker.
 typedef void (*heddle_kernel_fn)(void *const *operands, const int64_t *dims, void *scratch, int64_t begin,
                                  int64_t end);
 
 // Dimensions known at run time. Static launches use none of them.
 enum {
-  HEDDLE_DIM_ROWS = 0,      // n: rows (tokens) of this call
-  HEDDLE_DIM_WANTED = 1,    // m: rows whose logits are wanted (text), or sequences s (embeddings)
-  HEDDLE_DIM_WORK = 2,      // number of heddle_work records of this call
+  HEDDLE_DIM_ROWS = 0,   // n: rows (tokens) of this call
+  HEDDLE_DIM_WANTED = 1, // m: rows whose logits are wanted (text), or sequences s (embeddings)
+  HEDDLE_DIM_WORK = 2,   // number of heddle_work records of this call
   HEDDLE_DIM_COUNT = 3
 };
 
-// One piece of attention work: consecutive rows of one slot (or of one sequence, without a cache). The runtime cuts
-// the rows of a call into such pieces of at most `work_rows` rows (a field of the variant), in row order.
+// One piece of attention work: consecutive rows of one slot (or of one sequence, without a cache). The
+// runtime cuts the rows of a call into such pieces of at most `work_rows` rows (a field of the variant), in
+// row order.
 typedef struct heddle_work {
   int32_t row_begin, row_count; // rows of this call
   int32_t slot;                 // KV cache slot; the sequence's number without a cache
   int32_t position;             // position of row_begin inside its slot or sequence
-  int32_t first_row;            // first row of this slot or sequence in the call (= row_begin - rows before it)
-  int32_t slot_rows;            // rows of this slot or sequence in this call
+  int32_t first_row; // first row of this slot or sequence in the call (= row_begin - rows before it)
+  int32_t slot_rows; // rows of this slot or sequence in this call
   int32_t reserved[2];
 } heddle_work;
 
@@ -72,60 +76,68 @@ typedef struct heddle_program_header {
   heddle_span operands;  // heddle_operand
   heddle_span functions; // heddle_function
   heddle_span codes;     // heddle_code: one per CPU level, ascending preference
-  heddle_span offsets;   // u64 [codes.count][functions.count]: byte offset of the function in the code's image
-  heddle_span caches;    // heddle_cache: one per layer with a KV cache
+  heddle_span offsets; // u64 [codes.count][functions.count]: byte offset of the function in the code's image
+  heddle_span caches;  // heddle_cache: one per layer with a KV cache
   uint64_t weights_size; // bytes of the member `weights.bin`
-  uint32_t max_rows, max_wanted; // bounds of HEDDLE_DIM_ROWS and HEDDLE_DIM_WANTED that memory was planned for
-  uint32_t max_context;  // most tokens a slot can hold (multiple of HEDDLE_PAGE_TOKENS); without a cache the longest
-                         // text of an encode entry, 0: max_rows
-  uint32_t max_slots;    // most sequences of one session
-  uint32_t vocabulary;   // token ids are below this; 0 where the model has no tokens
-  uint32_t sources;      // string: names of the source nodes, for messages
+  uint32_t max_rows,
+      max_wanted;       // bounds of HEDDLE_DIM_ROWS and HEDDLE_DIM_WANTED that memory was planned for
+  uint32_t max_context; // most tokens a slot can hold (multiple of HEDDLE_PAGE_TOKENS); without a cache the
+                        // longest text of an encode entry, 0: max_rows
+  uint32_t max_slots;   // most sequences of one session
+  uint32_t vocabulary;  // token ids are below this; 0 where the model has no tokens
+  uint32_t sources;     // string: names of the source nodes, for messages
 } heddle_program_header;
 
 typedef enum { // values are never reused
-  HEDDLE_DTYPE_F32 = 1, HEDDLE_DTYPE_F16 = 2, HEDDLE_DTYPE_BF16 = 3, HEDDLE_DTYPE_I32 = 4, HEDDLE_DTYPE_I64 = 5,
-  HEDDLE_DTYPE_I8 = 6, HEDDLE_DTYPE_U8 = 7
+  HEDDLE_DTYPE_F32 = 1,
+  HEDDLE_DTYPE_F16 = 2,
+  HEDDLE_DTYPE_BF16 = 3,
+  HEDDLE_DTYPE_I32 = 4,
+  HEDDLE_DTYPE_I64 = 5,
+  HEDDLE_DTYPE_I8 = 6,
+  HEDDLE_DTYPE_U8 = 7
 } heddle_dtype;
 
 typedef struct heddle_entry {
   uint32_t name;
-  uint32_t kind; // 1 text step (tokens, slots, positions, wanted -> logits), 2 encode (tokens, sequences, positions -> embeddings), 3 tensors
-  uint32_t first_io, io_count; // inputs first, then outputs
+  uint32_t kind; // 1 text step (tokens, slots, positions, wanted -> logits), 2 encode (tokens, sequences,
+                 // positions -> embeddings), 3 tensors
+  uint32_t first_io, io_count;           // inputs first, then outputs
   uint32_t first_variant, variant_count; // ascending row ranges that cover 1..max_rows without gaps
 } heddle_entry;
 
 #define HEDDLE_MAX_RANK 4
 typedef struct heddle_io {
   uint32_t name, dtype, is_output, rank;
-  int64_t dim[HEDDLE_MAX_RANK];     // static size, or -1
-  int32_t dim_id[HEDDLE_MAX_RANK];  // HEDDLE_DIM_* where dim is -1, else -1
+  int64_t dim[HEDDLE_MAX_RANK];    // static size, or -1
+  int32_t dim_id[HEDDLE_MAX_RANK]; // HEDDLE_DIM_* where dim is -1, else -1
 } heddle_io;
 
 typedef struct heddle_variant {
   uint32_t name;
   uint32_t min_rows, max_rows;
   uint32_t first_launch, launch_count;
-  uint32_t work_rows;      // most rows in one heddle_work; 0 when the variant uses none
-  uint64_t arena_bytes;    // activation arena, 64-byte aligned
+  uint32_t work_rows;   // most rows in one heddle_work; 0 when the variant uses none
+  uint64_t arena_bytes; // activation arena, 64-byte aligned
 } heddle_variant;
 
 enum {
-  HEDDLE_LAUNCH_BARRIER = 1, // all workers meet before this launch: it depends on the ones since the last barrier
+  HEDDLE_LAUNCH_BARRIER =
+      1, // all workers meet before this launch: it depends on the ones since the last barrier
 };
 
 typedef struct heddle_launch {
   uint32_t function;
   uint32_t first_operand, operand_count;
   uint32_t flags;
-  int32_t items_dim;       // items = ceil(dims[items_dim] * items_mul / items_div); -1: items = items_mul
+  int32_t items_dim; // items = ceil(dims[items_dim] * items_mul / items_div); -1: items = items_mul
   uint32_t items_mul, items_div;
-  uint32_t grain;          // ranges are cut at multiples of this many items, at least 1
-  uint32_t source;         // string: the source nodes, e.g. "blk.3.attn_q"
+  uint32_t grain;  // ranges are cut at multiples of this many items, at least 1
+  uint32_t source; // string: the source nodes, e.g. "blk.3.attn_q"
   uint32_t reserved;
 } heddle_launch;
 
-enum { // where an operand lives
+enum {                           // where an operand lives
   HEDDLE_OPERAND_ARENA = 1,      // activation arena + offset
   HEDDLE_OPERAND_WEIGHT = 2,     // weights.bin + offset
   HEDDLE_OPERAND_IO = 3,         // the entry's input or output number `index`
@@ -140,15 +152,15 @@ typedef struct heddle_operand {
 } heddle_operand;
 
 typedef struct heddle_function {
-  uint32_t name;          // "linear_q4_1_576x1536_add": also the ELF symbol and the profiler's name
+  uint32_t name; // "linear_q4_1_576x1536_add": also the ELF symbol and the profiler's name
   uint32_t reserved;
   uint64_t scratch_bytes; // per worker
 } heddle_function;
 
 enum { // instruction sets that a code member needs, a bit each; a host runs the last code whose bits it has
-  HEDDLE_CPU_X86_64_V3 = 1,  // AVX2, FMA, F16C, BMI2
+  HEDDLE_CPU_X86_64_V3 = 1, // AVX2, FMA, F16C, BMI2
   HEDDLE_CPU_AVX_VNNI = 2,
-  HEDDLE_CPU_X86_64_V4 = 4,  // AVX-512 F, BW, CD, DQ, VL
+  HEDDLE_CPU_X86_64_V4 = 4, // AVX-512 F, BW, CD, DQ, VL
   HEDDLE_CPU_AVX512_VNNI = 8,
   HEDDLE_CPU_AVX512_BF16 = 16
 };

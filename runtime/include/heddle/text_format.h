@@ -1,9 +1,10 @@
 // text.bin: the member of an artifact that turns text into token ids and back.
 //
-// Shared by the compiler (frontends/common/TextMetadata.cpp writes it) and the text library (runtime/text reads it in
-// place): plain C11, little-endian, no pointers. A table is found through a `heddle_text_span`: a byte offset from the
-// start of the file, a multiple of 8, and a count of elements. Everything that needs work (hash tables, character
-// classes, decoded token texts) is done by the compiler; the reader only validates.
+// Shared by the compiler (frontends/common/TextMetadata.cpp writes it) and the text library (runtime/text
+// reads it in place): plain C11, little-endian, no pointers. A table is found through a `heddle_text_span`: a
+// byte offset from the start of the file, a multiple of 8, and a count of elements. Everything that needs
+// work (hash tables, character classes, decoded token texts) is done by the compiler; the reader only
+// validates.
 #ifndef HEDDLE_TEXT_FORMAT_H
 #define HEDDLE_TEXT_FORMAT_H
 #include <heddle/text.h>
@@ -16,7 +17,7 @@ extern "C" {
 #define HEDDLE_TEXT_MAGIC "HDLTEXT1" // 8 bytes, no terminator
 #define HEDDLE_TEXT_VERSION 1u
 
-typedef enum { // how byte-level BPE cuts text into pieces; docs/text.md has the patterns
+typedef enum {                // how byte-level BPE cuts text into pieces; docs/text.md has the patterns
   HEDDLE_TEXT_SPLIT_NONE = 0, // the other kinds
   HEDDLE_TEXT_SPLIT_DEFAULT = 1,
   HEDDLE_TEXT_SPLIT_GPT2 = 2,
@@ -30,8 +31,8 @@ typedef enum { // how byte-level BPE cuts text into pieces; docs/text.md has the
 enum { // heddle_text_header.flags
   HEDDLE_TEXT_ADD_BOS = 1,
   HEDDLE_TEXT_ADD_EOS = 2,
-  HEDDLE_TEXT_SPACE_PREFIX = 4,  // SentencePiece: a space before the first word
-  HEDDLE_TEXT_IGNORE_MERGES = 8, // byte-level BPE: a piece that is a token is taken whole
+  HEDDLE_TEXT_SPACE_PREFIX = 4,   // SentencePiece: a space before the first word
+  HEDDLE_TEXT_IGNORE_MERGES = 8,  // byte-level BPE: a piece that is a token is taken whole
   HEDDLE_TEXT_STRIP_ACCENTS = 16, // WordPiece: decompose, then drop marks
   HEDDLE_TEXT_KNOWN_FLAGS = 31
 };
@@ -58,14 +59,16 @@ enum { // character classes of WordPiece
   HEDDLE_TEXT_WORD_IDEOGRAPH = 4,   // a word of its own
   HEDDLE_TEXT_WORD_MARK = 5         // dropped when accents are stripped
 };
-#define HEDDLE_TEXT_CLASS_PAGE 256u // code points in a page of classes, two to a byte, the lower code point low
+#define HEDDLE_TEXT_CLASS_PAGE                                                                               \
+  256u // code points in a page of classes, two to a byte, the lower code point low
 #define HEDDLE_TEXT_CLASS_PAGES 4352u // pages in 0..U+10FFFF
 
 typedef struct heddle_text_span {
   uint64_t offset, count;
 } heddle_text_span;
 
-// Open addressing with linear probing from `heddle_text_hash(...) & (count - 1)`; counts are powers of two or 0.
+// Open addressing with linear probing from `heddle_text_hash(...) & (count - 1)`; counts are powers of two or
+// 0.
 typedef struct heddle_text_token_slot {
   uint32_t hash; // of the token's text
   uint32_t id1;  // id + 1; 0: empty
@@ -89,29 +92,32 @@ typedef struct heddle_text_header {
   uint32_t split, flags, chat_template, token_count;
   int32_t bos, eos, eot, unk, sep, cls, pad, mask; // -1: none
   uint32_t max_token_bytes;
-  uint32_t max_word_characters;     // WordPiece: longer words are unknown
-  heddle_text_span text;            // u8: token texts as pieces of text; SentencePiece has U+2581 for a space,
-                                    //     WordPiece "##" before continuations
-  heddle_text_span offsets;         // u32[token_count + 1] into `text`
-  heddle_text_span types;           // u8[token_count]
-  heddle_text_span scores;          // f32[token_count]: SentencePiece
-  heddle_text_span token_slots;     // heddle_text_token_slot
-  heddle_text_span pair_slots;      // heddle_text_pair_slot: byte-level BPE
-  heddle_text_span special;         // u32: ids of tokens that are found in text before all else, ascending by text
-  heddle_text_span stops;           // u32: ids that end generation
-  heddle_text_span default_system;  // u8: system text where a chat has none
-  heddle_text_span class_index;     // u16[HEDDLE_TEXT_CLASS_PAGES]: number of the page
-  heddle_text_span class_pages;     // u8[][HEDDLE_TEXT_CLASS_PAGE / 2]
-  heddle_text_span folds;           // heddle_text_fold: WordPiece
-  int32_t byte_tokens[256];         // id for a single byte, or -1
-  uint8_t ascii_fold[128];          // WordPiece: lower case of ASCII
-  uint8_t joined_after[256];        // SentencePiece: 1 where some token has U+2581 after this byte, so that text must
-                                    //     not be cut there
+  uint32_t max_word_characters; // WordPiece: longer words are unknown
+  heddle_text_span text;        // u8: token texts as pieces of text; SentencePiece has U+2581 for a space,
+                                //     WordPiece "##" before continuations
+  heddle_text_span offsets;     // u32[token_count + 1] into `text`
+  heddle_text_span types;       // u8[token_count]
+  heddle_text_span scores;      // f32[token_count]: SentencePiece
+  heddle_text_span token_slots; // heddle_text_token_slot
+  heddle_text_span pair_slots;  // heddle_text_pair_slot: byte-level BPE
+  heddle_text_span special; // u32: ids of tokens that are found in text before all else, ascending by text
+  heddle_text_span stops;   // u32: ids that end generation
+  heddle_text_span default_system; // u8: system text where a chat has none
+  heddle_text_span class_index;    // u16[HEDDLE_TEXT_CLASS_PAGES]: number of the page
+  heddle_text_span class_pages;    // u8[][HEDDLE_TEXT_CLASS_PAGE / 2]
+  heddle_text_span folds;          // heddle_text_fold: WordPiece
+  int32_t byte_tokens[256];        // id for a single byte, or -1
+  uint8_t ascii_fold[128];         // WordPiece: lower case of ASCII
+  uint8_t
+      joined_after[256]; // SentencePiece: 1 where some token has U+2581 after this byte, so that text must
+                         //     not be cut there
 } heddle_text_header;
 
 // 32-bit FNV-1a over the bytes, then mixed. `hash` chains prefixes; start with HEDDLE_TEXT_HASH_START.
 #define HEDDLE_TEXT_HASH_START 2166136261u
-static inline uint32_t heddle_text_hash_byte(uint32_t hash, uint8_t byte) { return (hash ^ byte) * 16777619u; }
+static inline uint32_t heddle_text_hash_byte(uint32_t hash, uint8_t byte) {
+  return (hash ^ byte) * 16777619u;
+}
 static inline uint32_t heddle_text_hash_end(uint32_t hash) {
   hash = (hash ^ (hash >> 16)) * 0x85ebca6bu;
   hash = (hash ^ (hash >> 13)) * 0xc2b2ae35u;

@@ -1,4 +1,5 @@
-// Fuzzes the reader of text.bin and everything that works on what it accepts. The input's last 64 bytes are the text.
+// Fuzzes the reader of text.bin and everything that works on what it accepts. The input's last 64 bytes are
+// the text.
 #include "heddle/text_format.h"
 #include <algorithm>
 #include <cstdlib>
@@ -6,7 +7,8 @@
 #include <memory>
 #include <vector>
 
-static void encodeAndDecode(const heddle_text *text, const heddle_text_info &info, const char *input, size_t size) {
+static void encodeAndDecode(const heddle_text *text, const heddle_text_info &info, const char *input,
+                            size_t size) {
   std::vector<int32_t> ids(size * 4 + 64);
   std::vector<char> piece(info.max_piece_bytes);
   for (uint32_t flags = 0; flags < 4; ++flags) {
@@ -21,7 +23,8 @@ static void encodeAndDecode(const heddle_text *text, const heddle_text_info &inf
   }
   heddle_text_message chat[] = {{"system", 6, input, size / 2}, {"user", 4, input, size}};
   size_t count;
-  heddle_text_encode_chat(text, chat, 2, HEDDLE_TEXT_CHAT_GENERATE, ids.data(), ids.size(), &count, nullptr, 0);
+  heddle_text_encode_chat(text, chat, 2, HEDDLE_TEXT_CHAT_GENERATE, ids.data(), ids.size(), &count, nullptr,
+                          0);
   heddle_text_find(text, input, size);
 }
 

@@ -29,7 +29,10 @@ int main(int argc, char **argv) {
     add("\n\n", 4);
     for (char c = '!'; c <= '~'; ++c)
       add(std::string(1, c), 1);
-    for (const char *token : {"ab", "un", "able", "\xe2\x96\x81", "\xe2\x96\x81""ab", "\xe2\x96\x81un"})
+    for (const char *token : {"ab", "un", "able", "\xe2\x96\x81",
+                              "\xe2\x96\x81"
+                              "ab",
+                              "\xe2\x96\x81un"})
       add(token, 1);
     meta.merges = {"a b", "u n"};
     auto member = writeTextMember(meta);

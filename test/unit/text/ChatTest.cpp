@@ -8,22 +8,24 @@ struct Turn {
   std::string role, content;
 };
 
-std::vector<int32_t> encodeChat(const Opened &model, const std::vector<Turn> &turns, heddle_text_status expected,
-                                std::string &message, uint32_t flags = HEDDLE_TEXT_CHAT_GENERATE) {
+std::vector<int32_t> encodeChat(const Opened &model, const std::vector<Turn> &turns,
+                                heddle_text_status expected, std::string &message,
+                                uint32_t flags = HEDDLE_TEXT_CHAT_GENERATE) {
   std::vector<heddle_text_message> messages;
   for (const Turn &turn : turns)
     messages.push_back({turn.role.data(), turn.role.size(), turn.content.data(), turn.content.size()});
   std::vector<int32_t> ids(4096);
   size_t count = 0;
   char text[256] = "";
-  CHECK(heddle_text_encode_chat(model.text, messages.data(), messages.size(), flags, ids.data(), ids.size(), &count,
-                                text, sizeof text) == expected);
+  CHECK(heddle_text_encode_chat(model.text, messages.data(), messages.size(), flags, ids.data(), ids.size(),
+                                &count, text, sizeof text) == expected);
   message = text;
   ids.resize(count);
   return ids;
 }
 
-std::string chatText(const Opened &model, const std::vector<Turn> &turns, uint32_t flags = HEDDLE_TEXT_CHAT_GENERATE) {
+std::string chatText(const Opened &model, const std::vector<Turn> &turns,
+                     uint32_t flags = HEDDLE_TEXT_CHAT_GENERATE) {
   std::string message;
   return model.decode(encodeChat(model, turns, HEDDLE_TEXT_OK, message, flags), HEDDLE_TEXT_SHOW_SPECIAL);
 }
@@ -50,8 +52,9 @@ TEST_CASE("ChatML takes any roles") {
 }
 
 TEST_CASE("SmolLM2 has a system text of its own") {
-  Opened model(chatmlVocabulary("{{ '<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging "
-                                "Face<|im_end|>\n' }}"));
+  Opened model(chatmlVocabulary(
+      "{{ '<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging "
+      "Face<|im_end|>\n' }}"));
   CHECK(chatText(model, {{"user", "Hi"}}) ==
         "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n"
         "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n");
@@ -83,12 +86,14 @@ TEST_CASE("Gemma puts the system text into the first user turn") {
         "<bos><start_of_turn>user\na<end_of_turn>\n<start_of_turn>model\nb<end_of_turn>\n"
         "<start_of_turn>user\nc<end_of_turn>\n<start_of_turn>model\n");
   CHECK(refusedChat(model, {{"user", "a"}, {"user", "b"}}, HEDDLE_TEXT_INVALID_ARGUMENT) ==
-        "chat template 'gemma' takes an optional 'system' message, then 'user' and 'assistant' in turn, but message 1 "
+        "chat template 'gemma' takes an optional 'system' message, then 'user' and 'assistant' in turn, but "
+        "message 1 "
         "is of 'user'");
 }
 
 TEST_CASE("Llama 3 has headers") {
-  Vocabulary v = bytePairVocabulary({}, {"<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"});
+  Vocabulary v =
+      bytePairVocabulary({}, {"<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"});
   v.bos = 257;
   v.chatTemplate = "<|start_header_id|>";
   Opened model(v);
@@ -98,7 +103,8 @@ TEST_CASE("Llama 3 has headers") {
 }
 
 TEST_CASE("DeepSeek marks turns, and V3.1 closes thinking") {
-  Vocabulary v = bytePairVocabulary({}, {"<bos>", "<｜User｜>", "<｜Assistant｜>", "<｜end▁of▁sentence｜>", "</think>"});
+  Vocabulary v =
+      bytePairVocabulary({}, {"<bos>", "<｜User｜>", "<｜Assistant｜>", "<｜end▁of▁sentence｜>", "</think>"});
   v.bos = 257;
   v.chatTemplate = "<｜User｜> <｜Assistant｜>";
   std::vector<Turn> turns = {{"system", "S"}, {"user", "a"}, {"assistant", "b"}, {"user", "c"}};

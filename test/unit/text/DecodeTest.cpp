@@ -12,8 +12,8 @@ std::string feedAll(heddle_text_stops *stops, const std::string &text, size_t st
     std::string piece = text.substr(at, step);
     std::string buffer(heddle_text_stops_held(stops) + piece.size(), '\0');
     size_t size = 0;
-    REQUIRE(heddle_text_stops_feed(stops, piece.data(), piece.size(), buffer.data(), buffer.size(), &size, &matched) ==
-            HEDDLE_TEXT_OK);
+    REQUIRE(heddle_text_stops_feed(stops, piece.data(), piece.size(), buffer.data(), buffer.size(), &size,
+                                   &matched) == HEDDLE_TEXT_OK);
     out.append(buffer.data(), size);
   }
   std::string rest(heddle_text_stops_held(stops), '\0');
@@ -56,8 +56,10 @@ TEST_CASE("a character is held back until it is complete") {
 
 TEST_CASE("what is no UTF-8 is replaced, a character at a time") {
   Opened model(bytePairVocabulary());
-  CHECK(model.decode({0x80, 'a'}) == "\ufffd""a");
-  CHECK(model.decode({0xe2, 0x96, 'a'}) == "\ufffd""a");
+  CHECK(model.decode({0x80, 'a'}) == "\ufffd"
+                                     "a");
+  CHECK(model.decode({0xe2, 0x96, 'a'}) == "\ufffd"
+                                           "a");
   CHECK(model.decode({0xe2, 0xe2, 0x96, 0x81}) == "\ufffd\u2581");
   CHECK(model.decode({0xed, 0xa0, 0x80}) == "\ufffd\ufffd\ufffd"); // a surrogate
   CHECK(model.decode({0xc0, 0x80}) == "\ufffd\ufffd");             // overlong
@@ -170,7 +172,8 @@ TEST_CASE("stop strings check their arguments") {
   char out[2];
   size_t size;
   int matched;
-  CHECK(heddle_text_stops_feed(stops, "abc", 3, out, sizeof out, &size, &matched) == HEDDLE_TEXT_BUFFER_TOO_SMALL);
+  CHECK(heddle_text_stops_feed(stops, "abc", 3, out, sizeof out, &size, &matched) ==
+        HEDDLE_TEXT_BUFFER_TOO_SMALL);
   CHECK(size == 3);
   heddle_text_stops_destroy(stops);
   heddle_text_stops_destroy(nullptr);

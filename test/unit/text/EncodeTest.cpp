@@ -32,8 +32,16 @@ TEST_CASE("byte pairs do not cross pieces") {
 TEST_CASE("each pre-tokenizer splits by its own rule") {
   // With all pairs of these characters as merges, the pieces show in the ids.
   auto pieces = [](const char *split, const std::string &text) {
-    Vocabulary v = bytePairVocabulary({{"1", "2"}, {"12", "3"}, {"123", "4"}, {"!", "Ċ"}, {"'", "S"}, {"!", "a"},
-                                       {"Ġ", "Ġ"}, {"ĠĠ", "Ġ"}, {"Ġ", "!"}, {"Ġ", "a"}});
+    Vocabulary v = bytePairVocabulary({{"1", "2"},
+                                       {"12", "3"},
+                                       {"123", "4"},
+                                       {"!", "Ċ"},
+                                       {"'", "S"},
+                                       {"!", "a"},
+                                       {"Ġ", "Ġ"},
+                                       {"ĠĠ", "Ġ"},
+                                       {"Ġ", "!"},
+                                       {"Ġ", "a"}});
     v.preTokenizer = split;
     v.addBos = false;
     Opened model(v);
@@ -57,7 +65,8 @@ TEST_CASE("invalid UTF-8 becomes U+FFFD in byte pairs and stays bytes in Sentenc
   CHECK(bytes.encode("\xf5\x80\x80\x80").size() == 12); // above U+10FFFF
   Vocabulary v = sentencePieceVocabulary({"a"});
   v.addSpacePrefix = false;
-  CHECK(Opened(v).encode("\xff""a") == Ids{3 + 0xff, 3 + 'a'}); // taken for the start of a longer character
+  CHECK(Opened(v).encode("\xff"
+                         "a") == Ids{3 + 0xff, 3 + 'a'}); // taken for the start of a longer character
   CHECK(Opened(v).encode("a\x80") == Ids{259, 3 + 0x80});
 }
 
@@ -77,7 +86,7 @@ TEST_CASE("control tokens are found only where they are parsed") {
 
 TEST_CASE("user-defined tokens are always found, the longest first everywhere") {
   Vocabulary v = bytePairVocabulary();
-  v.add("--", 4);   // 257
+  v.add("--", 4);    // 257
   v.add("-----", 4); // 258
   v.add("-+-+", 4);  // 259
   Opened model(v);
@@ -105,7 +114,8 @@ TEST_CASE("a piece that is a token is taken whole with llama-bpe") {
 }
 
 TEST_CASE("SentencePiece merges by score and falls back to bytes") {
-  Vocabulary v = sentencePieceVocabulary({"he", "el", "llo", "ll", "h", "e", "l", "o", "▁", "▁he", "hell", "hello"});
+  Vocabulary v =
+      sentencePieceVocabulary({"he", "el", "llo", "ll", "h", "e", "l", "o", "▁", "▁he", "hell", "hello"});
   v.addSpacePrefix = false;
   Opened model(v);
   auto id = [&](const char *token) { return model.find(token); };

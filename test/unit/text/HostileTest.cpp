@@ -1,5 +1,5 @@
-// text.bin with damaged bytes: it is refused with a message, or whatever it holds is used without harm. Run under
-// AddressSanitizer this finds every read outside of the member.
+// text.bin with damaged bytes: it is refused with a message, or whatever it holds is used without harm. Run
+// under AddressSanitizer this finds every read outside of the member.
 #include "TestVocabulary.h"
 #include "heddle/text_format.h"
 #include <cstddef>
@@ -47,7 +47,8 @@ bool use(const std::string &bytes, std::string &message) {
 }
 
 std::vector<std::string> members() {
-  auto bytePair = bytePairVocabulary({{"a", "b"}, {"l", "l"}, {"Ġ", "ab"}}, {"<|x|>", "<|im_start|>", "<|im_end|>"});
+  auto bytePair =
+      bytePairVocabulary({{"a", "b"}, {"l", "l"}, {"Ġ", "ab"}}, {"<|x|>", "<|im_start|>", "<|im_end|>"});
   bytePair.chatTemplate = "<|im_start|>";
   bytePair.bos = 260, bytePair.addBos = true;
   return {pack(bytePair).bytes, pack(sentencePieceVocabulary({"▁", "ab", "▁ab", "l", "o"})).bytes,
@@ -77,36 +78,47 @@ TEST_CASE("each damage has its message") {
   CHECK(refused(with(good, FIELD(version), 2u)) ==
         "text.bin: expected version 1, found 2; compile the model again or update the runtime");
   CHECK(use(good + std::string(255, 'x'), message)); // an artifact rounds its members up
-  CHECK(refused(good + std::string(256, 'x')) == "text.bin: the member has another size than its header says");
+  CHECK(refused(good + std::string(256, 'x')) ==
+        "text.bin: the member has another size than its header says");
   CHECK(refused(with(good, FIELD(kind), 9u)) == "text.bin: the member has an unknown kind");
   CHECK(refused(with(good, FIELD(split), 99u)) == "text.bin: the member has an unknown pre-tokenizer");
   CHECK(refused(with(good, FIELD(split), 0u)) == "text.bin: the member has an unknown pre-tokenizer");
   CHECK(refused(with(good, FIELD(flags), 1u << 30)) == "text.bin: the member has unknown flags");
-  CHECK(refused(with(good, FIELD(chat_template), 99u)) == "text.bin: the member has an unknown chat template");
+  CHECK(refused(with(good, FIELD(chat_template), 99u)) ==
+        "text.bin: the member has an unknown chat template");
   CHECK(refused(with(good, FIELD(token_count), 0u)) == "text.bin: the member has no tokens, or too many");
-  CHECK(refused(with(good, FIELD(max_token_bytes), ~0u)) == "text.bin: the member has tokens that are too long");
+  CHECK(refused(with(good, FIELD(max_token_bytes), ~0u)) ==
+        "text.bin: the member has tokens that are too long");
   CHECK(refused(with(good, FIELD(max_token_bytes), 1u)) ==
         "text.bin: the member has token texts out of order, or too long");
   CHECK(refused(with(good, FIELD(bos), 100000)) == "text.bin: the member names a token out of range");
   CHECK(refused(with(good, FIELD(bos), -2)) == "text.bin: the member names a token out of range");
-  CHECK(refused(with(good, FIELD(byte_tokens), 1 << 20)) == "text.bin: the member names a token out of range");
-  CHECK(refused(with(good, FIELD(ascii_fold), uint8_t(0x80))) == "text.bin: the member folds ASCII to other bytes");
+  CHECK(refused(with(good, FIELD(byte_tokens), 1 << 20)) ==
+        "text.bin: the member names a token out of range");
+  CHECK(refused(with(good, FIELD(ascii_fold), uint8_t(0x80))) ==
+        "text.bin: the member folds ASCII to other bytes");
   CHECK(refused(with(good, FIELD(text), ~0ull)) == "text.bin: the member has token texts past its end");
-  CHECK(refused(with(good, FIELD(text), header.text.offset + 1)) == "text.bin: the member has token texts past its end");
+  CHECK(refused(with(good, FIELD(text), header.text.offset + 1)) ==
+        "text.bin: the member has token texts past its end");
   CHECK(refused(with(good, COUNT(offsets), ~0ull)) == "text.bin: the member has token offsets past its end");
-  CHECK(refused(with(good, COUNT(types), 1ull)) == "text.bin: the member has token tables of different sizes");
+  CHECK(refused(with(good, COUNT(types), 1ull)) ==
+        "text.bin: the member has token tables of different sizes");
   CHECK(refused(with(good, COUNT(text), 1ull)) == "text.bin: the member has token texts out of range");
-  CHECK(refused(with(good, header.types.offset, uint8_t(0xff))) == "text.bin: the member has an unknown token type");
+  CHECK(refused(with(good, header.types.offset, uint8_t(0xff))) ==
+        "text.bin: the member has an unknown token type");
   CHECK(refused(with(good, COUNT(token_slots), 3ull)) ==
         "text.bin: the member has a hash table whose size is no power of two");
   CHECK(refused(with(good, COUNT(pair_slots), 0ull)) ==
         "text.bin: the member has a hash table whose size is no power of two");
-  CHECK(refused(with(good, COUNT(pair_slots), 1ull << 60)) == "text.bin: the member has its merge table past its end");
-  CHECK(refused(with(good, header.special.offset, 1u << 20)) == "text.bin: the member has a special token out of range");
+  CHECK(refused(with(good, COUNT(pair_slots), 1ull << 60)) ==
+        "text.bin: the member has its merge table past its end");
+  CHECK(refused(with(good, header.special.offset, 1u << 20)) ==
+        "text.bin: the member has a special token out of range");
   CHECK(refused(with(good, header.special.offset, uint32_t('z'))) ==
         "text.bin: the member has special tokens out of order");
   CHECK(refused(with(good, header.stops.offset, -1)) == "text.bin: the member has a stop token out of range");
-  CHECK(refused(with(good, COUNT(class_index), 5ull)) == "text.bin: the member has too few character classes");
+  CHECK(refused(with(good, COUNT(class_index), 5ull)) ==
+        "text.bin: the member has too few character classes");
   CHECK(refused(with(good, header.class_index.offset, uint16_t(0xffff))) ==
         "text.bin: the member has a page of character classes out of range");
 
@@ -121,8 +133,10 @@ TEST_CASE("each damage has its message") {
 
   std::string words = members()[2];
   memcpy(&header, words.data(), sizeof header);
-  CHECK(refused(with(words, header.folds.offset, ~0u)) == "text.bin: the member has character folds out of order");
-  CHECK(refused(with(words, header.folds.offset + 8, 0x110000u)) == "text.bin: the member folds to what is no character");
+  CHECK(refused(with(words, header.folds.offset, ~0u)) ==
+        "text.bin: the member has character folds out of order");
+  CHECK(refused(with(words, header.folds.offset + 8, 0x110000u)) ==
+        "text.bin: the member folds to what is no character");
   std::string pieces = members()[1];
   memcpy(&header, pieces.data(), sizeof header);
   CHECK(refused(with(pieces, header.scores.offset, 0x7fc00000u)) ==
@@ -134,8 +148,8 @@ TEST_CASE("memory that is not aligned is refused") {
   AlignedBytes shifted("x" + good);
   heddle_text *text;
   char message[128];
-  CHECK(heddle_text_open(static_cast<const char *>(shifted.data()) + 1, good.size(), &text, message, sizeof message) ==
-        HEDDLE_TEXT_INVALID_ARGUMENT);
+  CHECK(heddle_text_open(static_cast<const char *>(shifted.data()) + 1, good.size(), &text, message,
+                         sizeof message) == HEDDLE_TEXT_INVALID_ARGUMENT);
   CHECK(std::string(message) == "expected 'text.bin' to be aligned to 8 bytes");
   CHECK(heddle_text_open(nullptr, 0, &text, nullptr, 0) == HEDDLE_TEXT_INVALID_ARGUMENT);
   CHECK(heddle_text_open(shifted.data(), 1, nullptr, nullptr, 0) == HEDDLE_TEXT_INVALID_ARGUMENT);

@@ -11,8 +11,9 @@ TEST_CASE("an unknown tokenizer model is named") {
   v.model = "t5";
   auto failure = refusal(v);
   CHECK(failure.exitCode == 4);
-  CHECK_THAT(failure.message, Equals("tokenizer model 't5' is not supported; known models: 'gpt2' (byte-level BPE), "
-                                     "'llama' (SentencePiece BPE), 'bert' (WordPiece)"));
+  CHECK_THAT(failure.message,
+             Equals("tokenizer model 't5' is not supported; known models: 'gpt2' (byte-level BPE), "
+                    "'llama' (SentencePiece BPE), 'bert' (WordPiece)"));
 }
 
 TEST_CASE("an unknown pre-tokenizer is named, with what to do") {
@@ -20,7 +21,8 @@ TEST_CASE("an unknown pre-tokenizer is named, with what to do") {
   v.preTokenizer = "tekken";
   auto failure = refusal(v);
   CHECK(failure.exitCode == 4);
-  CHECK_THAT(failure.message, Contains("pre-tokenizer 'tekken' is not supported; known ones: 'default', 'gpt-2'"));
+  CHECK_THAT(failure.message,
+             Contains("pre-tokenizer 'tekken' is not supported; known ones: 'default', 'gpt-2'"));
   CHECK_THAT(failure.message, Contains("set tokenizer.ggml.pre"));
 }
 
@@ -42,7 +44,8 @@ TEST_CASE("all wrong things are named at once") {
   CHECK_THAT(failure.message, Contains("tokenizer.ggml.bos_token_id is 5000, but there are 257 tokens"));
   CHECK_THAT(failure.message, Contains("tokenizer.ggml.add_eos_token is true, but there is no eos_token_id"));
   CHECK_THAT(failure.message, Contains("unknown chat template 'mistral'; known ones: none, chatml, gemma"));
-  CHECK_THAT(failure.message, Contains("1 merges are not two tokens that make a third, the first of them 'no merge'"));
+  CHECK_THAT(failure.message,
+             Contains("1 merges are not two tokens that make a third, the first of them 'no merge'"));
 }
 
 TEST_CASE("tables of different lengths are refused") {
@@ -97,8 +100,8 @@ TEST_CASE("an unknown chat template is a warning") {
 
 TEST_CASE("a chat template needs its tokens") {
   Vocabulary v = bytePairVocabulary();
-  CHECK_THAT(refusal(v, "chatml").message,
-             Equals("chat template 'chatml' needs the tokens '<|im_start|>', '<|im_end|>', which this model does not have"));
+  CHECK_THAT(refusal(v, "chatml").message, Equals("chat template 'chatml' needs the tokens '<|im_start|>', "
+                                                  "'<|im_end|>', which this model does not have"));
   v.chatTemplate = "<|im_start|>";
   auto member = pack(v);
   CHECK(member.chatTemplate == "none");

@@ -1,4 +1,5 @@
-// pack-text MODEL.gguf OUT [CHAT_TEMPLATE]: writes the member text.bin of a model, for tests of the text library.
+// pack-text MODEL.gguf OUT [CHAT_TEMPLATE]: writes the member text.bin of a model, for tests of the text
+// library.
 #include "frontends/common/InputError.h"
 #include "frontends/gguf/GgufTokenizer.h"
 #include "llvm/Support/raw_ostream.h"

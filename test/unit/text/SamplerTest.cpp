@@ -15,25 +15,30 @@ public:
   Sampler(heddle_sampler_options options, uint32_t vocabulary) {
     options.struct_size = sizeof options;
     char message[128] = "";
-    heddle_text_status status = heddle_sampler_create(&options, vocabulary, &sampler, message, sizeof message);
+    heddle_text_status status =
+        heddle_sampler_create(&options, vocabulary, &sampler, message, sizeof message);
     INFO(message);
     REQUIRE(status == HEDDLE_TEXT_OK);
   }
   ~Sampler() { heddle_sampler_destroy(sampler); }
-  int32_t operator()(const std::vector<float> &logits) { return heddle_sampler_sample(sampler, logits.data()); }
+  int32_t operator()(const std::vector<float> &logits) {
+    return heddle_sampler_sample(sampler, logits.data());
+  }
   void accept(int32_t id) { heddle_sampler_accept(sampler, id); }
 
   heddle_sampler *sampler = nullptr;
 };
 
-std::map<int32_t, double> frequencies(Sampler &sampler, const std::vector<float> &logits, int rounds = 20000) {
+std::map<int32_t, double> frequencies(Sampler &sampler, const std::vector<float> &logits,
+                                      int rounds = 20000) {
   std::map<int32_t, double> counts;
   for (int i = 0; i < rounds; ++i)
     counts[sampler(logits)] += 1.0 / rounds;
   return counts;
 }
 
-const std::vector<float> Logits = {std::log(0.1f), std::log(0.4f), std::log(0.05f), std::log(0.3f), std::log(0.15f)};
+const std::vector<float> Logits = {std::log(0.1f), std::log(0.4f), std::log(0.05f), std::log(0.3f),
+                                   std::log(0.15f)};
 
 heddle_sampler_options options(float temperature) {
   heddle_sampler_options result = {};
@@ -176,8 +181,8 @@ TEST_CASE("a seed gives the same ids") {
 
 TEST_CASE("NaN and infinite logits give an id in range") {
   float nan = std::numeric_limits<float>::quiet_NaN(), inf = std::numeric_limits<float>::infinity();
-  std::vector<std::vector<float>> inputs = {
-      {nan, nan, nan}, {-inf, -inf, -inf}, {inf, inf, inf}, {nan, inf, -inf}, {nan, 1, nan}, {-inf, nan, 0}};
+  std::vector<std::vector<float>> inputs = {{nan, nan, nan},  {-inf, -inf, -inf}, {inf, inf, inf},
+                                            {nan, inf, -inf}, {nan, 1, nan},      {-inf, nan, 0}};
   for (float temperature : {0.0f, 1.0f, 1e-38f, 1e38f})
     for (uint32_t topK : {0, 1, 2})
       for (float p : {0.0f, 0.5f, 1.0f}) {
@@ -202,7 +207,8 @@ TEST_CASE("options are checked by name") {
       o.struct_size = sizeof o;
     heddle_sampler *sampler = nullptr;
     char message[128] = "";
-    CHECK(heddle_sampler_create(&o, vocabulary, &sampler, message, sizeof message) == HEDDLE_TEXT_INVALID_ARGUMENT);
+    CHECK(heddle_sampler_create(&o, vocabulary, &sampler, message, sizeof message) ==
+          HEDDLE_TEXT_INVALID_ARGUMENT);
     CHECK(sampler == nullptr);
     return std::string(message);
   };

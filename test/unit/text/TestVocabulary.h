@@ -101,7 +101,8 @@ inline Failure refusal(const Vocabulary &vocabulary, const std::string &chatTemp
 /// Bytes at an address that is a multiple of 8, and not one more.
 class AlignedBytes {
 public:
-  explicit AlignedBytes(const std::string &bytes) : count(bytes.size()), words(new uint64_t[(count + 7) / 8]) {
+  explicit AlignedBytes(const std::string &bytes)
+      : count(bytes.size()), words(new uint64_t[(count + 7) / 8]) {
     std::copy(bytes.begin(), bytes.end(), reinterpret_cast<char *>(words.get()));
   }
   const void *data() const { return words.get(); }
@@ -125,10 +126,12 @@ public:
 
   std::vector<int32_t> encode(const std::string &input, uint32_t flags = 0) const {
     size_t count = 0;
-    heddle_text_status status = heddle_text_encode(text, input.data(), input.size(), flags, nullptr, 0, &count);
+    heddle_text_status status =
+        heddle_text_encode(text, input.data(), input.size(), flags, nullptr, 0, &count);
     REQUIRE(status == (count ? HEDDLE_TEXT_BUFFER_TOO_SMALL : HEDDLE_TEXT_OK));
     std::vector<int32_t> ids(count);
-    REQUIRE(heddle_text_encode(text, input.data(), input.size(), flags, ids.data(), count, &count) == HEDDLE_TEXT_OK);
+    REQUIRE(heddle_text_encode(text, input.data(), input.size(), flags, ids.data(), count, &count) ==
+            HEDDLE_TEXT_OK);
     REQUIRE(count == ids.size());
     return ids;
   }

@@ -1,6 +1,7 @@
-// tokenize_lines TEXT_BIN FLAGS < lines > ids: encodes each line of standard input, in which "\\", "\n", "\r" and "\0"
-// are written as escapes, and prints a JSON array of its ids, a tab, and the text that they decode to, escaped again.
-// FLAGS are added up: 1 add special ids, 2 parse special tokens, 4 show special tokens, 8 ids alone.
+// tokenize_lines TEXT_BIN FLAGS < lines > ids: encodes each line of standard input, in which "\\", "\n", "\r"
+// and "\0" are written as escapes, and prints a JSON array of its ids, a tab, and the text that they decode
+// to, escaped again. FLAGS are added up: 1 add special ids, 2 parse special tokens, 4 show special tokens, 8
+// ids alone.
 //
 // Includes heddle/text.h as C11, so that the header stays C.
 #define _POSIX_C_SOURCE 200809L
@@ -33,11 +34,20 @@ static size_t unescape(char *line, size_t size) {
 static void print_escaped(const char *text, size_t size) {
   for (size_t i = 0; i < size; ++i) {
     switch (text[i]) {
-    case '\\': fputs("\\\\", stdout); break;
-    case '\n': fputs("\\n", stdout); break;
-    case '\r': fputs("\\r", stdout); break;
-    case '\0': fputs("\\0", stdout); break;
-    default: putchar(text[i]);
+    case '\\':
+      fputs("\\\\", stdout);
+      break;
+    case '\n':
+      fputs("\\n", stdout);
+      break;
+    case '\r':
+      fputs("\\r", stdout);
+      break;
+    case '\0':
+      fputs("\\0", stdout);
+      break;
+    default:
+      putchar(text[i]);
     }
   }
 }
