@@ -148,7 +148,8 @@ heddle_status setUpSession(heddle_session &session, heddle_error *error) {
   heddle_buffer arena = session.device; // its first piece
   arena.size = session.arenaBytes;
   heddle_bindings bindings = {sizeof(bindings), arena,          model.weights, session.pageTable,
-                              session.work,     session.caches, session.team,  session.planMemory};
+                              session.work,     session.caches, session.team,  session.planMemory,
+                              session.rows,     session.wanted};
   return model.driver->prepare(model.module, &bindings, &session.plan, error);
 }
 

@@ -78,6 +78,7 @@ typedef struct heddle_bindings {
   const heddle_buffer *caches;    // header->caches.count buffers of the device
   heddle_team *team;              // NULL: the calling thread alone
   void *memory;                   // plan_bytes() bytes of host memory for the plan, 64-byte aligned
+  uint32_t rows, wanted;          // bounds of the session's calls
 } heddle_bindings;
 
 // One run of one variant.
