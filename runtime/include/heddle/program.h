@@ -153,8 +153,8 @@ typedef struct heddle_operand {
 
 typedef struct heddle_function {
   uint32_t name; // "linear_q4_1_576x1536_add": also the ELF symbol and the profiler's name
-  uint32_t reserved;
-  uint64_t scratch_bytes; // per worker
+  uint32_t threads;       // of a block; 0 in code for CPUs
+  uint64_t scratch_bytes; // per worker, or shared memory of a block
 } heddle_function;
 
 enum { // instruction sets that a code member needs, a bit each; a host runs the last code whose bits it has
@@ -163,6 +163,12 @@ enum { // instruction sets that a code member needs, a bit each; a host runs the
   HEDDLE_CPU_X86_64_V4 = 4, // AVX-512 F, BW, CD, DQ, VL
   HEDDLE_CPU_AVX512_VNNI = 8,
   HEDDLE_CPU_AVX512_BF16 = 16
+};
+#define HEDDLE_CPU_NAMES                                                                                     \
+  "x86-64-v3\0AVX-VNNI\0x86-64-v4\0AVX512-VNNI\0AVX512-BF16\0" // of the bits, ascending
+enum { // code for other devices, which no CPU takes (docs/cuda.md)
+  HEDDLE_CODE_PTX = 1 << 30,
+  HEDDLE_CODE_CUBIN = 1 << 29, // for the one architecture in bits 16 to 27 (80: sm_80)
 };
 typedef struct heddle_code {
   uint32_t member;   // string: name of the artifact's member with the ELF image
