@@ -17,6 +17,7 @@
 #include "mlir/Interfaces/InferTypeOpInterface.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 
+#include "ir/ActivationLayout.h"
 #include "ir/StorageFormat.h"
 
 #include "ir/HeddleEnums.h.inc"
@@ -39,6 +40,11 @@ namespace mlir::heddle {
 inline constexpr llvm::StringLiteral kDimsAttr = "heddle.dims";
 /// Function attribute: the entry's name ("step", "encode"); several functions of one entry are its variants.
 inline constexpr llvm::StringLiteral kEntryAttr = "heddle.entry";
+/// Function attribute: fewest and most rows that a variant serves, an array of two.
+inline constexpr llvm::StringLiteral kRowsAttr = "heddle.rows";
+/// Function attribute (unit): the variant multiplies tiles of bf16 and stands in for the one of the same rows on
+/// processors that do so.
+inline constexpr llvm::StringLiteral kTilesAttr = "heddle.tiles";
 /// Argument and result attribute: the input's or output's public name.
 inline constexpr llvm::StringLiteral kNameAttr = "heddle.name";
 /// Module attribute: dictionary of model facts (name, architecture, vocabulary, context, slots, ...).
@@ -49,7 +55,10 @@ inline ::heddle::StorageFormat storageFormat(EncAttr enc) {
   return static_cast<::heddle::StorageFormat>(enc.getFormat());
 }
 
-/// Shape of a tensor or stored type.
+/// Byte layout of activations that `quantize` makes.
+::heddle::ActivationLayout activationLayout(StoredType type);
+
+/// Shape of a tensor, stored or selection type.
 llvm::ArrayRef<int64_t> shapeOf(Type type);
 
 /// The parameter or cache that a symbol names, looked up from `op`.

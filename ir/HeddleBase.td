@@ -36,7 +36,11 @@ def Heddle_Format : Heddle_Enum<"Format", "storage format", [
   I32EnumAttrCase<"Q5_1", 6, "q5_1">, I32EnumAttrCase<"Q8_0", 7, "q8_0">, I32EnumAttrCase<"Q2_K", 8, "q2_k">,
   I32EnumAttrCase<"Q3_K", 9, "q3_k">, I32EnumAttrCase<"Q4_K", 10, "q4_k">, I32EnumAttrCase<"Q5_K", 11, "q5_k">,
   I32EnumAttrCase<"Q6_K", 12, "q6_k">, I32EnumAttrCase<"IQ4_NL", 13, "iq4_nl">, I32EnumAttrCase<"IQ4_XS", 14, "iq4_xs">,
-  I32EnumAttrCase<"ACT_I8", 32, "act_i8">, I32EnumAttrCase<"ACT_I16", 33, "act_i16">]>;
+  I32EnumAttrCase<"I8", 15, "int8">, I32EnumAttrCase<"I8_MIN", 16, "int8_min">, I32EnumAttrCase<"I4", 17, "int4">,
+  I32EnumAttrCase<"I4_MIN", 18, "int4_min">, I32EnumAttrCase<"I4_128", 19, "int4_128">,
+  I32EnumAttrCase<"I4_MIN_128", 20, "int4_min_128">, I32EnumAttrCase<"F8E4M3", 21, "f8e4m3">,
+  I32EnumAttrCase<"F8E5M2", 22, "f8e5m2">, I32EnumAttrCase<"F8E4M3_128", 23, "f8e4m3_128">,
+  I32EnumAttrCase<"ACT_I8", 32, "act_i8">, I32EnumAttrCase<"ACT_I16", 33, "act_i16">, I32EnumAttrCase<"ACT_BF16", 34, "act_bf16">]>;
 
 def Heddle_Layout : Heddle_Enum<"Layout", "physical layout of stored numbers", [
   I32EnumAttrCase<"Rows", 0, "rows">, I32EnumAttrCase<"W16", 1, "w16">]>;
@@ -45,13 +49,14 @@ def Heddle_EncAttr : Heddle_Attr<"Enc", "enc"> {
   let summary = "How numbers are stored: format and physical layout";
   let description = [{
     `#heddle.enc<q4_1>` is the file's own row-by-row order; `#heddle.enc<q4_1, w16>` is packed for CPU kernels
-    (docs/kernel-abi.md). `act_i8` and `act_i16` are dynamically quantized activations, blocks of 32 along a row.
+    (docs/kernel-abi.md). `act_i8` and `act_i16` are dynamically quantized activations, blocks of 32 along a row; `act_bf16` are activations
+    rounded to bf16.
   }];
   let parameters = (ins EnumParameter<Heddle_Format>:$format,
                         DefaultValuedParameter<"::mlir::heddle::Layout", "::mlir::heddle::Layout::Rows">:$layout);
   let assemblyFormat = "`<` $format (`,` $layout^)? `>`";
   let extraClassDeclaration = [{
-    bool isActivation() const { return getFormat() == Format::ACT_I8 || getFormat() == Format::ACT_I16; }
+    bool isActivation() const { return getFormat() >= Format::ACT_I8; }
   }];
 }
 
@@ -84,6 +89,21 @@ def Heddle_KvCacheType : Heddle_Type<"KvCache", "kv_cache"> {
     session (docs/kernel-abi.md).
   }];
   let parameters = (ins "int64_t":$heads, "int64_t":$keyDim, "int64_t":$valueDim, "Type":$elementType);
+  let hasCustomAssemblyFormat = 1;
+  let genVerifyDecl = 1;
+}
+
+def Heddle_SelectionKind : Heddle_Enum<"SelectionKind", "what a selection chooses among", [
+  I32EnumAttrCase<"Heads", 0, "heads">, I32EnumAttrCase<"Tokens", 1, "tokens">, I32EnumAttrCase<"Blocks", 2, "blocks">]>;
+
+def Heddle_SelectionType : Heddle_Type<"Selection", "selection"> {
+  let summary = "For every row, which heads, tokens or blocks of tokens it needs";
+  let description = [{
+    `!heddle.selection<heads, ?x9>`: for each row which of 9 query heads it computes. `!heddle.selection<tokens, ?x2048>`: which of the key
+    positions 0 to 2047 it sees. `!heddle.selection<blocks, ?x32, 64>`: the same in blocks of 64 positions, so up to 2047 too. A position past
+    the last is not selected. In memory: a byte for each, 0 or 1, row after row (docs/ir.md, "Selections").
+  }];
+  let parameters = (ins EnumParameter<Heddle_SelectionKind>:$kind, ArrayRefParameter<"int64_t">:$shape, "int64_t":$blockTokens);
   let hasCustomAssemblyFormat = 1;
   let genVerifyDecl = 1;
 }

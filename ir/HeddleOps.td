@@ -79,6 +79,22 @@ def Heddle_PackOp : Heddle_Op<"pack", [Pure]> {
   let hasVerifier = 1;
 }
 
+def Heddle_QuantizeWeightsOp : Heddle_Op<"quantize_weights", [Pure]> {
+  let summary = "Round weights into another storage format";
+  let description = [{
+    `scheme` is a name of docs/quantization.md; it says the format of the result and which weights share a scale. The weights are decoded to f32 and each becomes its
+    nearest code (half to even). The scale takes in the largest weight, or, with `search`, is the one of some around it that gives the least square
+    error (integers only). ir/WeightEncoding.h defines both.
+    ```mlir
+    %q = heddle.quantize_weights %w {scheme = "int4", search} : !heddle.stored<64x32xf32, #heddle.enc<f32>> -> !heddle.stored<64x32xf32, #heddle.enc<q4_0>>
+    ```
+  }];
+  let arguments = (ins Heddle_StoredType:$input, StrAttr:$scheme, UnitAttr:$search);
+  let results = (outs Heddle_StoredType:$result);
+  let assemblyFormat = "$input attr-dict `:` type($input) `->` type($result)";
+  let hasVerifier = 1;
+}
+
 def Heddle_RopeTableOp : Heddle_Op<"rope_table", [Pure]> {
   let summary = "Cosines and sines of rotary position embedding, for a parameter's recipe";
   let description = [{
@@ -124,21 +140,36 @@ def Heddle_GatherRowsOp : Heddle_Op<"gather_rows", [Pure]> {
   let hasVerifier = 1;
 }
 
-def Heddle_LinearOp : Heddle_Op<"linear", [Pure]> {
+def Heddle_Selected : Heddle_Enum<"Selected", "what of a product a selection of heads covers", [
+  I32EnumAttrCase<"Results", 0, "results">, I32EnumAttrCase<"Inputs", 1, "inputs">]>;
+def Heddle_SelectedAttr : EnumAttr<Heddle_Dialect, Heddle_Selected, "selected"> { let assemblyFormat = "`<` $value `>`"; }
+
+def Heddle_LinearOp : Heddle_Op<"linear", [Pure, AttrSizedOperandSegments]> {
   let summary = "Matrix product with a weight matrix stored as [out, in], plus bias";
   let description = [{
     `result[m, r] = sum_k input[m, k] * weight[r, k] + bias[r]`. The input is f32, or activations that `quantize` made, in which case block-wise
-    integer sums are exact and scales apply in f32 (docs/kernel-abi.md, "What a contraction computes").
+    integer sums are exact and scales apply in f32 (docs/kernel-abi.md, "What a contraction computes"). With
+    `act_bf16` activations each weight is rounded to bf16 too, products are exact, and sums are f32 in any order.
     ```mlir
     %y = heddle.linear %x, %w : tensor<?x576xf32>, !heddle.stored<1536x576xf32, #heddle.enc<q4_1>> -> tensor<?x1536xf32>
     %z = heddle.linear %x, %w bias %b : tensor<?x576xf32>, !heddle.stored<1536x576xf32, #heddle.enc<f16>>, tensor<1536xf32> -> tensor<?x1536xf32>
     ```
+    A selection of heads is a promise by which code may do less. `select <results>`: nobody reads the results of heads that a row does not select, which are
+    undefined. `select <inputs>`: the input is 0 in heads that a row does not select.
+    ```mlir
+    %q = heddle.linear %x, %w select <results>(%heads : !heddle.selection<heads, ?x9>) : tensor<?x576xf32>, !heddle.stored<576x576xf32, #heddle.enc<q4_1>> -> tensor<?x576xf32>
+    ```
   }];
-  let arguments = (ins Heddle_Numbers:$input, Heddle_StoredType:$weight, Optional<1DTensorOf<[F32]>>:$bias);
+  let arguments = (ins Heddle_Numbers:$input, Heddle_StoredType:$weight, Optional<1DTensorOf<[F32]>>:$bias,
+                       Optional<Heddle_SelectionType>:$selection, OptionalAttr<Heddle_SelectedAttr>:$selected);
   let results = (outs Heddle_F32Tensor:$result);
   let assemblyFormat = [{
-    $input `,` $weight (`bias` $bias^)? attr-dict `:` type($input) `,` type($weight) (`,` type($bias)^)? `->` type($result)
+    $input `,` $weight (`bias` $bias^)? (`select` $selected^ `(` $selection `:` type($selection) `)`)? attr-dict
+    `:` type($input) `,` type($weight) (`,` type($bias)^)? `->` type($result)
   }];
+  let builders = [OpBuilder<(ins "Type":$result, "Value":$input, "Value":$weight, "Value":$bias), [{
+    build($_builder, $_state, result, input, weight, bias, Value(), SelectedAttr());
+  }]>];
   let hasVerifier = 1;
 }
 
@@ -204,33 +235,52 @@ def Heddle_CacheAppendOp : Heddle_Op<"cache_append", [MemoryEffects<[MemRead, Me
   let hasVerifier = 1;
 }
 
-def Heddle_AttentionOp : Heddle_Op<"attention", [AttrSizedOperandSegments, DeclareOpInterfaceMethods<MemoryEffectsOpInterface>]> {
+def Heddle_AttentionOp : Heddle_Op<"attention", [AttrSizedOperandSegments, DeclareOpInterfaceMethods<MemoryEffectsOpInterface>,
+                                                 ScoringOpInterface]> {
   let summary = "Scaled dot-product attention with score and mask regions";
   let description = [{
     For row i of slot s at position p and query head h (KV head g = h / (Hq / Hk)): over the keys j of slot s,
     `score_j = region(scale * dot(q[i,h], key_j[g]))`; keys whose mask is false drop out; the result is `sum_j softmax(score)_j * value_j[g]`.
 
     With a cache, the rows' own keys and values are appended first if given, and the keys are positions 0..p of the slot (a row never sees past
-    its own position). Without a cache the keys are the rows of this call with the same slot, and `keys` and `values` are required.
-    A row with no visible key yields zeros. The score region maps (score: f32, q_head, kv_head, q_pos, kv_pos, slot: i32) to f32; the mask region, which
-    may be absent, maps the same arguments to i1. Both may hold arith and math ops and capture values.
+    its own position). Without a cache the keys are the rows of this call with the same slot, and `keys` and `values` are required; with
+    `from %sequences` (cross attention) they are the rows of `keys` whose sequence is the slot, and their positions count from 0 in each sequence.
+    A row with no visible key yields zeros.
+
+    The score region maps (score: f32, q_head, kv_head, q_pos, kv_pos, slot: i32) to f32; the mask region, which may be absent, maps the same
+    arguments to i1. A seventh argument, if declared, is the number of the query's row in this call. Both may hold arith and math ops and read
+    tensors from outside by `heddle.element`.
+
+    `select` takes at most one selection of heads and one of tokens or blocks (docs/ir.md, "Selections"): a key is seen where both it and the mask say so,
+    and a head that is not selected yields its row of `skip`, or zeros.
     ```mlir
-    %o = heddle.attention %q, %c at %slots, %positions {scale = 1.250000e-01 : f32} score {
+    %o = heddle.attention %q cache %c at %slots, %positions select(%blocks : !heddle.selection<blocks, ?x32, 64>) {scale = 1.250000e-01 : f32} score {
     ^bb0(%s: f32, %qh: i32, %kh: i32, %qp: i32, %kp: i32, %slot: i32):
-      heddle.yield %s : f32
+      %slope = heddle.element %slopes[%qh] : tensor<9xf32>
+      %d = arith.subi %kp, %qp : i32
+      %x = arith.sitofp %d : i32 to f32
+      %bias = arith.mulf %slope, %x : f32
+      %y = arith.addf %s, %bias : f32
+      heddle.yield %y : f32
     } mask {
-    } : tensor<?x9x64xf32>, !heddle.kv_cache<3x64x64xf16>, tensor<?xi32>, tensor<?xi32> -> tensor<?x9x64xf32>
+    } : tensor<?x9x64xf32> cache !heddle.kv_cache<3x64x64xf16>, tensor<?xi32>, tensor<?xi32> -> tensor<?x9x64xf32>
     ```
   }];
   let arguments = (ins 3DTensorOf<[F32]>:$query, Optional<3DTensorOf<[F32]>>:$keys, Optional<3DTensorOf<[F32]>>:$values,
-                       Optional<Heddle_KvCacheType>:$cache, Heddle_Indices:$slots, Heddle_Indices:$positions, F32Attr:$scale);
+                       Optional<Heddle_KvCacheType>:$cache, Optional<Heddle_Indices>:$key_sequences, Heddle_Indices:$slots,
+                       Heddle_Indices:$positions, Variadic<Heddle_SelectionType>:$selections, Optional<2DTensorOf<[F32]>>:$skip, F32Attr:$scale);
   let results = (outs 3DTensorOf<[F32]>:$result);
   let regions = (region SizedRegion<1>:$score, AnyRegion:$mask);
   let assemblyFormat = [{
-    $query (`keys` $keys^ `values` $values)? (`cache` $cache^)? `at` $slots `,` $positions attr-dict
-    `score` $score `mask` $mask `:` type($query) (`,` type($keys)^ `,` type($values))? (`cache` type($cache)^)? `,` type($slots) `,` type($positions)
-    `->` type($result)
+    $query (`keys` $keys^ `values` $values)? (`cache` $cache^)? (`from` $key_sequences^)? `at` $slots `,` $positions
+    (`select` `(` $selections^ `:` type($selections) `)`)? (`skip` $skip^ `:` type($skip))? attr-dict
+    `score` $score `mask` $mask `:` type($query) (`,` type($keys)^ `,` type($values))? (`cache` type($cache)^)? (`from` type($key_sequences)^)?
+    `,` type($slots) `,` type($positions) `->` type($result)
   }];
+  let builders = [OpBuilder<(ins "Type":$result, "Value":$query, "Value":$keys, "Value":$values, "Value":$cache, "Value":$slots,
+                                 "Value":$positions, "FloatAttr":$scale), [{
+    build($_builder, $_state, result, query, keys, values, cache, Value(), slots, positions, ValueRange(), Value(), scale);
+  }]>];
   let hasVerifier = 1;
   let hasRegionVerifier = 1;
   let extraClassDeclaration = [{
@@ -238,7 +288,69 @@ def Heddle_AttentionOp : Heddle_Op<"attention", [AttrSizedOperandSegments, Decla
     int64_t groupSize();
     int64_t kvHeads();
     int64_t valueDim();
+    /// The selection of heads, or null.
+    ::mlir::Value headSelection();
+    /// The selection of tokens or blocks, or null.
+    ::mlir::Value keySelection();
   }];
+}
+
+def Heddle_ElementOp : Heddle_Op<"element", [Pure, DeclareOpInterfaceMethods<InferTypeOpInterface>, ParentOneOf<["AttentionOp", "TopKOp"]>]> {
+  let summary = "One number of a tensor, in a region of attention";
+  let description = [{
+    An index outside of the tensor is clamped: no address comes from computed numbers unchecked. Tensors come from outside of the region: parameters,
+    constants, values of the function. Where the first dimension is dynamic it has the rows of the query.
+    ```mlir
+    %bias = heddle.element %biases[%qh, %qp, %kp] : tensor<9x512x512xf32>
+    ```
+  }];
+  let arguments = (ins AnyTypeOf<[RankedTensorOf<[F32, I32]>]>:$tensor, Variadic<I32>:$indices);
+  let results = (outs AnyTypeOf<[F32, I32]>:$result);
+  let assemblyFormat = "$tensor `[` $indices `]` attr-dict `:` type($tensor)";
+  let hasVerifier = 1;
+}
+
+def Heddle_TopKOp : Heddle_Op<"top_k", [AttrSizedOperandSegments, DeclareOpInterfaceMethods<MemoryEffectsOpInterface>,
+                                        ScoringOpInterface]> {
+  let summary = "For every row the k tokens whose keys score highest";
+  let description = [{
+    Scores as `attention` does (same operands, same regions), sums a key's scores over the query heads in ascending order, and selects the `k`
+    largest sums among the keys that are seen; of equal ones the earlier. NaN counts as minus infinity. Fewer than `k` seen keys are all selected.
+    A head whose mask says no adds nothing; a key is seen where the mask of the first head says so.
+    ```mlir
+    %tokens = heddle.top_k 64 of %q cache %c at %slots, %positions {scale = 1.250000e-01 : f32} score {
+    ^bb0(%s: f32, %qh: i32, %kh: i32, %qp: i32, %kp: i32, %slot: i32):
+      heddle.yield %s : f32
+    } mask {
+    } : tensor<?x9x64xf32> cache !heddle.kv_cache<3x64x64xf16>, tensor<?xi32>, tensor<?xi32> -> !heddle.selection<tokens, ?x2048>
+    ```
+  }];
+  let arguments = (ins I64Attr:$k, 3DTensorOf<[F32]>:$query, Optional<3DTensorOf<[F32]>>:$keys, Optional<Heddle_KvCacheType>:$cache,
+                       Optional<Heddle_Indices>:$key_sequences, Heddle_Indices:$slots, Heddle_Indices:$positions, F32Attr:$scale);
+  let results = (outs Heddle_SelectionType:$result);
+  let regions = (region SizedRegion<1>:$score, AnyRegion:$mask);
+  let assemblyFormat = [{
+    $k `of` $query (`keys` $keys^)? (`cache` $cache^)? (`from` $key_sequences^)? `at` $slots `,` $positions attr-dict
+    `score` $score `mask` $mask `:` type($query) (`,` type($keys)^)? (`cache` type($cache)^)? (`from` type($key_sequences)^)?
+    `,` type($slots) `,` type($positions) `->` type($result)
+  }];
+  let hasVerifier = 1;
+  let hasRegionVerifier = 1;
+}
+
+def Heddle_SelectBlocksOp : Heddle_Op<"select_blocks", [Pure]> {
+  let summary = "Blocks of tokens where a mask is positive";
+  let description = [{
+    Block b is selected for row i where `mask[i, b] > 0` (so NaN selects nothing). With positions, the mask's rows are blocks of queries instead:
+    `mask[min(positions[i] / block, last), b] > 0`.
+    ```mlir
+    %blocks = heddle.select_blocks %mask at %positions : tensor<32x32xf32>, tensor<?xi32> -> !heddle.selection<blocks, ?x32, 64>
+    ```
+  }];
+  let arguments = (ins 2DTensorOf<[F32]>:$mask, Optional<Heddle_Indices>:$positions);
+  let results = (outs Heddle_SelectionType:$result);
+  let assemblyFormat = "$mask (`at` $positions^)? attr-dict `:` type($mask) (`,` type($positions)^)? `->` type($result)";
+  let hasVerifier = 1;
 }
 
 def Heddle_UnaryKind : Heddle_Enum<"UnaryKind", "function of one number", [
@@ -323,9 +435,10 @@ def Heddle_PoolRowsOp : Heddle_Op<"pool_rows", [Pure]> {
 //===-------------------------------------------------------------------------------------------------------------===//
 
 def Heddle_QuantizeOp : Heddle_Op<"quantize", [Pure]> {
-  let summary = "Round activations to integers with a scale for each block of 32 along a row";
+  let summary = "Round activations to integers with a scale for each block of 32 along a row, or to bf16";
   let description = [{
-    `act_i8`: scale amax/127; `act_i16`: amax/32512; codes round half to even (docs/kernel-abi.md, "Quantized activations"). Nothing but `choose-precision` inserts it.
+    `act_i8`: scale amax/127; `act_i16`: amax/32512; codes round half to even (docs/kernel-abi.md, "Quantized activations").
+    `act_bf16`: half to even; what is too small for a normal number becomes zero. Nothing but `choose-precision` inserts it.
     ```mlir
     %q = heddle.quantize %x : tensor<?x576xf32> -> !heddle.stored<?x576xf32, #heddle.enc<act_i8>>
     ```

@@ -1,4 +1,4 @@
-// !heddle.stored and !heddle.kv_cache.
+// !heddle.stored, !heddle.kv_cache and !heddle.selection.
 #include "ir/Heddle.h"
 #include "mlir/IR/DialectImplementation.h"
 #include "llvm/ADT/TypeSwitch.h"
@@ -86,7 +86,57 @@ LogicalResult KvCacheType::verify(function_ref<InFlightDiagnostic()> emitError, 
   return success();
 }
 
+Type SelectionType::parse(AsmParser &parser) {
+  FailureOr<SelectionKind> kind;
+  SmallVector<int64_t> shape;
+  int64_t block = 1;
+  SMLoc loc = parser.getCurrentLocation();
+  if (parser.parseLess() || failed(kind = FieldParser<SelectionKind>::parse(parser)) || parser.parseComma() ||
+      parser.parseDimensionList(shape, /*allowDynamic=*/true, /*withTrailingX=*/false))
+    return {};
+  if (*kind == SelectionKind::Blocks && (parser.parseComma() || parser.parseInteger(block)))
+    return {};
+  if (parser.parseGreater())
+    return {};
+  return getChecked([&] { return parser.emitError(loc); }, parser.getContext(), *kind, shape, block);
+}
+
+void SelectionType::print(AsmPrinter &printer) const {
+  printer << "<" << stringifySelectionKind(getKind()) << ", ";
+  llvm::interleave(
+      getShape(), [&](int64_t size) { ShapedType::isDynamic(size) ? printer << "?" : printer << size; },
+      [&] { printer << "x"; });
+  if (getKind() == SelectionKind::Blocks)
+    printer << ", " << getBlockTokens();
+  printer << ">";
+}
+
+LogicalResult SelectionType::verify(function_ref<InFlightDiagnostic()> emitError, SelectionKind kind,
+                                    ArrayRef<int64_t> shape, int64_t blockTokens) {
+  StringRef name = stringifySelectionKind(kind);
+  if (shape.size() != 2)
+    return emitError() << "expected a selection of " << name << " to be 'rows x " << name << "', but found "
+                       << shape.size() << " dimensions";
+  if (ShapedType::isDynamic(shape[1]) || shape[1] < 1)
+    return emitError() << "expected a selection to choose among a fixed positive number of " << name;
+  // 16 keys are what a vector holds and what layouts of caches keep together.
+  if (kind == SelectionKind::Blocks && (blockTokens < 16 || blockTokens % 16 != 0))
+    return emitError() << "expected blocks of a multiple of 16 tokens, but found " << blockTokens;
+  if (kind != SelectionKind::Blocks && blockTokens != 1)
+    return emitError() << "expected a selection of " << name << " to have no block size, but found "
+                       << blockTokens;
+  return success();
+}
+
+::heddle::ActivationLayout mlir::heddle::activationLayout(StoredType type) {
+  Format format = type.getEncoding().getFormat();
+  assert(type.getEncoding().isActivation() && "weights have formats of their own");
+  return {type.getShape().back(), format == Format::ACT_I8 ? 1 : format == Format::ACT_I16 ? 2 : 0};
+}
+
 ArrayRef<int64_t> mlir::heddle::shapeOf(Type type) {
+  if (auto selection = dyn_cast<SelectionType>(type))
+    return selection.getShape();
   if (auto stored = dyn_cast<StoredType>(type))
     return stored.getShape();
   return cast<ShapedType>(type).getShape();

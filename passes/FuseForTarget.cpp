@@ -27,7 +27,8 @@ bool isContext(Operation *op) {
 
 bool isRowsOp(Operation *op) {
   return isa<EmbeddingOp, GatherRowsOp, RmsNormOp, LayerNormOp, L2NormalizeOp, RopeOp, CacheAppendOp,
-             ReshapeOp, QuantizeOp, DequantizeOp, PoolRowsOp, ElementwiseOpInterface>(op);
+             ReshapeOp, QuantizeOp, DequantizeOp, PoolRowsOp, SelectBlocksOp, HeadGateOp, MaskHeadsOp,
+             SkippedSumOp, ElementwiseOpInterface>(op);
 }
 
 /// Whether `op`, computing row i, reads row i of this operand and no other row.
@@ -149,7 +150,7 @@ void Fusion::sinkConstants() {
 
 LogicalResult Fusion::check() {
   for (Operation &op : body.without_terminator())
-    if (!isContext(&op) && !isRowsOp(&op) && !isa<LinearOp, AttentionOp>(op))
+    if (!isContext(&op) && !isRowsOp(&op) && !isa<LinearOp, ScoringOpInterface>(op))
       return op.emitOpError() << "cannot be part of a kernel of target '" << target.name << "'";
     else if (!isContext(&op) && rows.of(&op).empty())
       return op.emitOpError() << "expected rows that follow from its operands, but they have none";
@@ -192,9 +193,9 @@ void Fusion::makeNodes() {
   for (Operation &op : body.without_terminator()) {
     if (isContext(&op) || freeReshapes.contains(&op) || nodeOf.contains(&op))
       continue;
-    Node node{isa<LinearOp>(op)      ? Family::Contraction
-              : isa<AttentionOp>(op) ? Family::Attention
-                                     : Family::Rows,
+    Node node{isa<LinearOp>(op)             ? Family::Contraction
+              : isa<ScoringOpInterface>(op) ? Family::Attention
+                                            : Family::Rows,
               rows.of(&op),
               {&op},
               {},

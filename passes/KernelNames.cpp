@@ -49,9 +49,10 @@ static std::string describeLinear(LinearOp linear) {
   auto weight = cast<StoredType>(linear.getWeight().getType());
   std::string name = "linear_" + stringifyFormat(weight.getEncoding().getFormat()).str();
   if (auto stored = dyn_cast<StoredType>(linear.getInput().getType()))
-    name += stored.getEncoding().getFormat() == Format::ACT_I16 ? "_i16" : "_i8";
+    name += "_" + stringifyFormat(stored.getEncoding().getFormat()).drop_front(strlen("act_")).str();
   name += "_" + std::to_string(weight.getShape()[0]) + "x" + std::to_string(weight.getShape()[1]);
-  return name + (linear.getBias() ? "_bias" : "");
+  return name + (linear.getBias() ? "_bias" : "") +
+         (linear.getSelected() ? "_selected_" + stringifySelected(*linear.getSelected()).str() : "");
 }
 
 std::string mlir::heddle::describeKernel(Family family, ArrayRef<Operation *> ops) {
@@ -62,10 +63,10 @@ std::string mlir::heddle::describeKernel(Family family, ArrayRef<Operation *> op
     appendWords(name, ops);
     return name;
   case Family::Attention: {
-    auto attention = cast<AttentionOp>(*llvm::find_if(ops, llvm::IsaPred<AttentionOp>));
-    auto query = shapeOf(attention.getQuery().getType());
-    return "attention_" + std::to_string(query[1]) + "x" + std::to_string(attention.kvHeads()) + "x" +
-           std::to_string(query[2]);
+    auto scoring = cast<ScoringOpInterface>(*llvm::find_if(ops, llvm::IsaPred<ScoringOpInterface>));
+    auto query = shapeOf(scoring.getQuery().getType());
+    return (isa<TopKOp>(scoring) ? "top_k_" : "attention_") + std::to_string(query[1]) + "x" +
+           std::to_string(scoring.kvHeads()) + "x" + std::to_string(query[2]);
   }
   case Family::Rows: {
     appendWords(name, ops);

@@ -10,22 +10,39 @@ using namespace mlir::heddle;
 /// The rows that pooling yields: one for each sequence.
 static constexpr llvm::StringLiteral kSequences = "s";
 
-static bool hasShape(Type type) { return isa<RankedTensorType, StoredType>(type) && !shapeOf(type).empty(); }
+static bool hasShape(Type type) {
+  return isa<RankedTensorType, StoredType, SelectionType>(type) && !shapeOf(type).empty();
+}
 
 SmallVector<Value> mlir::heddle::rowOperands(Operation *op) {
   SmallVector<Value> rows;
   llvm::TypeSwitch<Operation *>(op)
       .Case<EmbeddingOp, GatherRowsOp>([&](auto gather) { rows = {gather.getIndices()}; })
-      .Case<LinearOp, RmsNormOp, LayerNormOp, L2NormalizeOp, ReshapeOp, QuantizeOp, DequantizeOp>(
+      .Case<LinearOp>([&](LinearOp linear) {
+        rows = {linear.getInput()};
+        if (linear.getSelection())
+          rows.push_back(linear.getSelection());
+      })
+      .Case<SkippedSumOp>([&](SkippedSumOp sum) { rows = {sum.getSelection()}; })
+      .Case<MaskHeadsOp>([&](MaskHeadsOp mask) { rows = {mask.getInput(), mask.getSelection()}; })
+      .Case<HeadGateOp, RmsNormOp, LayerNormOp, L2NormalizeOp, ReshapeOp, QuantizeOp, DequantizeOp>(
           [&](auto unary) { rows = {unary.getInput()}; })
       .Case<RopeOp>([&](RopeOp rope) { rows = {rope.getInput(), rope.getPositions()}; })
       .Case<CacheAppendOp>([&](CacheAppendOp append) {
         rows = {append.getKeys(), append.getValues(), append.getSlots(), append.getPositions()};
       })
-      .Case<AttentionOp>([&](AttentionOp attention) {
-        rows = {attention.getQuery(), attention.getSlots(), attention.getPositions()};
-        if (attention.getKeys())
-          rows.append({attention.getKeys(), attention.getValues()});
+      .Case<AttentionOp, TopKOp>([&](auto op) {
+        rows = {op.getQuery(), op.getSlots(), op.getPositions()};
+        if (op.getKeys() && !op.getKeySequences())
+          rows.push_back(op.getKeys());
+        if constexpr (std::is_same_v<decltype(op), AttentionOp>) {
+          if (op.getValues() && !op.getKeySequences())
+            rows.push_back(op.getValues());
+          llvm::append_range(rows, op.getSelections());
+        }
+      })
+      .Case<SelectBlocksOp>([&](SelectBlocksOp select) {
+        rows = {select.getPositions() ? Value(select.getPositions()) : Value(select.getMask())};
       })
       .Case<PoolRowsOp>([&](PoolRowsOp pool) { rows = {pool.getInput(), pool.getSequences()}; })
       .Case<ElementwiseOpInterface>(
@@ -196,9 +213,9 @@ int64_t mlir::heddle::bytesOf(Type type, int64_t rows) {
     assert(stored.getEncoding().isActivation() && "weights are parameters, not values with rows");
     if (shape.back() > kMaxBytes)
       return kMaxBytes;
-    times(
-        ::heddle::ActivationLayout{shape.back(), stored.getEncoding().getFormat() == Format::ACT_I16 ? 2 : 1}
-            .stride());
+    times(activationLayout(stored).stride());
+  } else if (isa<SelectionType>(type)) {
+    times(shape[1]);
   } else {
     for (int64_t size : shape.drop_front())
       times(size);

@@ -87,121 +87,13 @@ struct Token {
 
 /// A key that a row may see.
 struct Candidate {
-  Token key, value;
+  Token key, value; // without a value where only scores are asked for
   int64_t position;
 };
 
-class Attention {
-public:
-  Attention(AttentionOp op, const Numbers &query, ScalarProgram score, std::optional<ScalarProgram> mask,
-            Context &context)
-      : op(op), query(query), score(std::move(score)), mask(std::move(mask)), context(context),
-        a(context.arithmetic), scale(op.getScale().convertToFloat()), heads(query.shape[1]),
-        group(op.groupSize()), keyDim(query.shape[2]), valueDim(op.valueDim()) {}
-
-  llvm::Error row(int64_t row, ArrayRef<Candidate> candidates, int64_t slot, int64_t position,
-                  Numbers &result) {
-    uint64_t steps = keyDim + valueDim + score.size() + (mask ? mask->size() : 0);
-    if (llvm::Error error = context.spend(op, {candidates.size(), uint64_t(heads), steps}))
-      return error;
-    for (int64_t head = 0; head < heads; ++head) {
-      if (llvm::Error error = scores(row, head, candidates, slot, position))
-        return error;
-      average(head / group, result, (row * heads + head) * valueDim);
-    }
-    return llvm::Error::success();
-  }
-
-private:
-  llvm::Error scores(int64_t row, int64_t head, ArrayRef<Candidate> candidates, int64_t slot,
-                     int64_t position) {
-    visible.clear();
-    size_t q = (row * heads + head) * keyDim, k = head / group * keyDim;
-    for (const Candidate &candidate : candidates) {
-      double dot = 0, magnitude = 0, moved = 0;
-      for (int64_t i = 0; i < keyDim; ++i) {
-        double x = query.data[q + i], y = candidate.key.numbers[k + i];
-        dot = a.round(dot + x * y);
-        if (!context.tracks())
-          continue;
-        double xt = query.toleranceAt(q + i),
-               yt = candidate.key.tolerance ? candidate.key.tolerance[k + i] : 0;
-        magnitude += std::abs(x * y);
-        moved += square(std::abs(x) * yt + std::abs(y) * xt + xt * yt);
-      }
-      Scalar arguments[6] = {{a.multiply({dot, a.unit * magnitude + std::sqrt(moved)}, {scale, 0}), 0}};
-      int64_t indices[5] = {head, head / group, position, candidate.position, slot};
-      for (int i = 0; i < 5; ++i)
-        arguments[i + 1].integer = indices[i];
-      if (mask) {
-        auto keeps = mask->run(arguments);
-        if (!keeps)
-          return keeps.takeError();
-        if (!keeps->integer)
-          continue;
-      }
-      auto changed = score.run(arguments);
-      if (!changed)
-        return changed.takeError();
-      visible.push_back({candidate.value, changed->real, 0});
-    }
-    return llvm::Error::success();
-  }
-
-  /// Softmax over the visible scores, then the average of their values.
-  void average(int64_t kvHead, Numbers &result, size_t target) {
-    if (visible.empty())
-      return; // zeros
-    double largest = -std::numeric_limits<double>::infinity(), sum = 0;
-    for (const Weighted &key : visible)
-      largest = std::isnan(key.score.value) || std::isnan(largest) ? std::numeric_limits<double>::quiet_NaN()
-                                                                   : std::max(largest, key.score.value);
-    for (Weighted &key : visible) {
-      key.weight = a.round(std::exp(a.round(key.score.value - largest)));
-      sum = a.round(sum + key.weight);
-    }
-    for (int64_t d = 0; d < valueDim; ++d) {
-      size_t index = kvHead * valueDim + d;
-      double acc = 0;
-      for (const Weighted &key : visible)
-        acc = a.round(acc + key.weight * key.value.numbers[index]);
-      double y = a.round(acc / sum);
-      result.data[target + d] = y;
-      if (!context.tracks())
-        continue;
-      // d y / d score_j = p_j (v_j - y); a weight is uncertain by its exponent's rounding too, which grows
-      // with it.
-      double magnitude = 0, ofValues = 0, ofWeights = 0, farthest = 0;
-      for (const Weighted &key : visible) {
-        double v = key.value.numbers[index], p = key.weight / sum,
-               moves = key.value.tolerance ? key.value.tolerance[index] : 0;
-        double relative = key.score.tolerance + a.unit * (1 + std::abs(key.score.value - largest));
-        ofWeights += square(p * std::abs(v - y) * std::expm1(std::min(2 * relative, 300.0)) / 2);
-        farthest = std::max(farthest, std::abs(v - y));
-        magnitude += p * std::abs(v);
-        ofValues += square(p * moves);
-      }
-      // Whatever the weights become, the result stays between the values.
-      result.tolerance[target + d] =
-          a.unit * (magnitude + std::abs(y)) + std::sqrt(ofValues) + std::min(std::sqrt(ofWeights), farthest);
-    }
-  }
-
-  struct Weighted {
-    Token value;
-    Real score;
-    double weight;
-  };
-
-  AttentionOp op;
-  const Numbers &query;
-  ScalarProgram score;
-  std::optional<ScalarProgram> mask;
-  Context &context;
-  const Arithmetics &a;
-  double scale;
-  int64_t heads, group, keyDim, valueDim;
-  std::vector<Weighted> visible;
+/// The row that keys are scored for.
+struct Row {
+  int64_t number, slot, position;
 };
 
 Token tokenOf(const std::vector<double> &numbers, const std::vector<double> &tolerance, size_t index,
@@ -209,62 +101,293 @@ Token tokenOf(const std::vector<double> &numbers, const std::vector<double> &tol
   return {numbers.data() + index * size, tolerance.empty() ? nullptr : tolerance.data() + index * size};
 }
 
-} // namespace
-
-Result interpreter::evaluateAttention(AttentionOp op, const Numbers &query, const Numbers *keys,
-                                      const Numbers *values, Cache *cache, const Integers &slots,
-                                      const Integers &positions, Lookup captured, Context &context) {
-  int64_t rows = query.shape[0];
-  if (slots.shape[0] != rows || positions.shape[0] != rows)
-    return fail(op, Twine("expected a slot and a position for each of ") + Twine(rows) + " rows, but found " +
-                        Twine(slots.shape[0]) + " and " + Twine(positions.shape[0]));
-  if (cache && keys)
-    if (llvm::Error error = evaluateCacheAppend(op, *cache, *keys, *values, slots, positions, context))
-      return std::move(error);
-  if (!cache && (keys->shape[0] != rows || values->shape[0] != rows))
-    return fail(op, Twine("expected keys and values for each of ") + Twine(rows) + " rows, but found " +
-                        Twine(keys->shape[0]) + " and " + Twine(values->shape[0]));
-
-  auto score = ScalarProgram::compile(op.getScore().front(), captured, context);
-  if (!score)
-    return score.takeError();
-  std::optional<ScalarProgram> mask;
-  if (!op.getMask().empty()) {
-    auto compiled = ScalarProgram::compile(op.getMask().front(), captured, context);
-    if (!compiled)
-      return compiled.takeError();
-    mask = std::move(*compiled);
+/// Scores of keys, as the regions of the op say: what attention and top-k share.
+class Scoring {
+public:
+  static llvm::Expected<Scoring> make(ScoringOpInterface op, const ScoringOperands &operands, Lookup captured,
+                                      Context &context) {
+    auto score = ScalarProgram::compile(op.getScore().front(), captured, context);
+    if (!score)
+      return score.takeError();
+    std::optional<ScalarProgram> mask;
+    if (!op.getMask().empty()) {
+      auto compiled = ScalarProgram::compile(op.getMask().front(), captured, context);
+      if (!compiled)
+        return compiled.takeError();
+      mask = std::move(*compiled);
+    }
+    return Scoring(op, operands, std::move(*score), std::move(mask), context);
   }
-  auto result = context.numbers(op, {rows, query.shape[1], op.valueDim()});
-  if (!result)
-    return result.takeError();
 
-  Attention attention(op, query, std::move(*score), std::move(mask), context);
-  size_t keySize = op.kvHeads() * query.shape[2], valueSize = op.kvHeads() * op.valueDim();
-  std::vector<Candidate> candidates;
-  for (int64_t row = 0; row < rows; ++row) {
-    int64_t slot = slots.data[row], position = positions.data[row];
+  /// The keys of the row's slot or sequence, none of which the mask has seen yet.
+  llvm::Expected<ArrayRef<Candidate>> keysOf(const Row &row) {
     candidates.clear();
-    if (cache) {
-      auto found = cache->slots.find(slot);
+    size_t keySize = kvHeads * keyDim;
+    if (Cache *cache = operands.cache) {
+      size_t valueSize = kvHeads * cache->type.getValueDim();
+      auto found = cache->slots.find(row.slot);
       int64_t length = found == cache->slots.end() ? 0 : found->second.written.size();
-      for (int64_t p = 0; p <= position; ++p) {
+      for (int64_t p = 0; p <= row.position; ++p) {
         if (p >= length || !found->second.written[p])
-          return fail(op, Twine("expected slot ") + Twine(slot) + " to hold positions 0 to " +
-                              Twine(position) + ", but nothing was appended at " + Twine(p));
+          return fail(op, Twine("expected slot ") + Twine(row.slot) + " to hold positions 0 to " +
+                              Twine(row.position) + ", but nothing was appended at " + Twine(p));
         const Cache::Slot &from = found->second;
         candidates.push_back({tokenOf(from.keys, from.keyTolerance, p, keySize),
                               tokenOf(from.values, from.valueTolerance, p, valueSize), p});
       }
-    } else {
-      for (int64_t other = 0; other < rows; ++other)
-        if (slots.data[other] == slot)
-          candidates.push_back({tokenOf(keys->data, keys->tolerance, other, keySize),
-                                tokenOf(values->data, values->tolerance, other, valueSize),
-                                positions.data[other]});
+      return candidates;
     }
-    if (llvm::Error error = attention.row(row, candidates, slot, position, *result))
+    const Integers &sequences = operands.keySequences ? *operands.keySequences : operands.slots;
+    int64_t count = 0;
+    for (int64_t other = 0; other < operands.keys->shape[0]; ++other) {
+      if (sequences.data[other] != row.slot)
+        continue;
+      Token value = operands.values ? tokenOf(operands.values->data, operands.values->tolerance, other,
+                                              kvHeads * operands.values->shape[2])
+                                    : Token{};
+      candidates.push_back({tokenOf(operands.keys->data, operands.keys->tolerance, other, keySize), value,
+                            operands.keySequences ? count : operands.positions.data[other]});
+      ++count;
+    }
+    return candidates;
+  }
+
+  /// The region's score of one key, or nothing when the mask says no.
+  llvm::Expected<std::optional<Real>> score(const Row &row, int64_t head, const Candidate &candidate) {
+    size_t q = (row.number * heads + head) * keyDim, k = head / group * keyDim;
+    double dot = 0, magnitude = 0, moved = 0;
+    for (int64_t i = 0; i < keyDim; ++i) {
+      double x = operands.query.data[q + i], y = candidate.key.numbers[k + i];
+      dot = a.round(dot + x * y);
+      if (!context.tracks())
+        continue;
+      double xt = operands.query.toleranceAt(q + i),
+             yt = candidate.key.tolerance ? candidate.key.tolerance[k + i] : 0;
+      magnitude += std::abs(x * y);
+      moved += square(std::abs(x) * yt + std::abs(y) * xt + xt * yt);
+    }
+    Scalar arguments[7] = {{a.multiply({dot, a.unit * magnitude + std::sqrt(moved)}, {scale, 0}), 0}};
+    int64_t indices[6] = {head, head / group, row.position, candidate.position, row.slot, row.number};
+    for (int i = 0; i < 6; ++i)
+      arguments[i + 1].integer = indices[i];
+    if (mask) {
+      auto keeps = mask->run(arguments);
+      if (!keeps)
+        return keeps.takeError();
+      if (!keeps->integer)
+        return std::nullopt;
+    }
+    auto changed = program.run(arguments);
+    if (!changed)
+      return changed.takeError();
+    return changed->real;
+  }
+
+  uint64_t steps() const { return keyDim + program.size() + (mask ? mask->size() : 0); }
+
+private:
+  Scoring(ScoringOpInterface op, const ScoringOperands &operands, ScalarProgram program,
+          std::optional<ScalarProgram> mask, Context &context)
+      : op(op), operands(operands), program(std::move(program)), mask(std::move(mask)), context(context),
+        a(context.arithmetic), scale(op.getScale().convertToFloat()), heads(operands.query.shape[1]),
+        kvHeads(op.kvHeads()), group(op.groupSize()), keyDim(op.keyDim()) {}
+
+  Operation *op;
+  const ScoringOperands &operands;
+  ScalarProgram program;
+  std::optional<ScalarProgram> mask;
+  Context &context;
+  const Arithmetics &a;
+  double scale;
+  int64_t heads, kvHeads, group, keyDim;
+  std::vector<Candidate> candidates;
+};
+
+/// A visible key of one head.
+struct Weighted {
+  Token value;
+  Real score;
+  double weight;
+};
+
+/// Softmax over the scores, then the average of the values of `kvHead`.
+void average(MutableArrayRef<Weighted> visible, int64_t kvHead, int64_t valueDim, Context &context,
+             Numbers &result, size_t target) {
+  const Arithmetics &a = context.arithmetic;
+  if (visible.empty())
+    return; // zeros
+  double largest = -std::numeric_limits<double>::infinity(), sum = 0;
+  for (const Weighted &key : visible)
+    largest = std::isnan(key.score.value) || std::isnan(largest) ? std::numeric_limits<double>::quiet_NaN()
+                                                                 : std::max(largest, key.score.value);
+  for (Weighted &key : visible) {
+    key.weight = a.round(std::exp(a.round(key.score.value - largest)));
+    sum = a.round(sum + key.weight);
+  }
+  for (int64_t d = 0; d < valueDim; ++d) {
+    size_t index = kvHead * valueDim + d;
+    double acc = 0;
+    for (const Weighted &key : visible)
+      acc = a.round(acc + key.weight * key.value.numbers[index]);
+    double y = a.round(acc / sum);
+    result.data[target + d] = y;
+    if (!context.tracks())
+      continue;
+    // d y / d score_j = p_j (v_j - y); a weight is uncertain by its exponent's rounding too, which grows
+    // with it.
+    double magnitude = 0, ofValues = 0, ofWeights = 0, farthest = 0;
+    for (const Weighted &key : visible) {
+      double v = key.value.numbers[index], p = key.weight / sum,
+             moves = key.value.tolerance ? key.value.tolerance[index] : 0;
+      double relative = key.score.tolerance + a.unit * (1 + std::abs(key.score.value - largest));
+      ofWeights += square(p * std::abs(v - y) * std::expm1(std::min(2 * relative, 300.0)) / 2);
+      farthest = std::max(farthest, std::abs(v - y));
+      magnitude += p * std::abs(v);
+      ofValues += square(p * moves);
+    }
+    // Whatever the weights become, the result stays between the values.
+    result.tolerance[target + d] =
+        a.unit * (magnitude + std::abs(y)) + std::sqrt(ofValues) + std::min(std::sqrt(ofWeights), farthest);
+  }
+}
+
+llvm::Error checkRows(Operation *op, const ScoringOperands &operands) {
+  int64_t rows = operands.query.shape[0];
+  if (operands.slots.shape[0] != rows || operands.positions.shape[0] != rows)
+    return fail(op, Twine("expected a slot and a position for each of ") + Twine(rows) + " rows, but found " +
+                        Twine(operands.slots.shape[0]) + " and " + Twine(operands.positions.shape[0]));
+  if (operands.cache)
+    return llvm::Error::success();
+  int64_t keys = operands.keys->shape[0], values = operands.values ? operands.values->shape[0] : keys;
+  int64_t expected = operands.keySequences ? operands.keySequences->shape[0] : rows;
+  if (keys != expected || values != expected)
+    return fail(op, Twine("expected keys and values for each of ") + Twine(expected) + " rows, but found " +
+                        Twine(keys) + " and " + Twine(values));
+  return llvm::Error::success();
+}
+
+} // namespace
+
+Result interpreter::evaluateAttention(AttentionOp op, const ScoringOperands &operands, Lookup captured,
+                                      Context &context) {
+  if (llvm::Error error = checkRows(op, operands))
+    return std::move(error);
+  if (operands.cache && operands.keys)
+    if (llvm::Error error = evaluateCacheAppend(op, *operands.cache, *operands.keys, *operands.values,
+                                                operands.slots, operands.positions, context))
       return std::move(error);
+  auto scoring = Scoring::make(op, operands, captured, context);
+  if (!scoring)
+    return scoring.takeError();
+  int64_t rows = operands.query.shape[0], heads = operands.query.shape[1], group = op.groupSize(),
+          valueDim = op.valueDim();
+  auto result = context.numbers(op, {rows, heads, valueDim});
+  if (!result)
+    return result.takeError();
+
+  Value selection = op.keySelection();
+  int64_t block = selection ? cast<SelectionType>(selection.getType()).getBlockTokens() : 1;
+  auto selects = [&](int64_t row, int64_t position) {
+    if (!operands.tokens)
+      return true;
+    int64_t count = operands.tokens->shape[1], index = position / block;
+    return index < count && operands.tokens->data[row * count + index] != 0;
+  };
+  std::vector<Weighted> visible;
+  for (int64_t number = 0; number < rows; ++number) {
+    Row row{number, operands.slots.data[number], operands.positions.data[number]};
+    auto candidates = scoring->keysOf(row);
+    if (!candidates)
+      return candidates.takeError();
+    if (llvm::Error error =
+            context.spend(op, {candidates->size(), uint64_t(heads), scoring->steps() + valueDim}))
+      return std::move(error);
+    for (int64_t head = 0; head < heads; ++head) {
+      size_t target = (number * heads + head) * valueDim;
+      if (operands.heads && !operands.heads->data[number * heads + head]) {
+        for (int64_t d = 0; operands.skip && d < valueDim; ++d) {
+          result->data[target + d] = operands.skip->data[head * valueDim + d];
+          if (context.tracks())
+            result->tolerance[target + d] = operands.skip->toleranceAt(head * valueDim + d);
+        }
+        continue;
+      }
+      visible.clear();
+      for (const Candidate &candidate : *candidates) {
+        if (!selects(number, candidate.position))
+          continue;
+        auto score = scoring->score(row, head, candidate);
+        if (!score)
+          return score.takeError();
+        if (*score)
+          visible.push_back({candidate.value, **score, 0});
+      }
+      average(visible, head / group, valueDim, context, *result, target);
+    }
   }
   return std::move(*result);
+}
+
+Result interpreter::evaluateTopK(TopKOp op, const ScoringOperands &operands, Lookup captured,
+                                 Context &context) {
+  if (llvm::Error error = checkRows(op, operands))
+    return std::move(error);
+  auto scoring = Scoring::make(op, operands, captured, context);
+  if (!scoring)
+    return scoring.takeError();
+  int64_t rows = operands.query.shape[0], heads = operands.query.shape[1], count = shapeOf(op.getType())[1];
+  auto charge = context.charge(op, elementCount({rows, count}).value_or(-1), 8);
+  if (!charge)
+    return charge.takeError();
+  Integers result{{rows, count}, std::vector<int64_t>(rows * count), *charge};
+
+  const Arithmetics &a = context.arithmetic;
+  std::vector<std::pair<double, int64_t>> sums; // and positions
+  for (int64_t number = 0; number < rows; ++number) {
+    Row row{number, operands.slots.data[number], operands.positions.data[number]};
+    auto candidates = scoring->keysOf(row);
+    if (!candidates)
+      return candidates.takeError();
+    if (llvm::Error error = context.spend(op, {candidates->size(), uint64_t(heads), scoring->steps()}))
+      return std::move(error);
+    sums.clear();
+    for (const Candidate &candidate : *candidates) {
+      double sum = 0;
+      bool sees = candidate.position < count;
+      for (int64_t head = 0; sees && head < heads; ++head) {
+        auto score = scoring->score(row, head, candidate);
+        if (!score)
+          return score.takeError();
+        if (*score)
+          sum = a.round(sum + (*score)->value);
+        else if (head == 0)
+          sees = false;
+      }
+      if (sees)
+        sums.push_back(
+            {std::isnan(sum) ? -std::numeric_limits<double>::infinity() : sum, candidate.position});
+    }
+    llvm::sort(sums, [](auto &x, auto &y) {
+      return x.first > y.first || (x.first == y.first && x.second < y.second);
+    });
+    for (auto [sum, position] : ArrayRef(sums).take_front(op.getK()))
+      result.data[number * count + position] = 1;
+  }
+  return std::move(result);
+}
+
+Result interpreter::evaluateSelectBlocks(SelectBlocksOp op, const Numbers &mask, const Integers *positions,
+                                         Context &context) {
+  int64_t rows = positions ? positions->shape[0] : mask.shape[0], count = mask.shape[1],
+          block = cast<SelectionType>(op.getType()).getBlockTokens();
+  auto charge = context.charge(op, elementCount({rows, count}).value_or(-1), 8);
+  if (!charge)
+    return charge.takeError();
+  Integers result{{rows, count}, std::vector<int64_t>(rows * count), *charge};
+  for (int64_t row = 0; row < rows; ++row) {
+    int64_t from = positions ? std::clamp<int64_t>(positions->data[row] / block, 0, mask.shape[0] - 1) : row;
+    for (int64_t i = 0; i < count; ++i)
+      result.data[row * count + i] = mask.data[from * count + i] > 0;
+  }
+  return std::move(result);
 }

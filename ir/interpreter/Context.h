@@ -60,12 +60,38 @@ Result evaluateReshape(ReshapeOp op, const Numbers &input, Context &context);
 Result evaluateQuantize(QuantizeOp op, const Numbers &input, Context &context);
 Result evaluateDequantize(DequantizeOp op, const Datum &input, Context &context);
 
+// Gating.cpp
+Result evaluateHeadGate(HeadGateOp op, const Numbers &input, const Numbers &weight, const Numbers *bias,
+                        Context &context);
+/// A `linear` with a selection of heads: checks what it promises of the input, and makes results that are undefined
+/// NaN.
+Result evaluateSelectedLinear(LinearOp op, const Datum &input, const Weights &weight, const Numbers *bias,
+                              const Integers &selection, Context &context);
+Result evaluateMaskHeads(MaskHeadsOp op, const Numbers &input, const Integers &selection, const Numbers *skip,
+                         Context &context);
+Result evaluateSkippedSum(SkippedSumOp op, const Numbers &table, const Integers &selection, Context &context);
+Result evaluateBlockDiagonal(BlockDiagonalOp op, const Numbers &input, Context &context);
+
+// Weights.cpp
+Result evaluateQuantizeWeights(QuantizeWeightsOp op, const Weights &input, Context &context);
+
 // Attention.cpp
 using Lookup = llvm::function_ref<llvm::Expected<Datum>(mlir::Value)>;
 llvm::Error evaluateCacheAppend(Operation *op, Cache &cache, const Numbers &keys, const Numbers &values,
                                 const Integers &slots, const Integers &positions, Context &context);
-Result evaluateAttention(AttentionOp op, const Numbers &query, const Numbers *keys, const Numbers *values,
-                         Cache *cache, const Integers &slots, const Integers &positions, Lookup captured,
-                         Context &context);
+/// The operands of an op that scores keys; null where it has none.
+struct ScoringOperands {
+  const Numbers &query;
+  const Numbers *keys, *values;
+  Cache *cache;
+  const Integers *keySequences;
+  const Integers &slots, &positions;
+  const Integers *heads, *tokens; // selections
+  const Numbers *skip;
+};
+Result evaluateAttention(AttentionOp op, const ScoringOperands &operands, Lookup captured, Context &context);
+Result evaluateTopK(TopKOp op, const ScoringOperands &operands, Lookup captured, Context &context);
+Result evaluateSelectBlocks(SelectBlocksOp op, const Numbers &mask, const Integers *positions,
+                            Context &context);
 
 } // namespace mlir::heddle::interpreter

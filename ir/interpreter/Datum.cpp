@@ -31,13 +31,16 @@ bool Datum::fits(Type type) const {
   if (auto stored = dyn_cast<StoredType>(type)) {
     EncAttr encoding = stored.getEncoding();
     if (encoding.isActivation()) {
-      int planes = encoding.getFormat() == Format::ACT_I8 ? 1 : 2;
-      if (!activations() || activations()->planes != planes)
+      if (!activations() || activations()->planes != activationLayout(stored).planes)
         return false;
     } else if (!weights() || weights()->format != storageFormat(encoding)) {
       return false;
     }
     expected = stored.getShape();
+  } else if (auto selection = dyn_cast<SelectionType>(type)) {
+    if (!integers())
+      return false;
+    expected = selection.getShape();
   } else {
     Type element = getElementTypeOrSelf(type);
     if (isa<FloatType>(element) ? !numbers() : !integers())
@@ -68,7 +71,9 @@ std::string Datum::describe() const {
   if (auto *stored = weights())
     return sizes + " weights in '" + std::string(::heddle::formatInfo(stored->format).name) + "'";
   if (auto *quantized = activations())
-    return sizes + (quantized->planes == 1 ? " activations in 'act_i8'" : " activations in 'act_i16'");
+    return sizes + (quantized->planes == 1   ? " activations in 'act_i8'"
+                    : quantized->planes == 2 ? " activations in 'act_i16'"
+                                             : " activations in 'act_bf16'");
   return sizes + (numbers() ? " numbers" : " integers");
 }
 

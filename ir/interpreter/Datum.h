@@ -36,7 +36,8 @@ struct Integers {
 struct Weights {
   Shape shape;
   ::heddle::StorageFormat format;
-  ArrayRef<uint8_t> bytes; // the parameter source's
+  ArrayRef<uint8_t> bytes; // the parameter source's, or those of `owned`
+  std::shared_ptr<const std::vector<uint8_t>> owned = {};
 
   int64_t columns() const { return shape.back(); }
   int64_t rows() const { return shape.size() == 1 ? 1 : shape[0]; }
@@ -49,11 +50,12 @@ struct Weights {
 /// Dynamically quantized activations (docs/kernel-abi.md). Sums follow from the codes.
 struct Activations {
   Shape shape;
-  int planes;                    // 1: act_i8, 2: act_i16
+  int planes;                    // 1: act_i8, 2: act_i16; 0: act_bf16, where only `values` are
   std::vector<int32_t> codes;    // [rows][columns]
   std::vector<float> scales;     // [rows][columns / 32]
-  std::vector<double> tolerance; // of scale * code
+  std::vector<double> tolerance; // of scale * code, or of each value
   Charge charge;
+  std::vector<double> values = {};
 
   int64_t rows() const { return shape[0]; }
   int64_t columns() const { return shape[1]; }

@@ -1,5 +1,6 @@
 // Functions, kernels, parameters and state: everything around the computation of single ops.
 #include "ir/ActivationLayout.h"
+#include "ir/SourceNames.h"
 #include "ir/interpreter/Scalar.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "llvm/ADT/ScopeExit.h"
@@ -29,8 +30,8 @@ public:
     if (found == entries.end())
       return fail(user, "expected its operands to be computed before it", Kind::Unsupported);
     if (Operation *other = found->second.overwrittenBy)
-      return fail(user, "expected its operand from " + sourceNode(value.getLoc()) + " to be live, but '" +
-                            sourceNode(other->getLoc()) + "' has overwritten its bytes in the arena");
+      return fail(user, "expected its operand from " + describeSource(value.getLoc()) + " to be live, but '" +
+                            describeSource(other->getLoc()) + "' has overwritten its bytes in the arena");
     return found->second.datum;
   }
 
@@ -309,10 +310,9 @@ private:
     }
     Shape shape(shapeOf(param.getType()));
     std::optional<int64_t> count = elementCount(shape);
-    const ::heddle::FormatInfo &info = ::heddle::formatInfo(format);
-    uint64_t size;
-    if (!count ||
-        __builtin_mul_overflow(uint64_t(*count) / info.blockElements, uint64_t(info.blockBytes), &size))
+    uint64_t size = 0, columns = shape.empty() ? 1 : shape.back();
+    if (!count || (columns && __builtin_mul_overflow(uint64_t(*count) / columns,
+                                                     ::heddle::storedBytes(format, columns), &size)))
       return fail(param, "expected parameter '" + param.getSymName() +
                              "' to have a size that fits, but found " + text(param.getType()));
     auto content = source->bytes(*param.getFile(), *param.getOffset(), size);
@@ -342,6 +342,23 @@ private:
       return datum ? datum->numbers() : nullptr;
     };
     auto integers = [&](mlir::Value value) -> const Integers & { return *operand(value)->integers(); };
+    auto optionalIntegers = [&](mlir::Value value) -> const Integers * {
+      const Datum *datum = operand(value);
+      return datum ? datum->integers() : nullptr;
+    };
+    auto scoringOperands = [&](ScoringOpInterface scoring) -> ScoringOperands {
+      const Datum *state = operand(scoring.getCache());
+      return {*numbers(scoring.getQuery()),
+              numbers(scoring.getKeys()),
+              nullptr,
+              state ? state->cache() : nullptr,
+              optionalIntegers(scoring.getKeySequences()),
+              integers(scoring.getSlots()),
+              integers(scoring.getPositions()),
+              nullptr,
+              nullptr,
+              nullptr};
+    };
 
     if (auto launchOp = dyn_cast<LaunchOp>(op))
       return launch(launchOp, operands);
@@ -367,6 +384,7 @@ private:
             .Case([&](GetParamOp o) { return parameter(o, o.getParam()); })
             .Case([&](GetCacheOp o) { return cache(o); })
             .Case([&](PackOp) { return operands[0]; })
+            .Case([&](QuantizeWeightsOp o) { return evaluateQuantizeWeights(o, *operands[0].weights(), context); })
             .Case([&](RopeTableOp o) { return evaluateRopeTable(o, numbers(o.getFactors()), context); })
             .Case([&](EmbeddingOp o) {
               return evaluateEmbedding(o, operands[0], integers(o.getIndices()), context);
@@ -375,6 +393,9 @@ private:
               return evaluateGatherRows(o, *numbers(o.getInput()), integers(o.getIndices()), context);
             })
             .Case([&](LinearOp o) {
+              if (o.getSelection())
+                return evaluateSelectedLinear(o, operands[0], *operand(o.getWeight())->weights(),
+                                              numbers(o.getBias()), integers(o.getSelection()), context);
               return evaluateLinear(o, operands[0], *operand(o.getWeight())->weights(), numbers(o.getBias()),
                                     context);
             })
@@ -391,10 +412,31 @@ private:
                                   integers(o.getPositions()), context);
             })
             .Case([&](AttentionOp o) {
-              const Datum *state = operand(o.getCache());
-              return evaluateAttention(o, *numbers(o.getQuery()), numbers(o.getKeys()),
-                                       numbers(o.getValues()), state ? state->cache() : nullptr,
-                                       integers(o.getSlots()), integers(o.getPositions()), captured, context);
+              auto scoring = scoringOperands(o);
+              scoring.values = numbers(o.getValues());
+              scoring.heads = optionalIntegers(o.headSelection());
+              scoring.tokens = optionalIntegers(o.keySelection());
+              scoring.skip = numbers(o.getSkip());
+              return evaluateAttention(o, scoring, captured, context);
+            })
+            .Case([&](TopKOp o) { return evaluateTopK(o, scoringOperands(o), captured, context); })
+            .Case([&](SelectBlocksOp o) {
+              return evaluateSelectBlocks(o, *numbers(o.getMask()), optionalIntegers(o.getPositions()),
+                                          context);
+            })
+            .Case([&](HeadGateOp o) {
+              return evaluateHeadGate(o, *numbers(o.getInput()), *numbers(o.getWeight()), numbers(o.getBias()),
+                                      context);
+            })
+            .Case([&](MaskHeadsOp o) {
+              return evaluateMaskHeads(o, *numbers(o.getInput()), integers(o.getSelection()),
+                                       numbers(o.getSkip()), context);
+            })
+            .Case([&](SkippedSumOp o) {
+              return evaluateSkippedSum(o, *numbers(o.getTable()), integers(o.getSelection()), context);
+            })
+            .Case([&](BlockDiagonalOp o) {
+              return evaluateBlockDiagonal(o, *numbers(o.getInput()), context);
             })
             .Case([&](UnaryOp o) { return evaluateUnary(o, *numbers(o.getInput()), context); })
             .Case([&](BinaryOp o) {

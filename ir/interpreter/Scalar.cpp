@@ -279,9 +279,42 @@ llvm::Error ScalarProgram::append(Operation *op,
   return llvm::Error::success();
 }
 
+/// The element that the operands name, indices outside being clamped.
+static Scalar readElement(const Arithmetics &, const ScalarStep &step, const Scalar *indices) {
+  size_t place = 0;
+  for (auto [i, size] : llvm::enumerate(step.tensor.shape()))
+    place = place * size + std::clamp<int64_t>(indices[i].integer, 0, size - 1);
+  if (auto *numbers = step.tensor.numbers())
+    return {{numbers->data[place], numbers->toleranceAt(place)}, 0};
+  return {{}, step.tensor.integers()->data[place]};
+}
+
+llvm::Error
+ScalarProgram::appendElement(ElementOp op, Datum tensor,
+                             llvm::function_ref<llvm::Expected<unsigned>(mlir::Value)> registerOf) {
+  if (!tensor.fits(op.getTensor().getType()) || elementCount(tensor.shape()).value_or(0) == 0)
+    return fail(op, "expected a tensor with elements, but found " + tensor.describe());
+  ScalarStep step;
+  step.op = op;
+  step.function = readElement;
+  step.tensor = std::move(tensor);
+  for (mlir::Value index : op.getIndices()) {
+    auto reg = registerOf(index);
+    if (!reg)
+      return reg.takeError();
+    step.operands.push_back(*reg);
+  }
+  step.result = registers.size();
+  registers.emplace_back();
+  steps.push_back(std::move(step));
+  return llvm::Error::success();
+}
+
 llvm::Expected<ScalarProgram> ScalarProgram::compile(Block &block, Lookup captured, Context &context) {
   ScalarProgram program(context);
+  program.argumentCount = block.getNumArguments();
   DenseMap<mlir::Value, unsigned> known;
+  DenseMap<mlir::Value, Datum> tensors; // constants of the region
   for (BlockArgument argument : block.getArguments()) {
     known[argument] = program.registers.size();
     program.registers.emplace_back();
@@ -306,6 +339,29 @@ llvm::Expected<ScalarProgram> ScalarProgram::compile(Block &block, Lookup captur
       program.registers.push_back(constantOf(constant.getValue()));
       continue;
     }
+    if (auto constant = dyn_cast<arith::ConstantOp>(op)) {
+      auto elements = dyn_cast<ElementsAttr>(constant.getValue());
+      auto charge =
+          context.charge(&op, elements ? elements.getNumElements() : 0, 8); // before a splat is spread
+      if (!charge)
+        return charge.takeError();
+      if (auto datum = elements ? interpreter::datumOf(elements) : std::nullopt)
+        tensors[constant] = *datum;
+      continue;
+    }
+    if (auto element = dyn_cast<ElementOp>(op)) {
+      Datum tensor = tensors.lookup(element.getTensor());
+      if (!tensor) {
+        auto found = captured(element.getTensor());
+        if (!found)
+          return found.takeError();
+        tensor = *found;
+      }
+      if (llvm::Error error = program.appendElement(element, std::move(tensor), registerOf))
+        return std::move(error);
+      known[element] = program.steps.back().result;
+      continue;
+    }
     if (op.getNumResults() != 1 || op.getNumOperands() == 0)
       return fail(&op, "expected an operation with operands and one result", Kind::Unsupported);
     if (llvm::Error error = program.append(&op, registerOf))
@@ -321,6 +377,7 @@ llvm::Expected<ScalarProgram> ScalarProgram::compile(Block &block, Lookup captur
 
 llvm::Expected<ScalarProgram> ScalarProgram::compile(Operation *op, Context &context) {
   ScalarProgram program(context);
+  program.argumentCount = op->getNumOperands();
   if (auto constant = dyn_cast<arith::ConstantOp>(op); constant && isScalar(constant.getType())) {
     program.registers.push_back(constantOf(constant.getValue()));
     return program;
@@ -337,8 +394,8 @@ llvm::Expected<ScalarProgram> ScalarProgram::compile(Operation *op, Context &con
 }
 
 llvm::Expected<Scalar> ScalarProgram::run(ArrayRef<Scalar> arguments) {
-  llvm::copy(arguments, registers.begin());
-  Scalar operands[3];
+  llvm::copy(arguments.take_front(argumentCount), registers.begin());
+  Scalar operands[4];
   for (const ScalarStep &step : steps) {
     for (auto [i, reg] : llvm::enumerate(step.operands))
       operands[i] = registers[reg];

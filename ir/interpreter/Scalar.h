@@ -20,6 +20,7 @@ struct ScalarStep {
   int64_t predicate = 0;
   bool isDouble = false; // works on f64: not rounded in f32 arithmetic
   bool divides = false;  // by an integer, which may be zero
+  Datum tensor;          // that `element` reads at the operands
 };
 
 class ScalarProgram {
@@ -31,6 +32,7 @@ public:
   /// A program of one op, whose operands are the arguments.
   static llvm::Expected<ScalarProgram> compile(Operation *op, Context &context);
 
+  /// Arguments past those of the block are left out.
   llvm::Expected<Scalar> run(ArrayRef<Scalar> arguments);
 
   size_t size() const { return steps.size(); }
@@ -38,10 +40,13 @@ public:
 private:
   explicit ScalarProgram(const Context &context)
       : single(context.arithmetic), wide{false, context.arithmetic.unit} {}
+  llvm::Error appendElement(ElementOp op, Datum tensor,
+                            llvm::function_ref<llvm::Expected<unsigned>(mlir::Value)> registerOf);
   llvm::Error append(Operation *op, llvm::function_ref<llvm::Expected<unsigned>(mlir::Value)> registerOf);
 
   Arithmetics single, wide;
   std::vector<ScalarStep> steps;
+  size_t argumentCount = 0;
   std::vector<Scalar> registers; // arguments, captured values and constants, results of steps
   unsigned result = 0;
 };

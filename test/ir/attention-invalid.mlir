@@ -2,7 +2,7 @@
 
 func.func @f(%q: tensor<?x4x16xf32>, %k: tensor<?x2x16xf32>, %c: !heddle.kv_cache<2x16x16xf16>, %s: tensor<?xi32>, %p: tensor<?xi32>) {
   // expected-error @below {{expected 'keys' and 'values' together}}
-  %0 = "heddle.attention"(%q, %k, %c, %s, %p) <{operandSegmentSizes = array<i32: 1, 1, 0, 1, 1, 1>, scale = 2.500000e-01 : f32}> ({
+  %0 = "heddle.attention"(%q, %k, %c, %s, %p) <{operandSegmentSizes = array<i32: 1, 1, 0, 1, 0, 1, 1, 0, 0>, scale = 2.500000e-01 : f32}> ({
   ^bb0(%score: f32, %qh: i32, %kh: i32, %qp: i32, %kp: i32, %slot: i32):
     heddle.yield %score : f32
   }, {
@@ -14,7 +14,7 @@ func.func @f(%q: tensor<?x4x16xf32>, %k: tensor<?x2x16xf32>, %c: !heddle.kv_cach
 
 func.func @f(%q: tensor<?x4x16xf32>, %s: tensor<?xi32>, %p: tensor<?xi32>) {
   // expected-error @below {{expected a cache, or 'keys' and 'values', but found neither}}
-  %0 = "heddle.attention"(%q, %s, %p) <{operandSegmentSizes = array<i32: 1, 0, 0, 0, 1, 1>, scale = 2.500000e-01 : f32}> ({
+  %0 = "heddle.attention"(%q, %s, %p) <{operandSegmentSizes = array<i32: 1, 0, 0, 0, 0, 1, 1, 0, 0>, scale = 2.500000e-01 : f32}> ({
   ^bb0(%score: f32, %qh: i32, %kh: i32, %qp: i32, %kp: i32, %slot: i32):
     heddle.yield %score : f32
   }, {

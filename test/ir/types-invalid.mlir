@@ -52,3 +52,18 @@ func.func private @f(tensor<?xf32> {heddle.dims = [#heddle.dim<"", 1 to 4>]})
 
 // expected-error @below {{expected bounds of dimension 'n' to satisfy 0 <= minimum <= maximum, but found 5 to 4}}
 func.func private @f(tensor<?xf32> {heddle.dims = [#heddle.dim<"n", 5 to 4>]})
+
+// -----
+
+// expected-error @below {{expected a selection of heads to be 'rows x heads', but found 1 dimensions}}
+func.func private @f(!heddle.selection<heads, 9>)
+
+// -----
+
+// expected-error @below {{expected a selection to choose among a fixed positive number of tokens}}
+func.func private @f(!heddle.selection<tokens, 4x?>)
+
+// -----
+
+// expected-error @below {{expected blocks of a multiple of 16 tokens, but found 24}}
+func.func private @f(!heddle.selection<blocks, ?x32, 24>)
