@@ -7,6 +7,12 @@ bool Slice::equals(const char *other) const {
   return strlen(other) == size && memcmp(data, other, size) == 0;
 }
 
+static bool isOneOf(const char *set, char c) {
+  while (*set && *set != c)
+    ++set;
+  return *set;
+}
+
 bool JsonScanner::fail(const char *what) {
   if (!message)
     message = what;
@@ -121,10 +127,10 @@ bool JsonScanner::scanString(Slice &raw, bool &escapes) {
       break;
     char kind = text[at++];
     int digits = kind == 'u' ? 4 : 0;
-    if (!digits && (kind == 0 || !strchr("\"\\/bfnrt", kind)))
+    if (!digits && !isOneOf("\"\\/bfnrt", kind))
       return fail("unknown escape");
     for (; digits; --digits, ++at)
-      if (at >= size || text[at] == 0 || !strchr("0123456789abcdefABCDEF", text[at]))
+      if (at >= size || !isOneOf("0123456789abcdefABCDEF", text[at]))
         return fail("expected four hexadecimal digits");
   }
   return fail("a string does not end");
@@ -147,7 +153,7 @@ bool JsonScanner::unsignedNumber(uint64_t &value) {
         __builtin_add_overflow(value, static_cast<uint64_t>(text[at] - '0'), &value))
       return fail("number too large");
   if (message || at == start || (text[start] == '0' && at - start > 1) ||
-      (at < size && text[at] != 0 && strchr(".eE", text[at])))
+      (at < size && isOneOf(".eE", text[at])))
     return fail("expected a whole number");
   return true;
 }

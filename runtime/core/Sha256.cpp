@@ -36,7 +36,8 @@ static void compressPortable(uint32_t state[8], const uint8_t *data, size_t bloc
                     ((s[4] & s[5]) ^ (~s[4] & s[6])) + roundConstants[i] + w[i & 15];
       uint32_t t2 = (rotate(s[0], 2) ^ rotate(s[0], 13) ^ rotate(s[0], 22)) +
                     ((s[0] & s[1]) ^ (s[0] & s[2]) ^ (s[1] & s[2]));
-      memmove(s + 1, s, 7 * sizeof(uint32_t));
+      for (int word = 7; word > 0; --word) // a call of memmove would be larger
+        s[word] = s[word - 1];
       s[4] += t1;
       s[0] = t1 + t2;
     }

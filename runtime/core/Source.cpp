@@ -29,7 +29,7 @@ heddle_status Source::open(const heddle_source &source, heddle_error *error) {
   }
   struct stat status;
   if (descriptor < 0 || fstat(descriptor, &status) != 0)
-    return fail(error, HEDDLE_IO_ERROR, "cannot open '%s': %s", name, strerror(errno));
+    return fail(error, HEDDLE_IO_ERROR, "cannot open '%s': %m", name);
   if (!S_ISREG(status.st_mode))
     return fail(error, HEDDLE_IO_ERROR, "expected '%s' to be a regular file", name);
   bytes = status.st_size;
@@ -56,9 +56,10 @@ heddle_status Source::read(uint64_t offset, void *buffer, uint64_t size, heddle_
     ssize_t got = pread(descriptor, at, smaller<uint64_t>(size, 1u << 30), offset);
     if (got < 0 && errno == EINTR)
       continue;
+    if (got == 0)
+      errno = ENODATA; // the file was cut while it was open
     if (got <= 0)
-      return fail(error, HEDDLE_IO_ERROR, "cannot read the artifact at byte %" PRIu64 ": %s", offset,
-                  got < 0 ? strerror(errno) : "the file was cut while it was open");
+      return fail(error, HEDDLE_IO_ERROR, "cannot read the artifact at byte %" PRIu64 ": %m", offset);
     at += got;
     offset += got;
     size -= got;
@@ -76,7 +77,7 @@ heddle_status Source::map(uint64_t offset, uint64_t size, const void **out, hedd
   }
   void *mapped = mmap(nullptr, size, PROT_READ, MAP_SHARED, descriptor, offset);
   if (mapped == MAP_FAILED)
-    return fail(error, HEDDLE_IO_ERROR, "cannot map the artifact's weights: %s", strerror(errno));
+    return fail(error, HEDDLE_IO_ERROR, "cannot map the artifact's weights: %m");
   *out = mapped;
   return HEDDLE_OK;
 }

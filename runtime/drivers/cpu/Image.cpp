@@ -55,8 +55,7 @@ private:
   }
   heddle_status refused(const char *what) {
     return fail(error, HEDDLE_UNSUPPORTED,
-                "this host does not allow %s (%s), so code cannot be loaded; link it with --emit obj", what,
-                strerror(errno));
+                "this host does not allow %s (%m), so code cannot be loaded; link it with --emit obj", what);
   }
   heddle_status copy();
   heddle_status check(const uint8_t *bytes);
@@ -82,8 +81,7 @@ heddle_status Mapper::copy() {
       if (written < 0 && errno == EINTR)
         continue;
       if (written <= 0)
-        return fail(error, HEDDLE_RESOURCE_LIMIT, "cannot copy code '%s' into memory: %s", member,
-                    strerror(errno));
+        return fail(error, HEDDLE_RESOURCE_LIMIT, "cannot copy code '%s' into memory: %m", member);
       done += written;
     }
     at += piece;
@@ -173,7 +171,7 @@ heddle_status Mapper::mapAnonymous(Image &out) {
     if (got < 0 && errno == EINTR)
       continue;
     if (got <= 0)
-      return fail(error, HEDDLE_IO_ERROR, "cannot copy code '%s': %s", member, strerror(errno));
+      return fail(error, HEDDLE_IO_ERROR, "cannot copy code '%s': %m", member);
     done += got;
   }
   return mprotect(code, text.p_filesz, PROT_READ | PROT_EXEC) == 0 ? HEDDLE_OK
@@ -193,7 +191,7 @@ heddle_status Mapper::map(bool forPerf, Image &out) {
     HEDDLE_TRY(copy());
     void *mapped = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file, 0);
     if (mapped == MAP_FAILED)
-      return fail(error, HEDDLE_RESOURCE_LIMIT, "cannot map code '%s': %s", member, strerror(errno));
+      return fail(error, HEDDLE_RESOURCE_LIMIT, "cannot map code '%s': %m", member);
     out.base = static_cast<const uint8_t *>(mapped);
   }
   uint8_t digest[32];

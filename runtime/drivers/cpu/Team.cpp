@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
@@ -16,6 +17,7 @@ namespace heddle::runtime {
 struct alignas(128) Flag {
   uint32_t round;    // how many barrier rounds this worker has entered
   uint32_t sleepers; // workers that sleep until `round` changes
+  uint32_t cpu;      // where this worker entered the round
 };
 } // namespace heddle::runtime
 
@@ -60,6 +62,7 @@ long futex(uint32_t *word, int operation, uint32_t value) {
 bool reached(uint32_t round, uint32_t wanted) { return static_cast<int32_t>(round - wanted) >= 0; }
 
 void announce(Flag &flag, uint32_t round) {
+  __atomic_store_n(&flag.cpu, sched_getcpu(), __ATOMIC_RELAXED);
   // Sequentially consistent, as is the load after it: either the sleeper sees the new round or we see the
   // sleeper.
   __atomic_store_n(&flag.round, round, __ATOMIC_SEQ_CST);
@@ -67,7 +70,21 @@ void announce(Flag &flag, uint32_t round) {
     futex(&flag.round, futexWake, INT_MAX);
 }
 
-void await(Flag &flag, uint32_t wanted, uint64_t spinTicks) {
+/// Whether a worker that is behind `own` was last seen on this CPU: it cannot go on while we spin here. The
+/// scheduler puts two workers on one CPU when the others are busy, and spinning then would cost all of its
+/// time.
+bool blocksOther(const heddle_team &team, const Flag &own) {
+  uint32_t cpu = sched_getcpu();
+  for (uint32_t i = 0; i < team.threads; ++i) {
+    const Flag &other = team.workers[i];
+    if (!reached(__atomic_load_n(&other.round, __ATOMIC_RELAXED), own.round) &&
+        __atomic_load_n(&other.cpu, __ATOMIC_RELAXED) == cpu)
+      return true;
+  }
+  return false;
+}
+
+void await(heddle_team &team, const Flag &own, Flag &flag, uint32_t wanted) {
   uint64_t start = 0;
   for (uint32_t turns = 1;; ++turns) {
     uint32_t round = __atomic_load_n(&flag.round, __ATOMIC_ACQUIRE);
@@ -77,9 +94,9 @@ void await(Flag &flag, uint32_t wanted, uint64_t spinTicks) {
     if (turns % 64)
       continue;
     uint64_t now = __builtin_ia32_rdtsc();
-    if (!start) {
+    if (!start)
       start = now;
-    } else if (now - start > spinTicks) {
+    if (now - start > team.spinTicks || blocksOther(team, own)) {
       __atomic_fetch_add(&flag.sleepers, 1, __ATOMIC_SEQ_CST);
       round = __atomic_load_n(&flag.round, __ATOMIC_SEQ_CST);
       if (!reached(round, wanted))
@@ -97,7 +114,7 @@ void meet(heddle_team &team, uint32_t worker) {
     uint32_t round = __atomic_load_n(&own.round, __ATOMIC_RELAXED) + 1;
     announce(own, round);
     uint32_t partner = worker >= distance ? worker - distance : worker + team.threads - distance;
-    await(team.workers[partner], round, team.spinTicks);
+    await(team, own, team.workers[partner], round);
   }
 }
 
@@ -154,15 +171,15 @@ uint32_t defaultThreads() {
 heddle_status startThreads(heddle_team &team, heddle_error *error) {
   sigset_t all, before;
   memset(&all, 0xff, sizeof(all));
-  pthread_sigmask(SIG_SETMASK, &all, &before);
+  sigprocmask(SIG_SETMASK, &all, &before);
   int result = 0;
   for (uint32_t worker = 1; worker < team.threads && !result; ++worker) {
     result = pthread_create(&team.members[worker].thread, nullptr, threadMain, &team.members[worker]);
     team.started += result == 0;
   }
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  return result ? fail(error, HEDDLE_RESOURCE_LIMIT, "cannot start %u threads: %s", team.threads - 1,
-                       strerror(result))
+  sigprocmask(SIG_SETMASK, &before, nullptr);
+  errno = result;
+  return result ? fail(error, HEDDLE_RESOURCE_LIMIT, "cannot start %u threads: %m", team.threads - 1)
                 : HEDDLE_OK;
 }
 

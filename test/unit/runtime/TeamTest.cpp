@@ -1,7 +1,9 @@
 #include "drivers/cpu/Team.h"
 #include "Fixture.h"
+#include <sched.h>
 #include <sys/syscall.h>
 #include <thread>
+#include <time.h>
 #include <unistd.h>
 
 using namespace heddle::test;
@@ -39,6 +41,30 @@ TEST_CASE("workers meet at barriers, spinning or sleeping") {
         CHECK_FALSE(meeting.wrong);
       }
     }
+}
+
+TEST_CASE("workers on one CPU do not spin at each other's cost") {
+  cpu_set_t before, one;
+  REQUIRE(sched_getaffinity(0, sizeof(before), &before) == 0);
+  CPU_ZERO(&one);
+  CPU_SET(sched_getcpu(), &one);
+  REQUIRE(sched_setaffinity(0, sizeof(one), &one) == 0); // threads inherit it
+  auto processorSeconds = [] {
+    timespec time;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+    return time.tv_sec + time.tv_nsec * 1e-9;
+  };
+  double start = processorSeconds();
+  {
+    Team team(2, 1000000); // a second: all of a turn on the CPU would be spent spinning
+    for (int run = 0; run < 10; ++run) {
+      Meeting meeting{std::vector<uint32_t>(2 * 64)};
+      heddle::runtime::runTeam(team.team, meetOften, &meeting);
+      CHECK_FALSE(meeting.wrong);
+    }
+  }
+  CHECK(processorSeconds() - start < 0.5); // 1200 barriers at a few microseconds, not at a turn each
+  REQUIRE(sched_setaffinity(0, sizeof(before), &before) == 0);
 }
 
 TEST_CASE("a run's launches see what the launches before their barrier wrote") {
