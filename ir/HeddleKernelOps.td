@@ -2,7 +2,7 @@
 #ifndef HEDDLE_KERNEL_OPS_TD
 #define HEDDLE_KERNEL_OPS_TD
 
-include "ir/HeddleOps.td"
+include "ir/HeddleGatingOps.td"
 include "mlir/Interfaces/FunctionInterfaces.td"
 
 def Heddle_Family : Heddle_Enum<"Family", "which generator makes a kernel's code", [

@@ -56,8 +56,19 @@ LogicalResult LinearOp::verify() {
   if (failed(verifySize(*this, "the number of rows of 'result'", input[0], result[0])) ||
       failed(verifySize(*this, "the width of 'result'", weight[0], result[1])))
     return failure();
-  if (getBias())
-    return verifySize(*this, "the length of 'bias'", weight[0], shapeOf(getBias().getType())[0]);
+  if (getBias() &&
+      failed(verifySize(*this, "the length of 'bias'", weight[0], shapeOf(getBias().getType())[0])))
+    return failure();
+  if (bool(getSelection()) != bool(getSelected()))
+    return emitOpError() << "expected 'select' to say whether a selection covers results or inputs";
+  if (!getSelection())
+    return success();
+  auto selection = cast<SelectionType>(getSelection().getType());
+  int64_t columns = *getSelected() == Selected::Inputs ? weight[1] : weight[0];
+  if (selection.getKind() != SelectionKind::Heads || selection.getShape()[0] != input[0] ||
+      columns % selection.getShape()[1] != 0)
+    return emitOpError() << "expected a selection of heads that share the " << columns << " "
+                         << stringifySelected(*getSelected()) << " of each row evenly, but found " << selection;
   return success();
 }
 
@@ -157,7 +168,7 @@ LogicalResult PoolRowsOp::verify() {
 LogicalResult QuantizeOp::verify() {
   auto stored = cast<StoredType>(getType());
   if (!stored.getEncoding().isActivation())
-    return emitOpError() << "expected 'result' to be 'act_i8' or 'act_i16', but found " << stored;
+    return emitOpError() << "expected 'result' to be 'act_i8', 'act_i16' or 'act_bf16', but found " << stored;
   if (shapeOf(getInput().getType()) != stored.getShape())
     return emitOpError() << "expected 'result' to have the shape of 'input', " << getInput().getType()
                          << ", but found " << stored;
