@@ -1,5 +1,4 @@
 #include "codegen/KernelOperands.h"
-#include "mlir/IR/BuiltinOps.h"
 
 using namespace mlir;
 using namespace mlir::heddle;
@@ -38,17 +37,14 @@ llvm::SmallVector<KernelOperand> kernelOperands(KernelOp kernel) {
   return operands;
 }
 
-llvm::StringRef launchRows(KernelOp kernel) {
-  llvm::StringRef rows;
-  bool agree = true;
-  kernel->getParentOfType<ModuleOp>().walk([&](LaunchOp launch) {
-    if (launch.getKernel() != kernel.getSymName())
-      return;
-    if (!rows.empty() && rows != launch.getRows())
-      agree = false;
-    rows = launch.getRows();
+llvm::StringMap<llvm::StringRef> launchRows(ModuleOp module) {
+  llvm::StringMap<llvm::StringRef> rows;
+  module.walk([&](LaunchOp launch) {
+    auto [known, isNew] = rows.try_emplace(launch.getKernel(), launch.getRows());
+    if (!isNew && known->second != launch.getRows())
+      known->second = "";
   });
-  return agree ? rows : llvm::StringRef();
+  return rows;
 }
 
 } // namespace heddle

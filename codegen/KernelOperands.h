@@ -1,7 +1,9 @@
 // The order in which a kernel's code takes its operands: the contract between generators and the program.
 #pragma once
 #include "ir/Heddle.h"
+#include "mlir/IR/BuiltinOps.h"
 #include "llvm/ADT/SmallVector.h"
+#include "llvm/ADT/StringMap.h"
 
 namespace heddle {
 
@@ -16,8 +18,8 @@ struct KernelOperand {
 /// attention the work records.
 llvm::SmallVector<KernelOperand> kernelOperands(mlir::heddle::KernelOp kernel);
 
-/// The dimension that the launches of `kernel` run over ("n", "m", "s"); empty when they do not agree or
-/// there are none.
-llvm::StringRef launchRows(mlir::heddle::KernelOp kernel);
+/// The dimension that all launches of a kernel run over ("n", "m", "s"), by the kernel's name; empty where
+/// they do not agree.
+llvm::StringMap<llvm::StringRef> launchRows(mlir::ModuleOp module);
 
 } // namespace heddle

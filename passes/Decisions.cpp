@@ -1,7 +1,5 @@
 #include "passes/Decisions.h"
 #include "mlir/IR/Builders.h"
-#include "llvm/ADT/SetVector.h"
-#include "llvm/ADT/StringExtras.h"
 
 using namespace mlir;
 using namespace mlir::heddle;
@@ -53,21 +51,4 @@ llvm::json::Array mlir::heddle::decisionsJson(ModuleOp module) {
                                        {"reason", llvm::json::fixUTF8(decision.reason)},
                                        {"cost", decision.cost}});
   return array;
-}
-
-static void collectNames(LocationAttr location, llvm::SetVector<StringRef> &names) {
-  if (auto name = dyn_cast<NameLoc>(location)) {
-    names.insert(name.getName());
-  } else if (auto fused = dyn_cast<FusedLoc>(location)) {
-    for (Location inner : fused.getLocations())
-      collectNames(inner, names);
-  } else if (auto call = dyn_cast<CallSiteLoc>(location)) {
-    collectNames(call.getCallee(), names);
-  }
-}
-
-std::string mlir::heddle::sourceNames(Location location) {
-  llvm::SetVector<StringRef> names;
-  collectNames(location, names);
-  return llvm::join(names, "+");
 }

@@ -1,5 +1,6 @@
 // What passes decided and why: collected while a pass runs, kept on the module, shown as remarks or JSON.
 #pragma once
+#include "ir/SourceNames.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "llvm/Support/JSON.h"
 
@@ -40,8 +41,5 @@ SmallVector<Decision> decisionsOf(ModuleOp module);
 
 /// The same as an array of objects {"pass", "kind", "source", "reason", "cost"}.
 llvm::json::Array decisionsJson(ModuleOp module);
-
-/// The source nodes that a location names, in order and once each, joined by '+'; empty if it names none.
-std::string sourceNames(Location location);
 
 } // namespace mlir::heddle

@@ -48,8 +48,9 @@ Value emitEpilogue(KernelOp kernel, ArrayRef<LinearOp> linears, const DenseMap<V
 }
 } // namespace
 
-llvm::Expected<KernelFacts> emitContractionKernel(KernelOp kernel, const CpuLevel &level,
-                                                  const CpuKernelContext &context, ModuleOp out) {
+llvm::Expected<KernelFacts> emitContractionKernel(KernelOp kernel, llvm::StringRef rows,
+                                                  const CpuLevel &level, const CpuKernelContext &context,
+                                                  ModuleOp out) {
   Block &body = kernel.getBody().front();
   SmallVector<LinearOp> linears(body.getOps<LinearOp>());
   if (linears.empty() || body.getTerminator()->getNumOperands() != 1)
@@ -68,7 +69,6 @@ llvm::Expected<KernelFacts> emitContractionKernel(KernelOp kernel, const CpuLeve
     spec.weights.push_back(storageFormat(cast<StoredType>(linear.getWeight().getType()).getEncoding()));
   if (auto stored = dyn_cast<StoredType>(linears[0].getInput().getType()))
     spec.planes = stored.getEncoding().getFormat() == Format::ACT_I8 ? 1 : 2;
-  llvm::StringRef rows = launchRows(kernel);
   if (rows.empty())
     return unsupported(kernel, "expected all of its launches to run over one dimension");
   spec.rowDimension = rows == "n" ? HEDDLE_DIM_ROWS : HEDDLE_DIM_WANTED;

@@ -6,7 +6,8 @@
 
 namespace heddle::cpu {
 
-llvm::Expected<KernelFacts> emitContractionKernel(mlir::heddle::KernelOp kernel, const CpuLevel &level,
-                                                  const CpuKernelContext &context, mlir::ModuleOp out);
+llvm::Expected<KernelFacts> emitContractionKernel(mlir::heddle::KernelOp kernel, llvm::StringRef rows,
+                                                  const CpuLevel &level, const CpuKernelContext &context,
+                                                  mlir::ModuleOp out);
 
 } // namespace heddle::cpu

@@ -1,6 +1,9 @@
 #include "codegen/package/Program.h"
 #include "codegen/KernelOperands.h"
+#include "heddle/runtime.h"
 #include "ir/ActivationLayout.h"
+#include "ir/Entries.h"
+#include "ir/SourceNames.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/StringSwitch.h"
 #include <cstring>
@@ -46,19 +49,16 @@ uint32_t dtypeOf(Type type) {
   return type.isInteger(64) ? HEDDLE_DTYPE_I64 : HEDDLE_DTYPE_I32;
 }
 
-/// The name of an op's source node: the names of its (possibly fused) location.
-std::string sourceName(Location loc) {
-  std::string name;
-  loc->walk([&](Location inner) {
-    if (auto named = dyn_cast<NameLoc>(inner)) {
-      StringRef part = named.getName();
-      if (!name.empty())
-        name += " + ";
-      name += part;
-    }
-    return WalkResult::advance();
-  });
-  return name;
+uint32_t kindOf(func::FuncOp entry) {
+  switch (entryKind(entry)) {
+  case EntryKind::Step:
+    return HEDDLE_ENTRY_STEP;
+  case EntryKind::Encode:
+    return HEDDLE_ENTRY_ENCODE;
+  case EntryKind::Tensors:
+    return HEDDLE_ENTRY_TENSORS;
+  }
+  llvm_unreachable("unknown kind of entry");
 }
 
 class ProgramBuilder {
@@ -114,7 +114,7 @@ private:
 
 llvm::Error failed(Operation *op, const llvm::Twine &message) {
   return llvm::createStringError(llvm::inconvertibleErrorCode(),
-                                 "'" + llvm::Twine(sourceName(op->getLoc())) + "': " + message);
+                                 "'" + describeSource(op->getLoc()) + "': " + message);
 }
 
 void ProgramBuilder::addCaches() {
@@ -222,7 +222,7 @@ llvm::Error ProgramBuilder::addLaunch(LaunchOp launch) {
   record.flags = launch.getBarrier() ? HEDDLE_LAUNCH_BARRIER : 0;
   record.grain = info.grain;
   record.items_mul = record.items_div = 1;
-  record.source = string(sourceName(launch.getLoc()));
+  record.source = string(sourceNames(launch.getLoc()));
   for (const KernelOperand &operand : kernelOperands(kernel))
     if (auto error = addOperand(launch, operand))
       return error;
@@ -277,7 +277,7 @@ llvm::Error ProgramBuilder::addVariant(func::FuncOp function) {
 llvm::Error ProgramBuilder::addEntry(StringRef name, ArrayRef<func::FuncOp> functions) {
   heddle_entry entry{};
   entry.name = string(name);
-  entry.kind = name == "step" ? 1 : name == "encode" ? 2 : 3;
+  entry.kind = kindOf(functions.back());
   entry.first_io = ios.size();
   entry.first_variant = variants.size();
   func::FuncOp widest = functions.back();
@@ -289,7 +289,7 @@ llvm::Error ProgramBuilder::addEntry(StringRef name, ArrayRef<func::FuncOp> func
     // Rows of a result are those that are wanted unless it says otherwise.
     heddle_io &io = ios.back();
     if (io.rank > 0 && io.dim[0] == -1 && io.dim_id[0] == -1)
-      io.dim_id[0] = entry.kind == 3 ? HEDDLE_DIM_ROWS : HEDDLE_DIM_WANTED;
+      io.dim_id[0] = entry.kind == HEDDLE_ENTRY_TENSORS ? HEDDLE_DIM_ROWS : HEDDLE_DIM_WANTED;
   }
   entry.io_count = ios.size() - entry.first_io;
   for (func::FuncOp function : functions)

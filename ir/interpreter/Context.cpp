@@ -1,4 +1,5 @@
 #include "ir/interpreter/Context.h"
+#include "ir/SourceNames.h"
 
 using namespace mlir;
 using namespace mlir::heddle;
@@ -6,29 +7,9 @@ using namespace mlir::heddle::interpreter;
 
 char InterpreterError::ID = 0;
 
-static void appendNames(Location location, SmallVectorImpl<std::string> &names) {
-  auto add = [&](std::string name) {
-    if (!llvm::is_contained(names, name))
-      names.push_back(std::move(name));
-  };
-  if (auto name = dyn_cast<NameLoc>(location))
-    add(name.getName().str());
-  else if (auto fused = dyn_cast<FusedLoc>(location))
-    for (Location part : fused.getLocations())
-      appendNames(part, names);
-  else if (auto file = dyn_cast<FileLineColLoc>(location))
-    add((file.getFilename().getValue() + ":" + Twine(file.getLine()) + ":" + Twine(file.getColumn())).str());
-}
-
-std::string interpreter::sourceNode(Location location) {
-  SmallVector<std::string> names;
-  appendNames(location, names);
-  return names.empty() ? "unknown source" : llvm::join(names, ", ");
-}
-
 llvm::Error interpreter::fail(Operation *op, const Twine &message, Kind kind) {
   std::string text =
-      (sourceNode(op->getLoc()) + ": '" + op->getName().getStringRef() + "': " + message).str();
+      (describeSource(op->getLoc()) + ": '" + op->getName().getStringRef() + "': " + message).str();
   return llvm::make_error<InterpreterError>(kind, std::move(text));
 }
 

@@ -79,7 +79,4 @@ private:
 /// The function that `run` would run, or null.
 func::FuncOp findFunction(ModuleOp module, StringRef name, ArrayRef<Datum> inputs);
 
-/// "blk.3.attn_q", "a, b" for fused ones, else "file:line:column": where an op comes from.
-std::string sourceNode(Location location);
-
 } // namespace mlir::heddle::interpreter

@@ -1,6 +1,7 @@
 // Examples as compiled code: each function becomes an artifact of one entry, which the runtime runs.
 #include "codegen/Compiler.h"
 #include "heddle/runtime.h"
+#include "ir/Entries.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/SymbolTable.h"
 #include "tools/heddle-run-ir/Backend.h"
@@ -67,7 +68,7 @@ public:
       return llvm::createStringError("expected a function '" + name + "', but found none");
     if (!function->hasAttr(mlir::heddle::kEntryAttr))
       function->setAttr(mlir::heddle::kEntryAttr, mlir::StringAttr::get(module.getContext(), name));
-    if (function->getAttrOfType<mlir::StringAttr>(mlir::heddle::kEntryAttr) == "step")
+    if (mlir::heddle::entryKind(function) == mlir::heddle::EntryKind::Step)
       setVocabulary(function);
     llvm::SmallString<128> path;
     if (std::error_code code = llvm::sys::fs::createTemporaryFile("example", "heddle", path))

@@ -128,8 +128,7 @@ bool interrupted();
 // A file that a signal that ends the program removes first; nullptr: none. Not copied.
 void setTemporaryFile(const char *path);
 
-// HEDDLE_CPU_* bits that this host's processor and operating system offer.
-uint32_t hostCpuFeatures();
+// Of HEDDLE_CPU_* bits.
 std::string cpuFeatureNames(uint32_t features);
 
 // One of these per verb: adds the subcommand and what it runs when parsed.

@@ -1,3 +1,4 @@
+#include "tools/HostFeatures.h"
 #include "tools/heddle/Common.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/JSON.h"

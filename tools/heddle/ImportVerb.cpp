@@ -1,6 +1,7 @@
 #include "tools/heddle/ImportVerb.h"
 #include "frontends/common/InputError.h"
 #include "mlir/IR/Diagnostics.h"
+#include "tools/HostFeatures.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/raw_ostream.h"
 #include <cstdlib>

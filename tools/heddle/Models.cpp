@@ -1,6 +1,6 @@
 // Opening compiled models, past the trust gate.
+#include "codegen/cpu/Level.h"
 #include "tools/heddle/Common.h"
-#include <cpuid.h>
 #include <cstdio>
 #include <map>
 
@@ -8,13 +8,12 @@ namespace heddle::cli {
 
 // The levels of `--cpu`, as in `heddle targets`: what code may use at most.
 static const std::map<std::string, uint32_t> &cpuLevelMasks() {
-  static const uint32_t v3 = HEDDLE_CPU_X86_64_V3, v4 = v3 | HEDDLE_CPU_X86_64_V4 | HEDDLE_CPU_AVX512_VNNI;
-  static const std::map<std::string, uint32_t> masks = {
-      {"x86-64-v3", v3},
-      {"x86-64-v3-vnni", v3 | HEDDLE_CPU_AVX_VNNI},
-      {"x86-64-v4-vnni", v4},
-      {"x86-64-v4-bf16", v4 | HEDDLE_CPU_AVX512_BF16},
-  };
+  static const std::map<std::string, uint32_t> masks = [] {
+    std::map<std::string, uint32_t> levels;
+    for (const cpu::CpuLevel &level : cpu::cpuLevels())
+      levels.emplace(level.name, level.features);
+    return levels;
+  }();
   return masks;
 }
 
@@ -213,52 +212,10 @@ heddle_entry_info entryOfKind(const heddle_model *model, heddle_entry_kind kind,
 // ---------------------------------------------------------------------------------------------------------------
 // The processor
 
-static uint64_t enabledState() {
-  uint32_t low, high;
-  __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-  return uint64_t(high) << 32 | low;
-}
-
-uint32_t hostCpuFeatures() {
-  uint32_t a, b, c, d;
-  if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_OSXSAVE))
-    return 0;
-  uint32_t first = c;
-  uint64_t state = enabledState();
-  bool ymm = (state & 6) == 6, zmm = ymm && (state & 0xe0) == 0xe0;
-  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d))
-    return 0;
-  uint32_t leaf7b = b, leaf7c = c;
-  uint32_t leaf71a = __get_cpuid_count(7, 1, &a, &b, &c, &d) ? a : 0;
-  uint32_t extended = __get_cpuid(0x80000001, &a, &b, &c, &d) ? c : 0;
-  uint32_t features = 0;
-  bool v3 = ymm && (first & bit_FMA) && (first & bit_MOVBE) && (first & bit_F16C) && (leaf7b & bit_AVX2) &&
-            (leaf7b & bit_BMI) && (leaf7b & bit_BMI2) && (extended & bit_LZCNT);
-  if (!v3)
-    return 0;
-  features |= HEDDLE_CPU_X86_64_V3;
-  if (leaf71a & 1u << 4)
-    features |= HEDDLE_CPU_AVX_VNNI;
-  bool v4 = zmm && (leaf7b & bit_AVX512F) && (leaf7b & bit_AVX512BW) && (leaf7b & bit_AVX512CD) &&
-            (leaf7b & bit_AVX512DQ) && (leaf7b & bit_AVX512VL);
-  if (!v4)
-    return features;
-  features |= HEDDLE_CPU_X86_64_V4;
-  if (leaf7c & bit_AVX512VNNI)
-    features |= HEDDLE_CPU_AVX512_VNNI;
-  if (leaf71a & 1u << 5)
-    features |= HEDDLE_CPU_AVX512_BF16;
-  return features;
-}
-
 std::string cpuFeatureNames(uint32_t features) {
-  static const std::pair<uint32_t, const char *> names[] = {{HEDDLE_CPU_X86_64_V3, "x86-64-v3"},
-                                                            {HEDDLE_CPU_AVX_VNNI, "avx-vnni"},
-                                                            {HEDDLE_CPU_X86_64_V4, "x86-64-v4"},
-                                                            {HEDDLE_CPU_AVX512_VNNI, "avx512-vnni"},
-                                                            {HEDDLE_CPU_AVX512_BF16, "avx512-bf16"}};
   std::string out;
-  for (auto [bit, name] : names)
+  const char *name = HEDDLE_CPU_NAMES;
+  for (uint32_t bit = 1; *name; bit *= 2, name += std::strlen(name) + 1)
     if (features & bit)
       out += std::string(out.empty() ? "" : ", ") + name;
   return out.empty() ? "none" : out;

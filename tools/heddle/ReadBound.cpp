@@ -1,4 +1,5 @@
 #include "tools/heddle/ReadBound.h"
+#include "tools/HostFeatures.h"
 #include <algorithm>
 #include <atomic>
 #include <chrono>

@@ -1,4 +1,5 @@
 #include "codegen/cpu/Level.h"
+#include "tools/HostFeatures.h"
 #include "tools/heddle/Common.h"
 #include "llvm/Support/Format.h"
 #include "llvm/Support/JSON.h"

@@ -54,12 +54,13 @@ uint32_t hostFeatures() {
 }
 
 void featureNames(uint32_t features, char *text, uint64_t room) {
-  // In the order of the bits.
-  const char *name = "x86-64-v3\0AVX-VNNI\0x86-64-v4\0AVX512-VNNI\0AVX512-BF16\0unknown features";
+  const char *name = HEDDLE_CPU_NAMES;
   uint64_t used = 0;
-  for (int i = 0; i < 6; ++i, name += strlen(name) + 1)
-    if (i == 5 ? features >> 5 : features & 1u << i)
+  for (; *name; features >>= 1, name += strlen(name) + 1)
+    if (features & 1)
       used += snprintf(text + used, room - used, "%s%s", used ? " " : "", name);
+  if (features)
+    snprintf(text + used, room - used, "%sunknown features", used ? " " : "");
 }
 
 } // namespace heddle::runtime

@@ -5,6 +5,7 @@
 #include "codegen/cpu/Image.h"
 #include "heddle/program.h"
 #include "mlir/IR/MLIRContext.h"
+#include "tools/HostFeatures.h"
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -14,22 +15,7 @@
 namespace heddle::cpu::testing {
 
 /// Does this host run code of `level`?
-inline bool hostHas(const CpuLevel &level) {
-  __builtin_cpu_init();
-  uint32_t host = 0;
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-    host |= HEDDLE_CPU_X86_64_V3;
-  if (__builtin_cpu_supports("avxvnni"))
-    host |= HEDDLE_CPU_AVX_VNNI;
-  if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-      __builtin_cpu_supports("avx512vl"))
-    host |= HEDDLE_CPU_X86_64_V4;
-  if (__builtin_cpu_supports("avx512vnni"))
-    host |= HEDDLE_CPU_AVX512_VNNI;
-  if (__builtin_cpu_supports("avx512bf16"))
-    host |= HEDDLE_CPU_AVX512_BF16;
-  return (level.features & ~host) == 0;
-}
+inline bool hostHas(const CpuLevel &level) { return (level.features & ~hostCpuFeatures()) == 0; }
 
 /// An image mapped as the runtime maps it: its file offsets are its addresses.
 class LoadedImage {

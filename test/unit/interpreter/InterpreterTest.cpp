@@ -1,5 +1,6 @@
 // The interpreter's limits, errors, state and interfaces; what ops compute is in test/e2e/ops.
 #include "ir/interpreter/Interpreter.h"
+#include "ir/SourceNames.h"
 #include "mlir/IR/AsmState.h"
 #include "mlir/Parser/Parser.h"
 #include <catch2/catch.hpp>
@@ -211,7 +212,7 @@ TEST_CASE("the observer sees each op with its operands and results; one op runs 
   std::vector<std::string> seen;
   Operation *add = nullptr;
   interpreter.setObserver([&](Operation *op, ArrayRef<Datum> operands, ArrayRef<Datum> results) {
-    seen.push_back(sourceNode(op->getLoc()));
+    seen.push_back(describeSource(op->getLoc()));
     CHECK(operands.size() == 2);
     CHECK(results[0].numbers()->data == std::vector<double>{3});
     add = op;
