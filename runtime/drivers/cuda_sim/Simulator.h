@@ -80,7 +80,6 @@ enum class ProblemKind : uint8_t {
   Deadlock,
   StepLimit,
   Trap,
-  Unsupported, // what cannot be known before the run, e.g. a call of a function without a body
 };
 const char *nameOf(ProblemKind kind);
 
