@@ -8,16 +8,16 @@ namespace heddle {
 /// Offsets of the parts of one super-block of 16 rows.
 struct PackedLayout {
   static constexpr int64_t kRows = 16;
-  BlockScheme scheme;
+  BlockScheme scheme; // of schemeOf(): the super-block's length is known
 
   int64_t subBlocks() const { return scheme.super / scheme.sub; }
   int64_t high() const { return kRows * scheme.super * scheme.lowBits / 8; }
   int64_t scale() const { return high() + kRows * scheme.super * scheme.highBits / 8; }
   int64_t minimum() const { return scale() + kRows * 2; }
   int64_t subScale() const { return minimum() + (scheme.hasMin ? kRows * 2 : 0); }
-  int64_t subMinimum() const { return subScale() + (scheme.super == 256 ? kRows * subBlocks() : 0); }
+  int64_t subMinimum() const { return subScale() + (scheme.subScales ? kRows * subBlocks() : 0); }
   int64_t bytes() const {
-    return subMinimum() + (scheme.super == 256 && scheme.hasMin ? kRows * subBlocks() : 0);
+    return subMinimum() + (scheme.subScales && scheme.hasMin ? kRows * subBlocks() : 0);
   }
 
   /// Elements whose planes can be read together: a run of 2-bit planes is 64 elements, one of the others 32.

@@ -1,5 +1,6 @@
 // Parameters, caches, recipes.
 #include "ir/Heddle.h"
+#include "ir/WeightEncoding.h"
 #include "llvm/ADT/SetVector.h"
 
 using namespace mlir;
@@ -107,6 +108,26 @@ LogicalResult PackOp::verify() {
   auto from = cast<StoredType>(getInput().getType()), to = cast<StoredType>(getType());
   if (from.getShape() != to.getShape() || from.getEncoding().getFormat() != to.getEncoding().getFormat())
     return emitOpError() << "expected shape and format to stay " << from << ", but found " << to;
+  return success();
+}
+
+LogicalResult QuantizeWeightsOp::verify() {
+  const ::heddle::WeightScheme *scheme = ::heddle::weightSchemeByName(getScheme());
+  if (!scheme) {
+    InFlightDiagnostic error = emitOpError() << "unknown scheme '" << getScheme() << "'; known schemes:";
+    for (const ::heddle::WeightScheme &known : ::heddle::weightSchemes())
+      error << " " << known.name;
+    return error;
+  }
+  auto from = cast<StoredType>(getInput().getType()), to = cast<StoredType>(getType());
+  if (from.getEncoding().isActivation() || from.getEncoding().getLayout() != Layout::Rows)
+    return emitOpError() << "expected weights in the order of rows, but found " << from;
+  auto expected =
+      StoredType::get(getContext(), from.getShape(), from.getElementType(),
+                      EncAttr::get(getContext(), static_cast<Format>(scheme->format), Layout::Rows));
+  if (to != expected)
+    return emitOpError() << "expected scheme '" << getScheme() << "' to give " << expected << ", but found "
+                         << to;
   return success();
 }
 

@@ -16,12 +16,21 @@ constexpr BlockScheme kQ4_1{4, 0, 32, 32, true, 0};
 constexpr BlockScheme kQ5_0{4, 1, 32, 32, false, 16};
 constexpr BlockScheme kQ5_1{4, 1, 32, 32, true, 0};
 constexpr BlockScheme kBytes{8, 0, 32, 32, false, 128};
-constexpr BlockScheme kQ2_K{2, 0, 16, 256, true, 0};
-constexpr BlockScheme kQ3_K{2, 1, 16, 256, false, 4};
-constexpr BlockScheme kQ4_K{4, 0, 32, 256, true, 0};
-constexpr BlockScheme kQ5_K{4, 1, 32, 256, true, 0};
-constexpr BlockScheme kQ6_K{4, 2, 16, 256, false, 32};
-constexpr BlockScheme kSuperBytes{8, 0, 32, 256, false, 128};
+constexpr BlockScheme kQ2_K{2, 0, 16, 256, true, 0, true};
+constexpr BlockScheme kQ3_K{2, 1, 16, 256, false, 4, true};
+constexpr BlockScheme kQ4_K{4, 0, 32, 256, true, 0, true};
+constexpr BlockScheme kQ5_K{4, 1, 32, 256, true, 0, true};
+constexpr BlockScheme kQ6_K{4, 2, 16, 256, false, 32, true};
+constexpr BlockScheme kSuperBytes{8, 0, 32, 256, false, 128, true};
+
+constexpr int kWholeRow = BlockScheme::kWholeRow;
+constexpr BlockScheme kInt8{8, 0, 32, kWholeRow, false, 128};
+constexpr BlockScheme kInt8Min{8, 0, 32, kWholeRow, true, 0};
+constexpr BlockScheme kInt4{4, 0, 32, kWholeRow, false, 8};
+constexpr BlockScheme kInt4Min{4, 0, 32, kWholeRow, true, 0};
+constexpr BlockScheme kInt4_128{4, 0, 32, 128, false, 8};
+constexpr BlockScheme kInt4Min_128{4, 0, 32, 128, true, 0};
+constexpr uint32_t kOurs = FormatInfo::kNoGgufType;
 
 constexpr std::array<FormatInfo, kStorageFormatCount> kFormats{{
     {StorageFormat::F32, "f32", 0, 1, 4, std::nullopt},
@@ -39,6 +48,15 @@ constexpr std::array<FormatInfo, kStorageFormatCount> kFormats{{
     {StorageFormat::Q6_K, "q6_k", 14, 256, 210, kQ6_K},
     {StorageFormat::IQ4_NL, "iq4_nl", 20, 32, 18, kBytes},
     {StorageFormat::IQ4_XS, "iq4_xs", 23, 256, 136, kSuperBytes},
+    {StorageFormat::I8, "int8", kOurs, 32, 32, kInt8, 2},
+    {StorageFormat::I8_MIN, "int8_min", kOurs, 32, 32, kInt8Min, 4},
+    {StorageFormat::I4, "int4", kOurs, 32, 16, kInt4, 2},
+    {StorageFormat::I4_MIN, "int4_min", kOurs, 32, 16, kInt4Min, 4},
+    {StorageFormat::I4_128, "int4_128", kOurs, 128, 66, kInt4_128},
+    {StorageFormat::I4_MIN_128, "int4_min_128", kOurs, 128, 68, kInt4Min_128},
+    {StorageFormat::F8E4M3, "f8e4m3", kOurs, 1, 1, std::nullopt, 4},
+    {StorageFormat::F8E5M2, "f8e5m2", kOurs, 1, 1, std::nullopt, 4},
+    {StorageFormat::F8E4M3_128, "f8e4m3_128", kOurs, 128, 132, std::nullopt},
 }};
 
 /// The code book of iq4_nl and iq4_xs.
@@ -152,12 +170,35 @@ void lookUpCodes(uint8_t *code, int count) {
     code[j] = static_cast<uint8_t>(kCodeBook[code[j]] + 128);
 }
 
+/// Scale, and minimum of a format that has one, as Heddle's own formats begin with them: M itself, not
+/// negated.
+void setOwnFactors(StorageFormat format, const uint8_t *bytes, BlockParts &parts) {
+  setScale(parts, bytes);
+  if (!formatInfo(format).scheme->hasMin)
+    return;
+  setMinimum(parts, load16(bytes + 2));
+  parts.subMinimum[0] = 1;
+}
+
+void decodeF8Row(StorageFormat format, const uint8_t *stored, std::span<float> out) {
+  const int64_t span = denseScaleSpan(format, out.size());
+  for (size_t done = 0; done < out.size(); done += span, stored += span) {
+    float scale;
+    std::memcpy(&scale, stored, 4);
+    stored += 4;
+    for (int64_t j = 0; j < span; ++j)
+      out[done + j] = scale * decodeF8(format, stored[j]);
+  }
+}
+
 void decodeDense(StorageFormat format, const uint8_t *stored, std::span<float> out) {
   if (format == StorageFormat::F32) {
     static_assert(std::endian::native == std::endian::little);
     std::memcpy(out.data(), stored, out.size() * 4);
     return;
   }
+  if (denseBytes(format) == 1)
+    return decodeF8Row(format, stored, out);
   for (size_t i = 0; i < out.size(); ++i) {
     uint16_t bits = load16(stored + 2 * i);
     out[i] = format == StorageFormat::F16 ? halfToFloat(bits) : std::bit_cast<float>(uint32_t(bits) << 16);
@@ -181,20 +222,41 @@ std::optional<StorageFormat> formatByName(std::string_view name) {
 
 std::optional<StorageFormat> formatByGgufType(uint32_t type) {
   for (const FormatInfo &info : kFormats)
-    if (info.ggufType == type)
+    if (info.ggufType == type && type != FormatInfo::kNoGgufType)
       return info.format;
   return std::nullopt;
+}
+
+BlockScheme schemeOf(StorageFormat format, int64_t columns) {
+  BlockScheme scheme = *formatInfo(format).scheme;
+  if (scheme.super == BlockScheme::kWholeRow)
+    scheme.super = static_cast<int>(columns);
+  return scheme;
+}
+
+int denseBytes(StorageFormat format) {
+  assert(!formatInfo(format).scheme && "a dense format");
+  return format == StorageFormat::F32                                    ? 4
+         : format == StorageFormat::F16 || format == StorageFormat::BF16 ? 2
+                                                                         : 1;
+}
+
+int64_t denseScaleSpan(StorageFormat format, int64_t columns) {
+  if (denseBytes(format) != 1)
+    return 0;
+  return format == StorageFormat::F8E4M3_128 ? 128 : columns;
 }
 
 uint64_t storedBytes(StorageFormat format, uint64_t elements) {
   const FormatInfo &info = formatInfo(format);
   assert(elements % info.blockElements == 0 && "rows are whole blocks");
-  return elements / info.blockElements * info.blockBytes;
+  return info.rowBytes + elements / info.blockElements * info.blockBytes;
 }
 
-void splitBlock(StorageFormat format, std::span<const uint8_t> block, BlockParts &parts) {
-  assert(formatInfo(format).scheme && block.size() == static_cast<size_t>(formatInfo(format).blockBytes));
-  const uint8_t *bytes = block.data();
+void splitBlock(StorageFormat format, std::span<const uint8_t> row, int64_t index, BlockParts &parts) {
+  const FormatInfo &info = formatInfo(format);
+  assert(info.scheme && row.size() >= size_t(info.rowBytes + (index + 1) * info.blockBytes));
+  const uint8_t *bytes = row.data() + info.rowBytes + index * info.blockBytes;
   parts.minimum = 0;
   parts.minimumF16 = 0;
   std::memset(parts.subMinimum, 0, sizeof(parts.subMinimum));
@@ -203,6 +265,9 @@ void splitBlock(StorageFormat format, std::span<const uint8_t> block, BlockParts
   case StorageFormat::F32:
   case StorageFormat::F16:
   case StorageFormat::BF16:
+  case StorageFormat::F8E4M3:
+  case StorageFormat::F8E5M2:
+  case StorageFormat::F8E4M3_128:
     return;
   case StorageFormat::Q4_0:
     setScale(parts, bytes);
@@ -244,6 +309,24 @@ void splitBlock(StorageFormat format, std::span<const uint8_t> block, BlockParts
   case StorageFormat::IQ4_XS:
     splitIQ4XS(bytes, parts);
     return lookUpCodes(parts.code, 256);
+  case StorageFormat::I8: // codes are stored with their zero point, as kernels read them
+  case StorageFormat::I8_MIN:
+    setOwnFactors(format, row.data(), parts);
+    std::memcpy(parts.code, bytes, 32);
+    return;
+  case StorageFormat::I4:
+  case StorageFormat::I4_MIN:
+    setOwnFactors(format, row.data(), parts);
+    return splitNibbles(bytes, parts.code);
+  case StorageFormat::I4_128:
+  case StorageFormat::I4_MIN_128:
+    setOwnFactors(format, bytes, parts);
+    bytes += info.scheme->hasMin ? 4 : 2;
+    for (int run = 0; run < 4; ++run)
+      splitNibbles(bytes + run * 16, parts.code + run * 32);
+    // One factor for all sub-blocks, in the form of those that have one each.
+    std::memset(parts.subMinimum, parts.subMinimum[0], sizeof(parts.subMinimum));
+    return;
   }
 }
 
@@ -255,8 +338,7 @@ void decode(StorageFormat format, std::span<const uint8_t> stored, std::span<flo
   const BlockScheme &scheme = *info.scheme;
   BlockParts parts;
   for (size_t done = 0; done < out.size(); done += info.blockElements) {
-    splitBlock(format, stored.first(info.blockBytes), parts);
-    stored = stored.subspan(info.blockBytes);
+    splitBlock(format, stored, done / info.blockElements, parts);
     for (int sub = 0; sub * scheme.sub < info.blockElements; ++sub) {
       float scale = parts.scale * static_cast<float>(parts.subScale[sub]);
       float minimum = parts.minimum * static_cast<float>(parts.subMinimum[sub]);
@@ -273,13 +355,15 @@ void decode(StorageFormat format, std::span<const uint8_t> stored, std::span<flo
 uint64_t packedGroupBytes(StorageFormat packed, int64_t columns) {
   const FormatInfo &info = formatInfo(packed);
   constexpr uint64_t rows = 16;
-  if (!info.scheme)
-    return rows * columns * info.blockBytes;
-  const BlockScheme &scheme = *info.scheme;
+  if (!info.scheme) {
+    int64_t span = denseScaleSpan(packed, columns);
+    return rows * (columns * denseBytes(packed) + (span ? columns / span * 4 : 0));
+  }
+  const BlockScheme scheme = schemeOf(packed, columns);
   assert(columns % scheme.super == 0 && "rows are whole super-blocks");
   uint64_t fields = scheme.hasMin ? 2 : 1;
   uint64_t bytes = rows * scheme.super * (scheme.lowBits + scheme.highBits) / 8 + rows * 2 * fields;
-  if (scheme.super == 256)
+  if (scheme.subScales)
     bytes += rows * (scheme.super / scheme.sub) * fields;
   return bytes * (columns / scheme.super);
 }
@@ -293,6 +377,28 @@ float halfToFloat(uint16_t bits) {
     return std::bit_cast<float>(sign | (exponent + 112) << 23 | fraction << 13);
   float subnormal = static_cast<float>(fraction) * 0x1p-24f;
   return std::bit_cast<float>(sign | std::bit_cast<uint32_t>(subnormal));
+}
+
+uint16_t floatToHalf(float value) {
+  uint32_t bits = std::bit_cast<uint32_t>(value), sign = bits >> 16 & 0x8000, magnitude = bits & 0x7fffffff;
+  if (magnitude > 0x7f800000)
+    return static_cast<uint16_t>(sign | 0x7e00);
+  if (magnitude >= 0x477ff000) // halfway from the largest to what would follow
+    return static_cast<uint16_t>(sign | 0x7c00);
+  if (magnitude < 0x38800000) { // subnormal: adding aligns it, and rounds
+    float aligned = std::bit_cast<float>(magnitude) + 0.5f;
+    return static_cast<uint16_t>(sign | (std::bit_cast<uint32_t>(aligned) - std::bit_cast<uint32_t>(0.5f)));
+  }
+  uint32_t rounded = magnitude - (112u << 23) + 0xfff + (magnitude >> 13 & 1);
+  return static_cast<uint16_t>(sign | rounded >> 13);
+}
+
+// Both become an f16 by shifts, which kernels do as well: e5m2 is its upper half, e4m3 has a bias of 7
+// instead of 15.
+float decodeF8(StorageFormat format, uint8_t code) {
+  if (format == StorageFormat::F8E5M2)
+    return halfToFloat(static_cast<uint16_t>(code << 8));
+  return halfToFloat(static_cast<uint16_t>((code & 0x80) << 8 | (code & 0x7f) << 7)) * 256;
 }
 
 } // namespace heddle

@@ -65,8 +65,9 @@ ContractionPlan::ContractionPlan(const CpuLevel &level, const ContractionSpec &s
 
 void ContractionPlan::addProduct(const ContractionSpec &spec, StorageFormat format) {
   Product product{format, {}, int64_t(packedGroupBytes(format, spec.columns))};
-  if (const auto &scheme = formatInfo(format).scheme) {
-    product.layout.scheme = *scheme;
+  if (formatInfo(format).scheme) {
+    product.layout.scheme = schemeOf(format, spec.columns);
+    const BlockScheme *scheme = &product.layout.scheme;
     if (scheme->hasMin && scheme->sub == 16) {
       product.correction = Correction::Sum;
       product.inActivation = true;

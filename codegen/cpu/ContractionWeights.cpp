@@ -15,7 +15,7 @@ PackedChunk::PackedChunk(Emitter &e, const PackedLayout &layout, Value block, Va
     high = part(layout.high(), elements * 2, 4); // masks: a bit per element
   else if (scheme.highBits == 2)
     high = part(layout.high(), elements * 4, 32);
-  if (scheme.super == 256) {
+  if (scheme.subScales) {
     const int64_t subBytes = elements / scheme.sub * 16;
     subScales = part(layout.subScale(), subBytes, 8);
     if (scheme.hasMin)
@@ -88,9 +88,22 @@ Value loadDense(Emitter &e, StorageFormat format, Value address) {
   case StorageFormat::BF16: // the upper half of an f32
     return e.bitcast(e.shiftLeft(e.extendU(e.load(e.vec(e.i16(), e.lanes), address, 16), e.i32()), 16),
                      e.vecF32());
+  case StorageFormat::F8E4M3:
+  case StorageFormat::F8E5M2:
+  case StorageFormat::F8E4M3_128: {
+    Value codes = e.extendU(e.load(e.vec(e.i8(), e.lanes), address, 8), e.i16());
+    return e.toF32(e.bitcast(halfOfF8(e, format, codes), e.vec(e.f16(), e.lanes)));
+  }
   default:
     return e.load(e.vecF32(), address, 32);
   }
+}
+
+Value halfOfF8(Emitter &e, StorageFormat format, Value codes) {
+  if (format == StorageFormat::F8E5M2)
+    return e.shiftLeft(codes, 8);
+  return e.create<mlir::arith::OrIOp>(e.shiftLeft(e.bitAnd(codes, 0x80), 8),
+                                      e.shiftLeft(e.bitAnd(codes, 0x7f), 7));
 }
 
 } // namespace heddle::cpu

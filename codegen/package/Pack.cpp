@@ -17,8 +17,8 @@ static void store32(uint8_t *to, uint32_t value) { std::memcpy(to, &value, 4); }
 static void store16(uint8_t *to, uint16_t value) { std::memcpy(to, &value, 2); }
 
 /// Bits `shift` and `shift + 1` of every code: the form of both 2-bit planes.
-static void packTwoBitPlane(const BlockParts *rows, int super, int shift, uint8_t *plane) {
-  for (int run = 0; run < super; run += 64)
+static void packTwoBitPlane(const BlockParts *rows, int elements, int shift, uint8_t *plane) {
+  for (int run = 0; run < elements; run += 64)
     for (int j = 0; j < 4; ++j, plane += kRows * 4)
       for (int r = 0; r < kRows; ++r) {
         uint32_t word = 0;
@@ -28,26 +28,26 @@ static void packTwoBitPlane(const BlockParts *rows, int super, int shift, uint8_
       }
 }
 
-static void packLowPlane(const BlockScheme &scheme, const BlockParts *rows, uint8_t *plane) {
+static void packLowPlane(const BlockScheme &scheme, const BlockParts *rows, int elements, uint8_t *plane) {
   if (scheme.lowBits == 2)
-    return packTwoBitPlane(rows, scheme.super, 0, plane);
+    return packTwoBitPlane(rows, elements, 0, plane);
   if (scheme.lowBits == 8) {
-    for (int element = 0; element < scheme.super; element += 4, plane += kRows * 4)
+    for (int element = 0; element < elements; element += 4, plane += kRows * 4)
       for (int r = 0; r < kRows; ++r)
         store32(plane + r * 4, quadOf(rows[r], element));
     return;
   }
-  for (int run = 0; run < scheme.super; run += 32)
+  for (int run = 0; run < elements; run += 32)
     for (int j = 0; j < 4; ++j, plane += kRows * 4)
       for (int r = 0; r < kRows; ++r)
         store32(plane + r * 4, (quadOf(rows[r], run + 4 * j) & 0x0f0f0f0fu) |
                                    (quadOf(rows[r], run + 16 + 4 * j) & 0x0f0f0f0fu) << 4);
 }
 
-static void packHighPlane(const BlockScheme &scheme, const BlockParts *rows, uint8_t *plane) {
+static void packHighPlane(const BlockScheme &scheme, const BlockParts *rows, int elements, uint8_t *plane) {
   if (scheme.highBits == 2)
-    return packTwoBitPlane(rows, scheme.super, scheme.lowBits, plane);
-  for (int element = 0; element < scheme.super; element += 4, plane += 8) {
+    return packTwoBitPlane(rows, elements, scheme.lowBits, plane);
+  for (int element = 0; element < elements; element += 4, plane += 8) {
     uint64_t mask = 0;
     for (int r = 0; r < kRows; ++r) {
       uint32_t bits = quadOf(rows[r], element) >> scheme.lowBits & 0x01010101u;
@@ -57,28 +57,44 @@ static void packHighPlane(const BlockScheme &scheme, const BlockParts *rows, uin
   }
 }
 
-static void packSuperBlock(const PackedLayout &layout, const BlockParts *rows, uint8_t *block) {
+static void packFactors(const PackedLayout &layout, const BlockParts *rows, uint8_t *super) {
   const BlockScheme &scheme = layout.scheme;
-  packLowPlane(scheme, rows, block);
-  if (scheme.highBits != 0)
-    packHighPlane(scheme, rows, block + layout.high());
   for (int r = 0; r < kRows; ++r) {
-    store16(block + layout.scale() + r * 2, rows[r].scaleF16);
+    store16(super + layout.scale() + r * 2, rows[r].scaleF16);
     if (scheme.hasMin)
-      store16(block + layout.minimum() + r * 2, rows[r].minimumF16 ^ 0x8000);
-    if (scheme.super != 256)
+      store16(super + layout.minimum() + r * 2, rows[r].minimumF16 ^ 0x8000);
+    if (!scheme.subScales)
       continue;
     for (int s = 0; s < layout.subBlocks(); ++s) {
-      block[layout.subScale() + s * kRows + r] = uint8_t(rows[r].subScale[s]);
+      super[layout.subScale() + s * kRows + r] = uint8_t(rows[r].subScale[s]);
       if (scheme.hasMin)
-        block[layout.subMinimum() + s * kRows + r] = rows[r].subMinimum[s];
+        super[layout.subMinimum() + s * kRows + r] = rows[r].subMinimum[s];
+    }
+  }
+}
+
+/// Codes as they are, then the f32 scales of each span of columns, by row.
+static void packF8(StorageFormat format, std::span<const std::span<const uint8_t>> rows, int64_t columns,
+                   uint8_t *group) {
+  const int64_t span = denseScaleSpan(format, columns);
+  // Kernels turn e4m3 into an f16 whose exponent is 8 less.
+  const float factor = format == StorageFormat::F8E5M2 ? 1 : 256;
+  for (size_t r = 0; r < rows.size(); ++r) {
+    const uint8_t *stored = rows[r].data();
+    for (int64_t first = 0; first < columns; first += span, stored += span) {
+      float scale;
+      std::memcpy(&scale, stored, 4);
+      scale *= factor;
+      std::memcpy(group + (columns + first / span * 4) * kRows + r * 4, &scale, 4);
+      stored += 4;
+      for (int64_t k = 0; k < span; ++k)
+        group[(first + k) * kRows + r] = stored[k];
     }
   }
 }
 
 static void packDense(int elementBytes, std::span<const std::span<const uint8_t>> rows, int64_t columns,
                       uint8_t *group) {
-  std::memset(group, 0, columns * kRows * elementBytes);
   for (size_t r = 0; r < rows.size(); ++r)
     for (int64_t k = 0; k < columns; ++k)
       std::memcpy(group + (k * kRows + r) * elementBytes, rows[r].data() + k * elementBytes, elementBytes);
@@ -88,15 +104,27 @@ void packGroup(StorageFormat format, std::span<const std::span<const uint8_t>> r
                std::span<uint8_t> group) {
   assert(rows.size() <= size_t(kRows) && group.size() == packedGroupBytes(format, columns));
   const FormatInfo &info = formatInfo(format);
-  if (!info.scheme)
+  if (!info.scheme) {
+    std::memset(group.data(), 0, group.size());
+    if (denseScaleSpan(format, columns))
+      return packF8(format, rows, columns, group.data());
     return packDense(info.blockBytes, rows, columns, group.data());
-  assert(columns % info.blockElements == 0 && info.blockElements == info.scheme->super);
-  PackedLayout layout{*info.scheme};
+  }
+  const PackedLayout layout{schemeOf(format, columns)};
+  const BlockScheme &scheme = layout.scheme;
+  assert(columns % scheme.super == 0 && scheme.super % info.blockElements == 0);
+  const int elements = info.blockElements, blocksPerSuper = scheme.super / elements;
   BlockParts parts[kRows] = {};
-  for (int64_t block = 0; block < columns / info.blockElements; ++block) {
+  for (int64_t block = 0; block < columns / elements; ++block) {
     for (size_t r = 0; r < rows.size(); ++r)
-      splitBlock(format, rows[r].subspan(block * info.blockBytes, info.blockBytes), parts[r]);
-    packSuperBlock(layout, parts, group.data() + block * layout.bytes());
+      splitBlock(format, rows[r], block, parts[r]);
+    const int64_t inSuper = block % blocksPerSuper, before = inSuper * elements * kRows;
+    uint8_t *super = group.data() + block / blocksPerSuper * layout.bytes();
+    packLowPlane(scheme, parts, elements, super + before * scheme.lowBits / 8);
+    if (scheme.highBits != 0)
+      packHighPlane(scheme, parts, elements, super + layout.high() + before * scheme.highBits / 8);
+    if (inSuper == 0)
+      packFactors(layout, parts, super);
   }
 }
 

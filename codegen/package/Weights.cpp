@@ -1,5 +1,6 @@
 #include "codegen/package/Weights.h"
 #include "codegen/package/Pack.h"
+#include "codegen/package/StoredRows.h"
 #include "ir/interpreter/Interpreter.h"
 #include "mlir/IR/TypeUtilities.h"
 #include <array>
@@ -163,7 +164,7 @@ llvm::Error WeightPacker::writeRecipe(ParamOp param, ByteSink sink) {
   if (auto pack = dyn_cast<PackOp>(recipe.front())) {
     auto from =
         cast<FlatSymbolRefAttr>((*param.getFrom())[cast<BlockArgument>(pack.getInput()).getArgNumber()]);
-    return writePacked(pack, symbols.lookup<ParamOp>(from.getValue()), sink);
+    return writePacked(symbols.lookup<ParamOp>(from.getValue()), sink);
   }
   if (auto table = dyn_cast<RopeTableOp>(recipe.front()); table && !table.getFactors())
     return writeRopeTable(table, sink);
@@ -178,24 +179,24 @@ llvm::Error WeightPacker::writeRecipe(ParamOp param, ByteSink sink) {
   return sink(asBytes<float>(rounded));
 }
 
-llvm::Error WeightPacker::writePacked(PackOp pack, ParamOp from, ByteSink sink) {
+llvm::Error WeightPacker::writePacked(ParamOp from, ByteSink sink) {
   auto type = cast<StoredType>(from.getType());
-  if (!from.getFile())
-    return paramError(from, "expected a packed parameter to come from a file");
   StorageFormat format = storageFormat(type.getEncoding());
   int64_t rows = type.getShape()[0], columns = type.getShape()[1];
-  uint64_t rowBytes = storedBytes(format, columns);
   uint64_t groupBytes = packedGroupBytes(format, columns);
   int64_t groups = (rows + 15) / 16;
   int64_t pieceGroups = std::min<int64_t>(std::max<uint64_t>(kPiece / groupBytes, 1), groups),
           pieceRows = pieceGroups * 16;
+  auto stored = StoredRows::of(from, symbols, source);
+  if (!stored)
+    return stored.takeError();
   std::vector<uint8_t> packed(pieceGroups * groupBytes);
   for (int64_t first = 0; first < rows; first += pieceRows) {
     int64_t end = std::min(first + pieceRows, rows);
-    auto bytes =
-        source.bytes(*from.getFile(), *from.getOffset() + first * rowBytes, (end - first) * rowBytes);
+    auto bytes = (*stored)->read(first, end - first);
     if (!bytes)
       return bytes.takeError();
+    uint64_t rowBytes = storedBytes(format, columns);
     uint8_t *group = packed.data();
     for (int64_t row = first; row < end; row += 16, group += groupBytes) {
       std::array<std::span<const uint8_t>, 16> group16;
@@ -206,7 +207,7 @@ llvm::Error WeightPacker::writePacked(PackOp pack, ParamOp from, ByteSink sink) 
     }
     if (auto error = sink({packed.data(), group}))
       return error;
-    release(from, first * rowBytes, (end - first) * rowBytes);
+    (*stored)->release(first, end - first);
   }
   return llvm::Error::success();
 }

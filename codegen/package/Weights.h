@@ -28,7 +28,7 @@ private:
   mlir::heddle::ParamOp sameBytes(mlir::heddle::ParamOp param);
   llvm::Error writeParam(mlir::heddle::ParamOp param, ByteSink sink);
   llvm::Error writeRecipe(mlir::heddle::ParamOp param, ByteSink sink);
-  llvm::Error writePacked(mlir::heddle::PackOp pack, mlir::heddle::ParamOp from, ByteSink sink);
+  llvm::Error writePacked(mlir::heddle::ParamOp from, ByteSink sink);
   void release(mlir::heddle::ParamOp param, uint64_t start, uint64_t size);
 
   mlir::ModuleOp module;

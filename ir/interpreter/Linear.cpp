@@ -1,5 +1,6 @@
 // Matrix products: dense ones, and those of quantized activations with block-quantized weights, in exact
 // integers.
+#include "ir/Bfloat16.h"
 #include "ir/interpreter/Context.h"
 
 using namespace mlir;
@@ -33,9 +34,8 @@ struct CodedRow {
   CodedRow(const ::heddle::FormatInfo &info, ArrayRef<uint8_t> bytes, int64_t columns) {
     const ::heddle::BlockScheme &scheme = *info.scheme;
     ::heddle::BlockParts parts;
-    for (int64_t done = 0; done < columns;
-         done += info.blockElements, bytes = bytes.drop_front(info.blockBytes)) {
-      ::heddle::splitBlock(info.format, {bytes.data(), size_t(info.blockBytes)}, parts);
+    for (int64_t done = 0; done < columns; done += info.blockElements) {
+      ::heddle::splitBlock(info.format, bytes, done / info.blockElements, parts);
       for (int e = 0; e < info.blockElements; ++e)
         code.push_back(parts.code[e] - (scheme.hasMin ? 0 : scheme.zero));
       for (int s = 0; s < info.blockElements / scheme.sub; ++s) {
@@ -76,7 +76,8 @@ public:
   }
 
   Result quantized(const Activations &input) {
-    if (!info.scheme)
+    roundsWeights = input.planes == 0;
+    if (!info.scheme || roundsWeights)
       return dense(decoded(input));
     auto result = prepare(input.rows());
     if (!result)
@@ -133,7 +134,7 @@ private:
       else
         std::fill(row.begin(), row.end(), 0.0f);
       for (int64_t k = 0; k < in; ++k)
-        tile[k * kTile + j] = row[k];
+        tile[k * kTile + j] = roundsWeights ? ::heddle::roundToBfloat16(row[k]) : row[k];
     }
   }
 
@@ -183,6 +184,8 @@ private:
   }
 
   Numbers decoded(const Activations &input) {
+    if (input.planes == 0)
+      return {input.shape, input.values, input.tolerance, {}};
     Numbers numbers{input.shape, std::vector<double>(input.codes.size()), input.tolerance, {}};
     for (size_t i = 0; i < input.codes.size(); ++i)
       numbers.data[i] = context.arithmetic.round(double(input.scales[i / 32]) * input.codes[i]);
@@ -195,6 +198,7 @@ private:
   Context &context;
   const ::heddle::FormatInfo &info;
   int64_t in, out;
+  bool roundsWeights = false; // to bf16, as their activations are
 };
 
 } // namespace

@@ -23,6 +23,18 @@ struct StoredMatrix {
   StoredMatrix(StorageFormat format, int64_t rows, int64_t columns, std::mt19937 &random)
       : format(format), rows(rows), columns(columns), bytes(rows * storedBytes(format, columns)) {
     const FormatInfo &info = formatInfo(format);
+    if (!info.scheme && denseBytes(format) == 1) {
+      const int64_t span = denseScaleSpan(format, columns);
+      for (size_t at = 0; at < bytes.size(); at += 4 + span) {
+        float scale = std::ldexp(float(random() % 4096) - 2048, -18);
+        memcpy(bytes.data() + at, &scale, 4);
+        for (int64_t i = 0; i < span; ++i) // any code but those of infinity and NaN
+          do
+            bytes[at + 4 + i] = random();
+          while (!std::isfinite(decodeF8(format, bytes[at + 4 + i])));
+      }
+      return;
+    }
     if (!info.scheme) {
       std::normal_distribution<float> normal;
       for (size_t at = 0; at < bytes.size(); at += info.blockBytes) {
@@ -37,12 +49,15 @@ struct StoredMatrix {
       }
       return;
     }
-    for (size_t at = 0; at < bytes.size(); at += info.blockBytes) {
+    for (uint8_t &byte : bytes)
+      byte = random();
+    const size_t factors = info.rowBytes ? rowBytes() : info.blockBytes; // bytes from scale to scale
+    for (size_t at = 0; at < bytes.size(); at += factors) {
       BlockParts parts;
       do {
-        for (int i = 0; i < info.blockBytes; ++i)
+        for (size_t i = 0; i < std::min<size_t>(factors, info.blockBytes); ++i)
           bytes[at + i] = random();
-        splitBlock(format, {bytes.data() + at, size_t(info.blockBytes)}, parts);
+        splitBlock(format, {bytes.data() + at, factors}, 0, parts);
       } while (!std::isfinite(parts.scale) || !std::isfinite(parts.minimum));
     }
   }
@@ -95,12 +110,12 @@ inline float referenceQuantized(const StoredMatrix &w, int64_t r, const uint8_t 
   const FormatInfo &info = formatInfo(w.format);
   const BlockScheme &scheme = *info.scheme;
   float acc = 0;
-  for (int64_t block = 0; block < w.columns / scheme.super; ++block) {
+  for (int64_t block = 0; block < w.columns / info.blockElements; ++block) {
     BlockParts parts;
-    splitBlock(w.format, {w.row(r) + block * info.blockBytes, size_t(info.blockBytes)}, parts);
-    for (int sub = 0; sub < scheme.super / scheme.sub; ++sub) {
+    splitBlock(w.format, {w.row(r), w.rowBytes()}, block, parts);
+    for (int sub = 0; sub < info.blockElements / scheme.sub; ++sub) {
       int32_t dot = 0, total = 0;
-      const int64_t first = block * scheme.super + sub * scheme.sub;
+      const int64_t first = block * info.blockElements + sub * scheme.sub;
       for (int i = 0; i < scheme.sub; ++i) {
         int q = int8_t(row[first + i]);
         if (layout.planes == 2)

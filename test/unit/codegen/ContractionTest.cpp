@@ -1,5 +1,7 @@
 // Contractions of every format, activation, way and CPU level against a plain C++ loop, bit for bit.
 #include "codegen/cpu/Contraction.h"
+#include "ir/Bfloat16.h"
+#include "ir/interpreter/Tolerance.h"
 #include "test/unit/codegen/ContractionReference.h"
 #include "test/unit/codegen/LoadedImage.h"
 #include <catch2/catch.hpp>
@@ -107,7 +109,8 @@ TEST_CASE("block formats equal the reference bit for bit on every way and level"
     for (StorageFormat format : formats(true))
       for (int planes : {1, 2}) {
         INFO(std::string(level.name) << " " << std::string(formatInfo(format).name) << " planes " << planes);
-        int64_t columns = formatInfo(format).scheme->super == 256 ? 512 : 288;
+        const int block = formatInfo(format).blockElements;
+        int64_t columns = block == 32 ? 288 : 2 * block;
         Case test(level, {"contraction", 128, columns, {format}, planes, HEDDLE_DIM_ROWS, 64}, 7 + planes);
         for (int64_t m : {1, 2, 3, 7, 35})
           test.check(m, {1});
@@ -120,13 +123,66 @@ TEST_CASE("dense formats equal the reference bit for bit on every way and level"
     if (!hostHas(level))
       continue;
     for (StorageFormat format : formats(false))
-      for (int64_t columns : {96, 27}) {
+      for (int64_t columns : {96, 27, 256}) {
+        if (columns % formatInfo(format).blockElements)
+          continue;
         INFO(std::string(level.name) << " " << std::string(formatInfo(format).name) << " columns "
                                      << columns);
         Case test(level, {"contraction", 96, columns, {format}, 0, HEDDLE_DIM_WANTED, 64}, 11);
         for (int64_t m : {1, 2, 5, 13})
           test.check(m, {1});
       }
+  }
+}
+
+/// Each product of two bf16 numbers is exact; only the order of a row's additions is the machine's.
+TEST_CASE("tiles multiply what bf16 leaves of activations and weights", "[tiles]") {
+  for (const CpuLevel &level : cpuLevels()) {
+    if (!level.tiles)
+      continue;
+    if (!hostHas(level)) {
+      WARN("skipped: this host cannot run '" << std::string(level.name) << "'");
+      continue;
+    }
+    for (StorageFormat format : formats(true)) {
+      INFO(std::string(formatInfo(format).name));
+      const int64_t columns = formatInfo(format).scheme->super == 256 ? 512 : 288, width = 75;
+      ContractionSpec spec{"tiled", width, columns, {format}, 0, HEDDLE_DIM_ROWS, 96};
+      spec.tiles = true;
+      Case test(level, spec, 3);
+      const ActivationLayout layout{columns, 0};
+      for (int64_t m : {32, 33, 75, 96}) {
+        INFO("rows " << m);
+        std::vector<float> x = randomActivations(m, columns, test.random);
+        GuardedBuffer<uint16_t> input(m * layout.stride() / 2);
+        for (size_t i = 0; i < x.size(); ++i) {
+          input[i / columns * layout.stride() / 2 + i % columns] = bfloat16Bits(x[i]);
+          x[i] = roundToBfloat16(x[i]);
+        }
+        GuardedBuffer<float> out(m * width);
+        void *operands[] = {out.data(), input.data(), test.buffers[0]->data()};
+        int64_t dims[HEDDLE_DIM_COUNT] = {m};
+        memset(test.scratch->data(), 0xff, test.launch.scratchBytes);
+        for (auto [begin, end] : {std::pair<int64_t, int64_t>{0, 3}, {3, 5}})
+          test.image->function(0)(operands, dims, test.scratch->data(), begin, end);
+        int wrong = 0;
+        for (int64_t r = 0; r < width; ++r) {
+          std::vector<float> w(columns);
+          decode(format, {test.stored[0].row(r), test.stored[0].rowBytes()}, w);
+          for (int64_t row = 0; row < m; ++row) {
+            double sum = 0, magnitude = 0;
+            for (int64_t k = 0; k < columns; ++k) {
+              double product = double(x[row * columns + k]) * roundToBfloat16(w[k]);
+              sum += product;
+              magnitude += std::abs(product);
+            }
+            if (!agrees(out[row * width + r], sum, kToleranceFactor * kF32Epsilon * magnitude) && ++wrong <= 3)
+              UNSCOPED_INFO("[" << row << "][" << r << "]: expected " << sum << ", found " << out[row * width + r]);
+          }
+        }
+        CHECK(wrong == 0);
+      }
+    }
   }
 }
 

@@ -21,9 +21,16 @@ TEST_CASE("formats are found by name and by GGUF type") {
     const FormatInfo &info = formatInfo(format);
     CHECK(info.format == format);
     CHECK(formatByName(info.name) == format);
-    CHECK(formatByGgufType(info.ggufType) == format);
-    CHECK(storedBytes(format, 256) == uint64_t(256 / info.blockElements * info.blockBytes));
-    if (info.scheme)
+    if (info.ggufType == FormatInfo::kNoGgufType)
+      CHECK(!formatByGgufType(info.ggufType));
+    else
+      CHECK(formatByGgufType(info.ggufType) == format);
+    CHECK(storedBytes(format, 256) == uint64_t(info.rowBytes + 256 / info.blockElements * info.blockBytes));
+    if (!info.scheme)
+      continue;
+    if (info.scheme->super == BlockScheme::kWholeRow)
+      CHECK(schemeOf(format, 96).super == 96);
+    else
       CHECK(info.blockElements == info.scheme->super);
   }
   CHECK(!formatByName("q9_0"));
@@ -49,6 +56,34 @@ TEST_CASE("halves become floats exactly") {
   }
 }
 
+TEST_CASE("floats round to halves as the compiler's own do") {
+  std::mt19937 random(3);
+  for (int trial = 0; trial < 200000; ++trial) {
+    uint32_t bits = trial < 65536 ? uint32_t(trial) << 13 | 0x38000000 : random();
+    float value = std::bit_cast<float>(bits);
+    uint16_t expected = std::bit_cast<uint16_t>(static_cast<_Float16>(value)), found = floatToHalf(value);
+    if (!(std::isnan(value) ? std::isnan(halfToFloat(found)) : expected == found))
+      FAIL("float " << value << " became " << found << ", expected " << expected);
+  }
+}
+
+TEST_CASE("FP8 codes have the values of their definition") {
+  for (int code = 0; code < 256; ++code) {
+    for (bool e5 : {false, true}) {
+      int fractionBits = e5 ? 2 : 3, bias = e5 ? 15 : 7;
+      int exponent = (code & 127) >> fractionBits, fraction = code & ((1 << fractionBits) - 1);
+      if (e5 && exponent == 31)
+        continue; // infinities and NaN
+      double value = exponent == 0
+                         ? std::ldexp(fraction, 1 - bias - fractionBits)
+                         : std::ldexp((1 << fractionBits) + fraction, exponent - bias - fractionBits);
+      value = code & 128 ? -value : value;
+      CHECK(decodeF8(e5 ? StorageFormat::F8E5M2 : StorageFormat::F8E4M3, uint8_t(code)) == value);
+    }
+  }
+  CHECK(decodeF8(StorageFormat::F8E4M3, 0x7e) == 448);
+}
+
 TEST_CASE("the parts of a block give its decoded values by the stated formula") {
   std::mt19937 random(1);
   for (StorageFormat format : allFormats()) {
@@ -58,11 +93,11 @@ TEST_CASE("the parts of a block give its decoded values by the stated formula") 
     const BlockScheme &scheme = *info.scheme;
     INFO(std::string(info.name));
     for (int trial = 0; trial < 200; ++trial) {
-      std::vector<uint8_t> block(info.blockBytes);
+      std::vector<uint8_t> block(info.rowBytes + info.blockBytes); // a row of one block
       for (uint8_t &byte : block)
         byte = static_cast<uint8_t>(random());
       BlockParts parts;
-      splitBlock(format, block, parts);
+      splitBlock(format, block, 0, parts);
       std::vector<float> decoded(info.blockElements);
       decode(format, block, decoded);
       CHECK(std::bit_cast<uint32_t>(parts.scale) == std::bit_cast<uint32_t>(halfToFloat(parts.scaleF16)));
@@ -100,6 +135,12 @@ TEST_CASE("packed row groups have the size that docs/kernel-abi.md gives") {
   CHECK(bytes(StorageFormat::Q4_K) == codes4 + 2 * (2 * half + 2 * rows * 8));
   CHECK(bytes(StorageFormat::Q5_K) == codes4 + bits1 + 2 * (2 * half + 2 * rows * 8));
   CHECK(bytes(StorageFormat::Q6_K) == codes4 + 2 * bits1 + 2 * (half + rows * 16));
+  CHECK(bytes(StorageFormat::I8) == rows * 512 + half);
+  CHECK(bytes(StorageFormat::I8_MIN) == rows * 512 + 2 * half);
+  CHECK(bytes(StorageFormat::I4) == codes4 + half);
+  CHECK(bytes(StorageFormat::I4_MIN_128) == codes4 + 4 * 2 * half);
+  CHECK(bytes(StorageFormat::F8E4M3) == rows * (512 + 4));
+  CHECK(bytes(StorageFormat::F8E4M3_128) == rows * (512 + 4 * 4));
   CHECK(bytes(StorageFormat::IQ4_NL) == bytes(StorageFormat::Q8_0));
   CHECK(bytes(StorageFormat::IQ4_XS) == rows * 512 + 2 * (half + rows * 8));
 }
