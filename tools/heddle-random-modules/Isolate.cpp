@@ -1,0 +1,61 @@
+#include "tools/heddle-random-modules/Isolate.h"
+#include "llvm/Support/ErrorHandling.h"
+#include "llvm/Support/raw_ostream.h"
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <sys/wait.h>
+#include <unistd.h>
+
+namespace heddle::random_modules {
+
+void stillAlive(unsigned seconds) { alarm(seconds); }
+
+void writeText(int descriptor, const std::string &text) {
+  for (size_t done = 0; done < text.size();) {
+    ssize_t written = write(descriptor, text.data() + done, text.size() - done);
+    if (written < 0 && errno != EINTR)
+      _exit(127);
+    done += written > 0 ? written : 0;
+  }
+}
+
+Outcome isolated(llvm::function_ref<void(int)> work, unsigned seconds) {
+  int ends[2];
+  if (pipe(ends) != 0)
+    llvm::report_fatal_error("cannot make a pipe");
+  llvm::outs().flush();
+  pid_t child = fork();
+  if (child < 0)
+    llvm::report_fatal_error("cannot start a process");
+  if (child == 0) {
+    close(ends[0]);
+    for (int signal : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGALRM})
+      std::signal(signal, SIG_DFL); // without LLVM's stack traces
+    alarm(seconds);
+    work(ends[1]);
+    _exit(0);
+  }
+  close(ends[1]);
+  Outcome outcome;
+  char buffer[4096];
+  for (ssize_t count; (count = read(ends[0], buffer, sizeof(buffer))) != 0;) {
+    if (count < 0 && errno != EINTR)
+      break;
+    if (count > 0)
+      outcome.text.append(buffer, count);
+  }
+  close(ends[0]);
+  int status = 0;
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)
+    outcome.death = "no result within " + std::to_string(seconds) + " s";
+  else if (WIFSIGNALED(status))
+    outcome.death = "signal " + std::to_string(WTERMSIG(status)) + " (" + strsignal(WTERMSIG(status)) + ")";
+  else if (WEXITSTATUS(status) != 0)
+    outcome.death = "exit " + std::to_string(WEXITSTATUS(status));
+  return outcome;
+}
+
+} // namespace heddle::random_modules

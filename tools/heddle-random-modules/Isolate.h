@@ -1,0 +1,23 @@
+// Work in a child process, so that a crash or a hang is a result like another.
+#pragma once
+#include "llvm/ADT/STLFunctionalExtras.h"
+#include <string>
+
+namespace heddle::random_modules {
+
+/// What `work` wrote to its descriptor, and how the child ended.
+struct Outcome {
+  std::string text;
+  std::string death; // "signal 11 (Segmentation fault)", "no result within 120 s"; empty: it returned
+};
+
+/// Runs `work` in a fork of this process; it has `seconds` until it is ended.
+
+Outcome isolated(llvm::function_ref<void(int descriptor)> work, unsigned seconds);
+
+/// Starts the clock of `seconds` anew, in the child.
+void stillAlive(unsigned seconds);
+
+void writeText(int descriptor, const std::string &text);
+
+} // namespace heddle::random_modules
