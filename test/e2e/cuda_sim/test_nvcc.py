@@ -218,22 +218,19 @@ def integers(p, q):
     shift = p & 63
     p32 = f32(p)
     remainder = p - quotient(p, q) * q
-    out = [signed(quotient(p, q)) + (remainder * 3 if not (p == -2 ** 31 and q == -1) else 0),
-           u // w - u % w,
-           quotient(wide, q | 1) + (p * q >> 32) + (u * w >> 32),
-           funnel + reverse + w.bit_count(),
-           None, None, None, None]
-    # C's types: the sum of int and unsigned is unsigned before it is widened.
-    out[2] = quotient(wide, signed(w | 1)) + signed(p * q >> 32) + (u * w >> 32 & mask)
-    out[3] = funnel + reverse + w.bit_count()
-    out[4] = permuted + dot + sad
-    out[5] = signed(((wide & (1 << 64) - 1) % (w | 1)) + (wide >> shift), 64)
+    product = p * q >> 32
     clamped = min(max(int(numpy.trunc(f32(q) * f32(0.37))), -2 ** 31), 2 ** 31 - 1)
-    out[6] = signed(p & 0xffff, 16) * signed(q & 255, 8) + (p & 255) + int(p32) + clamped
     leading = 64 - (wide & (1 << 64) - 1 | 1).bit_length()
     first = (q & -q).bit_length()
-    out[7] = (leading + first + int(numpy.rint(numpy.float64(p) / numpy.float64(q)))
-              + int(numpy.rint(f32(q) * f32(0.5))))
+    last = leading + first + int(numpy.rint(numpy.float64(p) / numpy.float64(q))) + int(numpy.rint(f32(q) * f32(0.5)))
+    out = [signed(quotient(p, q)) + (0 if (p, q) == (-2 ** 31, -1) else remainder * 3),
+           u // w - u % w,
+           quotient(wide, signed(w | 1)) + product + (u * w >> 32),
+           funnel + reverse + w.bit_count(),
+           permuted + dot + sad,
+           signed((wide & (1 << 64) - 1) % (w | 1) + (wide >> shift), 64),
+           signed(p & 0xffff, 16) * signed(q & 255, 8) + (p & 255) + int(p32) + clamped,
+           last]
     return [signed(v, 64) for v in out]
 
 
