@@ -3,6 +3,97 @@
 #define HEDDLE_PASSES_TD
 include "mlir/Pass/PassBase.td"
 
+def InsertQuantizationPass : Pass<"heddle-insert-quantization", "mlir::ModuleOp"> {
+  let summary = "Round weights as the user or calibration asks";
+  let description = [{
+    Each stored matrix that a `linear` or an `embedding` reads gets a `quantize_weights` (schemes: docs/quantization.md) between itself and those readers, which share it. The scheme is, in
+    this order, that of the weight's entry in the module attribute `heddle.quantization`, of the first rule `PATTERN=SCHEME` in `schemes` whose pattern (`*`, `?`, `[a-z]`)
+    fits its name, or the rule without a pattern. `keep` leaves a weight as it is. An entry with `file` and `offset` names weights that are rounded already (by second-order rounding, for instance):
+    the readers then read those. `cost` of a decision is the weight's size in bytes.
+    ```mlir
+    %w = heddle.get_param @up : !heddle.stored<64x32xf32, #heddle.enc<f32>>       // before
+    %y = heddle.linear %x, %w : ...
+    %w = heddle.get_param @up : !heddle.stored<64x32xf32, #heddle.enc<f32>>       // after, schemes=int4
+    %q = heddle.quantize_weights %w {scheme = "int4"} : ... -> !heddle.stored<64x32xf32, #heddle.enc<q4_0>>
+    %y = heddle.linear %x, %q : ...
+    ```
+  }];
+  let options = [ListOption<"schemes", "schemes", "std::string", "SCHEME for all weights, PATTERN=SCHEME for some">,
+                 Option<"search", "search", "bool", "false", "Scales of least square error instead of those that take in the largest weight">];
+}
+
+def FoldQuantizationPass : Pass<"heddle-fold-quantization", "mlir::ModuleOp"> {
+  let summary = "Round parameters once, when the model is packaged";
+  let description = [{
+    A `quantize_weights` of a parameter moves from the function into the recipe of a derived parameter, which the packager evaluates row by row; a step never sees
+    the original weights.
+    ```mlir
+    %w = heddle.get_param @up : !heddle.stored<64x32xf32, #heddle.enc<f32>>                      // before
+    %q = heddle.quantize_weights %w {scheme = "int4"} : ...
+    heddle.param @up.int4 : !heddle.stored<64x32xf32, #heddle.enc<q4_0>> derived [@up] { ... }   // after
+    %q = heddle.get_param @up.int4 : !heddle.stored<64x32xf32, #heddle.enc<q4_0>>
+    ```
+  }];
+}
+
+def InsertObserversPass : Pass<"heddle-insert-observers", "mlir::ModuleOp"> {
+  let summary = "Return intermediate values of an entry beside its results";
+  let description = [{
+    Calibration needs to see what flows through a model. Each value that is asked for becomes one more result of the function, in order of appearance:
+
+    - `linear`: what each `linear` reads, named `observe.input:NODE`. Readers of one value share the result: `observe.input:blk.0.attn_q,blk.0.attn_k`.
+    - `attention`: what each `attention` yields, with its heads joined where a reshape does so: `observe.attention:blk.0.attn`. A value that is both is named
+      `observe.attention:blk.0.attn;input:blk.0.attn_output`.
+
+    Arguments of the function are not returned. The values stay what they were, but they are stored, so fusion has less to fuse.
+    ```mlir
+    func.func @f(...) -> tensor<?x8xf32>                                             // before
+    func.func @f(...) -> (tensor<?x8xf32>,                                           // after
+                          tensor<?x16xf32> {heddle.name = "observe.input:blk.0.ffn_down"})
+    ```
+  }];
+  let options = [ListOption<"observe", "observe", "std::string", "linear, attention">];
+}
+
+def InsertHeadGatingPass : Pass<"heddle-insert-head-gating", "mlir::ModuleOp"> {
+  let summary = "Gate the heads of attention by parameters of the module";
+  let description = [{
+    An attention at source node N whose module has a parameter `N.gate.weight` gets a `head_gate` on the layer's input: what its query projection reads. With
+    `N.gate.bias` and `N.gate.skip` (the value that a skipped head takes; zeros without it) if they exist. An attention whose heads are selected
+    already, or whose queries come otherwise than from one product that they alone read, is left as it is.
+    ```mlir
+    %q = heddle.linear %x, %wq ...                                                   // before
+    %o = heddle.attention %q keys %k values %v cache %c at %s, %p ...
+    %heads = heddle.head_gate %x, %gate bias %b : ...                                // after
+    %q = heddle.linear %x, %wq ...
+    %o = heddle.attention %q keys %k values %v cache %c at %s, %p select(%heads : !heddle.selection<heads, ?x9>) skip %skip : ...
+    ```
+  }];
+}
+
+def LowerHeadGatingPass : Pass<"heddle-lower-head-gating", "mlir::ModuleOp"> {
+  let summary = "Skip what only skipped heads need";
+  let description = [{
+    Where attention selects heads, the product that makes its queries and the one that reads its result take the selection too, so that rows of the one and
+    columns of the other are not read for heads that no row needs. A constant skip value moves behind the output projection: what it contributes there is a derived
+    parameter, of which `skipped_sum` adds a row for each skipped head. Keys and values are made for all heads.
+
+    With `dense`, attention computes all heads and `mask_heads` replaces those that are not selected: the same numbers (the same bits with a skip value of
+    zeros), none of the work saved.
+    ```mlir
+    %q = heddle.linear %x, %wq ...                                                   // before
+    %o = heddle.attention %q ... select(%heads : !heddle.selection<heads, ?x9>) skip %skip ...
+    %y = heddle.linear %o, %wo ...
+    %q = heddle.linear %x, %wq select <results>(%heads : ...) ...                    // after
+    %o = heddle.attention %q ... select(%heads : !heddle.selection<heads, ?x9>) ...
+    %0 = heddle.linear %o, %wo select <inputs>(%heads : ...) ...
+    %1 = heddle.skipped_sum %skip.projected by %heads : ...
+    %y = heddle.binary <add> %0, %1 : tensor<?x576xf32>
+    ```
+  }];
+  let options = [Option<"dense", "dense", "bool", "false", "Compute all heads, then mask">];
+}
+
 def InferShapesPass : Pass<"heddle-infer-shapes", "mlir::ModuleOp"> {
   let summary = "Name and check the rows of every value of an entry";
   let description = [{
@@ -17,12 +108,36 @@ def InferShapesPass : Pass<"heddle-infer-shapes", "mlir::ModuleOp"> {
   }];
 }
 
+def ApplyAttentionPass : Pass<"heddle-apply-attention", "mlir::ModuleOp"> {
+  let summary = "Give attention ops the regions of a named variant";
+  let description = [{
+    Replaces score and mask regions by those of `variant`: causal, window, alibi, or one that a plug-in brings (docs/plugins.md). `nodes` is a pattern
+    with `*` and `?` of source nodes. Parameters that are not given have the variant's defaults. For experiments with models that were made for it: the results change.
+    ```mlir
+    } mask {                                                          // before
+    }
+    } mask {                                                          // after, variant=causal
+    ^bb0(%s: f32, %qh: i32, %kh: i32, %qp: i32, %kp: i32, %slot: i32):
+      %see = arith.cmpi sle, %kp, %qp : i32
+      heddle.yield %see : i1
+    }
+    ```
+  }];
+  let options = [Option<"variant", "variant", "std::string", "", "Name of the variant">,
+                 Option<"nodes", "nodes", "std::string", "\"*\"", "Pattern of the source nodes">,
+                 ListOption<"parameters", "parameters", "std::string", "NAME=NUMBER of the variant">];
+  let dependentDialects = ["arith::ArithDialect", "math::MathDialect"];
+}
+
 def SpecializeRowsPass : Pass<"heddle-specialize-rows", "mlir::ModuleOp"> {
   let summary = "One variant of an entry for each range of rows";
   let description = [{
     Decoding one token and reading a prompt want different code. Each function with `heddle.entry` becomes one function per range of dimension `dim`,
     cut after each of `bounds`; memory is then planned at the range's end, precision chosen for it, and the runtime picks the variant by the
     number of rows of a call. Without `bounds` there is one variant.
+
+    With `tiles-from` another cut comes there, and each variant from it on that multiplies weights stored in blocks gets an alternative with
+    `heddle.tiles`, which processors run that multiply tiles of bf16 (AMX): `choose-precision` then rounds its activations to bf16.
     ```mlir
     func.func @step(%x: tensor<?xi32> {heddle.dims = [#heddle.dim<"n", 1 to 512>]})                  // before, bounds=4
     func.func @step.rows_1_4(... "n", 1 to 4 ...) attributes {heddle.rows = array<i64: 1, 4>}        // after
@@ -30,6 +145,7 @@ def SpecializeRowsPass : Pass<"heddle-specialize-rows", "mlir::ModuleOp"> {
     ```
   }];
   let options = [ListOption<"bounds", "bounds", "int64_t", "Largest numbers of rows of all variants but the last, ascending">,
+                 Option<"tilesFrom", "tiles-from", "int64_t", "0", "Rows from which variants have an alternative in tiles of bf16; 0: none">,
                  Option<"dim", "dim", "std::string", "\"n\"", "Name of the dimension to cut">];
 }
 
@@ -49,11 +165,12 @@ def SplitCacheAppendPass : Pass<"heddle-split-cache-append", "mlir::ModuleOp"> {
 def ChoosePrecisionPass : Pass<"heddle-choose-precision", "mlir::ModuleOp"> {
   let summary = "Write quantization of activations into the IR";
   let description = [{
-    Each `linear` whose weight is stored in blocks gets its input quantized, `act_i8` or `act_i16`, by an explicit `quantize` that all readers with
+    Each `linear` whose weight is stored in blocks gets its input quantized, `act_i8`, `act_i16` or `act_bf16`, by an explicit `quantize` that all readers with
     the same scheme share; a linear with a dense weight stays f32. Nothing else lowers precision.
 
     - `mixed`: `act_i16` in variants of at most 4 rows, where reading weights takes the time and 16 bits are nearly free. Elsewhere `act_i16` for linears whose result
       is attended to (through reshape, norms, rope, scale) or leaves the function (through reshape, unary, scale), which is where 8 bits cost accuracy, and `act_i8` for the rest.
+      In variants with `heddle.tiles`, `act_bf16` instead of both, but for linears whose result leaves the function.
     - `i8`, `i16`: the same everywhere. `f32`: allowed for dense weights only; a weight stored in blocks is an error.
     ```mlir
     %1 = heddle.linear %0, %w : tensor<?x64xf32>, !heddle.stored<32x64xf32, #heddle.enc<q8_0>> -> tensor<?x32xf32>    // before
