@@ -503,7 +503,7 @@ private:
     size_t digits = name.size();
     while (digits > 0 && name[digits - 1] >= '0' && name[digits - 1] <= '9')
       --digits;
-    bool numbered = digits < name.size() && name.size() - digits < 10 &&
+    bool numbered = digits < name.size() && name.size() - digits <= 10 &&
                     (name[digits] != '0' || name.size() - digits == 1);
     for (size_t i = scopes.size(); i-- > 0;) {
       Scope &scope = scopes[i];
