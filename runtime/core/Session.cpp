@@ -41,8 +41,6 @@ heddle_status resolveOption(uint32_t &value, uint32_t most, uint32_t fallback, c
 /// Fills the session's bounds.
 heddle_status resolveOptions(const heddle_model &model, const heddle_session_options *options,
                              heddle_session &out, heddle_error *error) {
-  if (!model.module)
-    return fail(error, HEDDLE_NOT_TRUSTED, "the model was opened to be inspected only, so it cannot run");
   heddle_session_options given = {};
   if (options)
     HEDDLE_TRY(readStruct(given, options, "options", error));
@@ -127,7 +125,8 @@ heddle_status layOut(const heddle_model &model, heddle_session &to, bool inPlace
     }
   }
   to.ioBytes = host.bytes - to.bookBytes;
-  to.planBytes = model.driver->plan_bytes(model.module, to.team ? heddle_team_threads(to.team) : 1);
+  to.planBytes =
+      !model.module ? 0 : model.driver->plan_bytes(model.module, to.team ? heddle_team_threads(to.team) : 1);
   char *plan;
   host.take(plan, to.planBytes);
   to.planMemory = plan;
@@ -239,6 +238,8 @@ heddle_status heddle_model_memory(const heddle_model *model, const heddle_sessio
 heddle_status heddle_session_create(heddle_model *model, const heddle_session_options *options,
                                     heddle_session **out_session, heddle_error *error) {
   *out_session = nullptr;
+  if (!model->module)
+    return fail(error, HEDDLE_NOT_TRUSTED, "the model was opened to be inspected only, so it cannot run");
   heddle_session counted = {};
   HEDDLE_TRY(resolveOptions(*model, options, counted, error));
   HEDDLE_TRY(layOut(*model, counted, false, error));

@@ -220,6 +220,15 @@ class Determinism(WithTinyModel):
         for path in (support.SOURCE, support.BUILD, self.folder, pathlib.Path.home()):
             self.assertNotIn(os.fsencode(path) + b"/", content)
 
+    def test_inspect_tells_the_memory_of_a_session(self):
+        facts = json.loads(heddle("inspect", self.artifact, "--format", "json").stdout)
+        memory = facts["memory"]
+        pages = facts["max_context_tokens"] // 128
+        self.assertGreater(memory["cache_bytes_per_sequence"], 0)
+        self.assertEqual(memory["cache_bytes_per_sequence"] % pages, 0)
+        self.assertGreater(memory["session_bytes"], memory["cache_bytes_per_sequence"] + memory["arena_bytes"])
+        self.assertIn("for a session of one sequence", heddle("inspect", self.artifact).stdout)
+
     def test_inspect_diff(self):
         heddle("inspect", "--diff", self.artifact, self.artifact)
         other = self.folder / "other.heddle"

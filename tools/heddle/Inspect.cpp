@@ -74,11 +74,12 @@ llvm::json::Object describe(const heddle_model *model, const std::string &file) 
                          {"vocabulary_tokens", info.vocabulary},
                          {"manifest", manifestOf(model, file)}};
   auto memory = sized<heddle_memory>();
-  auto error = sized<heddle_error>();
-  if (heddle_model_memory(model, nullptr, &memory, &error) == HEDDLE_OK)
-    out["memory"] =
-        llvm::json::Object{{"session_bytes", static_cast<int64_t>(memory.total_bytes)},
-                           {"cache_bytes_per_sequence", static_cast<int64_t>(memory.bytes_per_sequence)}};
+  call(file, heddle_model_memory, model, nullptr, &memory);
+  out["memory"] =
+      llvm::json::Object{{"session_bytes", static_cast<int64_t>(memory.total_bytes)},
+                         {"arena_bytes", static_cast<int64_t>(memory.arena_bytes)},
+                         {"inputs_and_outputs_bytes", static_cast<int64_t>(memory.io_bytes)},
+                         {"cache_bytes_per_sequence", static_cast<int64_t>(memory.bytes_per_sequence)}};
   return out;
 }
 
@@ -148,10 +149,14 @@ void printText(const llvm::json::Object &facts, const std::string &file) {
   for (const char *key : {"model", "sources", "targets", "precision", "format"})
     if (const llvm::json::Value *value = facts.getObject("manifest")->get(key))
       std::printf("  %-12s %s\n", key, words(*value).c_str());
-  if (const llvm::json::Object *memory = facts.getObject("memory"))
-    std::printf("  memory       %s for a session, %s of it per sequence\n",
-                formatBytes(static_cast<uint64_t>(*memory->getInteger("session_bytes"))).c_str(),
-                formatBytes(static_cast<uint64_t>(*memory->getInteger("cache_bytes_per_sequence"))).c_str());
+  auto memory = [&](const char *key) {
+    return formatBytes(static_cast<uint64_t>(*facts.getObject("memory")->getInteger(key)));
+  };
+  std::printf(
+      "  memory       %s for a session of one sequence (cache %s, activations %s, inputs and outputs %s),\n"
+      "               besides the weights and the scratch of each thread\n",
+      memory("session_bytes").c_str(), memory("cache_bytes_per_sequence").c_str(),
+      memory("arena_bytes").c_str(), memory("inputs_and_outputs_bytes").c_str());
   for (const llvm::json::Value &entry : *facts.getArray("entries")) {
     const llvm::json::Object &object = *entry.getAsObject();
     std::printf("entry %s (%s)\n", printable(object.getString("name")->str()).c_str(),

@@ -299,7 +299,8 @@ typedef struct heddle_memory {
   uint64_t bytes_per_sequence; // cache bytes of one sequence at its full context
 } heddle_memory;
 
-// Exactly what a session with these options (NULL: defaults) takes, without making it.
+// Exactly what a session with these options (NULL: defaults) takes, without making it. Of a model that was
+// opened to be inspected only, scratch_bytes is 0: it depends on the device.
 HEDDLE_API heddle_status heddle_model_memory(const heddle_model *model, const heddle_session_options *options,
                                              heddle_memory *out_memory, heddle_error *error);
 
