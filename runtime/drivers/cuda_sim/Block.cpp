@@ -278,7 +278,7 @@ void Block::runGroup(Warp &w, size_t g, uint32_t &budget) {
       ++group.pc;
       break;
     case Control::Branch:
-      branch(w, g, i, lanes, i.target);
+      branch(w, g, lanes, i.target);
       if (w.groups.size() != 1)
         return;
       break;
@@ -286,7 +286,7 @@ void Block::runGroup(Warp &w, size_t g, uint32_t &budget) {
       branchIndexed(w, g, i, lanes);
       return;
     case Control::Exit:
-      exitLanes(w, g, lanes, i);
+      exitLanes(w, g, lanes);
       return;
     case Control::Barrier:
     case Control::Arrive:
@@ -315,7 +315,7 @@ void Block::split(Warp &w, size_t g, uint32_t lanes, uint32_t target) {
   w.groups.push_back(other);
 }
 
-void Block::branch(Warp &w, size_t g, const Instruction &i, uint32_t taken, uint32_t target) {
+void Block::branch(Warp &w, size_t g, uint32_t taken, uint32_t target) {
   Group &group = w.groups[g];
   uint32_t from = group.pc;
   if (taken == group.mask) {
@@ -357,7 +357,7 @@ void Block::branchIndexed(Warp &w, size_t g, const Instruction &i, uint32_t lane
     w.groups.erase(w.groups.begin() + static_cast<std::ptrdiff_t>(g));
 }
 
-void Block::exitLanes(Warp &w, size_t g, uint32_t lanes, const Instruction &i) {
+void Block::exitLanes(Warp &w, size_t g, uint32_t lanes) {
   for (const AsyncCopy &copy : w.copies)
     if (lanes >> copy.lane & 1)
       problem(ProblemKind::UnwaitedCopy, w, launch.kernel->code[copy.place], copy.lane,

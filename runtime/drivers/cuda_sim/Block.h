@@ -87,10 +87,10 @@ private:
   void runGroup(Warp &w, size_t group, uint32_t &budget);
   size_t pickGroup(Warp &w);
   bool sync(Warp &w, size_t group, const Instruction &i);
-  void branch(Warp &w, size_t group, const Instruction &i, uint32_t taken, uint32_t target);
+  void branch(Warp &w, size_t group, uint32_t taken, uint32_t target);
   void branchIndexed(Warp &w, size_t group, const Instruction &i, uint32_t lanes);
   void split(Warp &w, size_t group, uint32_t lanes, uint32_t target);
-  void exitLanes(Warp &w, size_t group, uint32_t lanes, const Instruction &i);
+  void exitLanes(Warp &w, size_t group, uint32_t lanes);
   bool arrive(Warp &w, size_t group, const Instruction &i); // false: it waits, or the launch ends
   void completeBarriers();
   void release(unsigned barrier);

@@ -279,6 +279,28 @@ template <class T> void insertBits(Warp &w, const Instruction &i) {
   });
 }
 
+/// bmsk: c[lane] bits from position b up. i.a: both wrap at 32, else they clamp
+void bitMask(Warp &w, const Instruction &i) {
+  bool wraps = i.a;
+  map<uint32_t, uint32_t, uint32_t>(w, i, [wraps](uint32_t position, uint32_t width) {
+    position = wraps ? position & 31 : position < 32 ? position : 32;
+    width = wraps ? width & 31 : width < 32 ? width : 32;
+    uint64_t mask = ((uint64_t(1) << width) - 1) << position;
+    return static_cast<uint32_t>(mask);
+  });
+}
+
+/// szext: the low b bits of a, extended. i.a: wrap
+template <class T> void extendBits(Warp &w, const Instruction &i) {
+  bool wraps = i.a;
+  map<T, T, uint32_t>(w, i, [wraps](T a, uint32_t bits) {
+    bits = wraps ? bits & 31 : bits < 32 ? bits : 32;
+    if (bits == 0)
+      return T(0);
+    return bits == 32 ? a : T(T(uint32_t(a) << (32 - bits)) >> (32 - bits));
+  });
+}
+
 // --- dot products
 template <class A, class B> void dot4(Warp &w, const Instruction &i) {
   map<uint32_t, uint32_t, uint32_t, uint32_t>(w, i, [](uint32_t a, uint32_t b, uint32_t c) {
@@ -575,6 +597,18 @@ void selectBitField(Selector &s) {
                          : pickInteger(s, type, HEDDLE_SIM_INTEGER(extractBits));
 }
 
+void selectMask(Selector &s) { // bmsk, szext
+  s.out.cls = Class::Integer;
+  std::string_view mode = s.takeOneOf({"clamp", "wrap"});
+  bool isMask = s.statement.opcode == "bmsk";
+  Type type = s.takeType();
+  if (mode.empty() || (isMask ? type != Type::B32 : type != Type::U32 && type != Type::S32))
+    s.fail("expected .clamp or .wrap and a type of 32 bits");
+  s.out.a = mode == "wrap";
+  s.out.execute = isMask ? bitMask : type == Type::U32 ? extendBits<uint32_t> : extendBits<int32_t>;
+  s.resultAndSources(type, 2);
+}
+
 void selectDot(Selector &s) {
   s.out.cls = Class::DotProduct;
   bool four = s.statement.opcode == "dp4a";
@@ -607,8 +641,8 @@ std::vector<InstructionFamily> integerFamily() {
       {"or", selectLogic},     {"xor", selectLogic},     {"not", selectLogic},    {"cnot", selectLogic},
       {"shl", selectShift},    {"shr", selectShift},     {"shf", selectFunnel},   {"lop3", selectLop3},
       {"prmt", selectPermute}, {"popc", selectBitCount}, {"clz", selectBitCount}, {"brev", selectBitCount},
-      {"bfind", selectFind},   {"bfe", selectBitField},  {"bfi", selectBitField}, {"dp4a", selectDot},
-      {"dp2a", selectDot}};
+      {"bfind", selectFind},   {"bfe", selectBitField},  {"bfi", selectBitField}, {"bmsk", selectMask},
+      {"szext", selectMask},   {"dp4a", selectDot},      {"dp2a", selectDot}};
 }
 
 } // namespace heddle::cuda_sim

@@ -31,7 +31,8 @@ void SharedMemory::Cells::resize(size_t count) {
   writer.assign(count, never);
   readerA.assign(count, never);
   readerB.assign(count, never);
-  place.assign(count, ~0u);
+  for (std::vector<uint32_t> *places : {&place, &placeA, &placeB})
+    places->assign(count, ~0u);
 }
 
 void SharedMemory::Cells::copy(size_t to, const Cells &from, size_t index) {
@@ -39,6 +40,8 @@ void SharedMemory::Cells::copy(size_t to, const Cells &from, size_t index) {
   readerA[to] = from.readerA[index];
   readerB[to] = from.readerB[index];
   place[to] = from.place[index];
+  placeA[to] = from.placeA[index];
+  placeB[to] = from.placeB[index];
 }
 
 void SharedMemory::reset(const Kernel &kernel, uint64_t dynamicBytes, bool shadow) {
@@ -99,16 +102,11 @@ bool SharedMemory::readCell(Cells &cells, size_t index, const Accessor &by, uint
     fine = false;
   }
   // The last readers of two different warps are kept.
-  uint32_t warp = by.warp, first = cells.readerA[index];
-  if (first == never || (first >> 5 & 31) == warp) {
-    cells.readerA[index] = stamp;
-  } else {
-    uint32_t second = cells.readerB[index];
-    if (second != never && (second >> 5 & 31) != warp && isOrdered(first, by))
-      cells.readerA[index] = stamp;
-    else
-      cells.readerB[index] = stamp;
-  }
+  auto isOther = [&](uint32_t stamp) { return stamp != never && (stamp >> 5 & 31) != by.warp; };
+  uint32_t first = cells.readerA[index];
+  bool takesFirst = !isOther(first) || (isOther(cells.readerB[index]) && isOrdered(first, by));
+  (takesFirst ? cells.readerA : cells.readerB)[index] = stamp;
+  (takesFirst ? cells.placeA : cells.placeB)[index] = by.place;
   return fine;
 }
 
@@ -124,9 +122,11 @@ bool SharedMemory::writeCell(Cells &cells, size_t index, const Accessor &by, uin
     fill(conflict, ProblemKind::Race, "writes what another thread wrote", writer, cells.place[index]);
     fine = false;
   } else {
-    for (uint32_t reader : {cells.readerA[index], cells.readerB[index]})
+    const std::pair<uint32_t, uint32_t> readers[] = {{cells.readerA[index], cells.placeA[index]},
+                                                     {cells.readerB[index], cells.placeB[index]}};
+    for (auto [reader, place] : readers)
       if (reader != never && !isSame && !isOrdered(reader, by)) {
-        fill(conflict, ProblemKind::Race, "writes what another thread reads", reader, ~0u);
+        fill(conflict, ProblemKind::Race, "writes what another thread reads", reader, place);
         fine = false;
       }
   }

@@ -40,7 +40,8 @@ public:
 
 private:
   struct Cells { // of words, or of bytes
-    std::vector<uint32_t> writer, readerA, readerB, place;
+    std::vector<uint32_t> writer, readerA, readerB;
+    std::vector<uint32_t> place, placeA, placeB; // of those accesses
     void resize(size_t count);
     void copy(size_t to, const Cells &from, size_t index);
   };

@@ -36,7 +36,7 @@ def ptx_of(name):
     if not out.exists() or out.stat().st_mtime < source.stat().st_mtime:
         with tempfile.TemporaryDirectory(dir=FOLDER) as folder:
             made = pathlib.Path(folder) / out.name
-            subprocess.run([find_nvcc(), "-ptx", "-arch=sm_80", "-lineinfo", str(source), "-o", str(made)], check=True)
+            subprocess.run([find_nvcc(), "-ptx", "-std=c++17", "-arch=sm_80", "-lineinfo", str(source), "-o", str(made)], check=True)
             made.rename(out)
     return out.read_text()
 

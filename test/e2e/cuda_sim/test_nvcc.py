@@ -179,6 +179,29 @@ class Nvcc(unittest.TestCase):
         for i in range(300):
             self.assertEqual(list(map(int, y[i])), integers(int(a[i]), int(b[i]) or 1), (a[i], b[i]))
 
+    def test_cub_radix_sort(self):
+        x = self.random.integers(-(1 << 31), 1 << 31, (2, 512)).astype(i32)
+        y = self.run_clean("cub", "block_sort", 2, 128, x, Out(x.shape, i32))
+        numpy.testing.assert_array_equal(y, numpy.sort(x))
+
+    def test_cub_scan(self):
+        x = self.random.integers(-99, 99, (2, 512), i32)
+        y, total = self.run_clean("cub", "block_scan", 2, 128, x, Out(x.shape, i32), Out(2, i32))
+        numpy.testing.assert_array_equal(y, numpy.cumsum(x, 1) - x)
+        numpy.testing.assert_array_equal(total, x.sum(1))
+
+    def test_cub_histogram(self):
+        x = self.random.integers(0, 64, 512).astype(numpy.uint8)
+        y = self.run_clean("cub", "block_histogram", 1, 128, x, Out(64, u32))
+        numpy.testing.assert_array_equal(y, numpy.bincount(x, minlength=64))
+
+    def test_cub_merge_sort(self):
+        """It reads one key past the last, which it then does not use: the simulator says so, and the result is right."""
+        x = self.random.standard_normal((2, 128)).astype(f32)
+        result = launch(ptx_of("cub"), "warp_sort", 1, 64, x, Out(x.shape, f32))
+        numpy.testing.assert_array_equal(result.outputs[0], numpy.sort(x))
+        self.assertEqual([problem["kind"] for problem in result.problems], ["unwritten read"])
+
     def test_stencil(self):
         x = self.random.integers(-9, 9, 300).astype(f32)
         y = self.run_clean("stencil", "stencil", 3, 128, x, Out(300, f32), i32(300))

@@ -153,6 +153,15 @@ TEST_CASE("logic, shifts, bit fields") {
          uint32_t v = s32(a) < 0 ? ~u32(a) : u32(a);
          return v ? uint64_t(std::countl_zero(v)) : ~uint64_t(0);
        }},
+      {"bmsk.clamp.b32 %rd, %ra, %rb;", 32,
+       [](uint64_t a, uint64_t b, uint64_t) {
+         uint64_t out = 0;
+         for (uint64_t bit = u32(a); bit < 32 && bit < uint64_t(u32(a)) + u32(b); ++bit)
+           out |= uint64_t(1) << bit;
+         return out;
+       }},
+      {"szext.clamp.s32 %rd, %ra, 9;", 32,
+       [](uint64_t a, uint64_t, uint64_t) { return uint64_t(s32(a << 23) >> 23); }},
       {"bfe.u32 %rd, %ra, 5, 11;", 32, [](uint64_t a, uint64_t, uint64_t) { return a >> 5 & 0x7ff; }},
       {"bfe.s32 %rd, %ra, 28, 9;", 32, [](uint64_t a, uint64_t, uint64_t) { return uint64_t(s32(a) >> 28); }},
       {"bfe.s64 %ld, %la, 40, 8;", 64,
