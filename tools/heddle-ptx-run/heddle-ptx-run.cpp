@@ -121,13 +121,18 @@ void addScalar(Arguments &arguments, const Element &element, const std::string &
   arguments.addBytes(&bits, element.bytes);
 }
 
-/// TYPE=NUMBER, in:FILE, out:FILE:TYPE:COUNT, inout:FILE:FILE:TYPE
+/// TYPE=NUMBER, value:FILE (a struct), in:FILE, out:FILE:TYPE:COUNT, inout:FILE:FILE:TYPE
 void addArgument(const std::string &text, Arguments &arguments, Memory &memory,
                  std::vector<Output> &outputs) {
   if (size_t equals = text.find('='); equals != std::string::npos && text.find(':') == std::string::npos)
     return addScalar(arguments, elementNamed(text.substr(0, equals)), text.substr(equals + 1));
   std::vector<std::string> parts = split(text, ':');
   uint64_t address = 0;
+  if (parts[0] == "value" && parts.size() == 2) {
+    std::string bytes = readNpy(parts[1]);
+    arguments.addBytes(bytes.data(), bytes.size());
+    return;
+  }
   if ((parts[0] == "in" && parts.size() == 2) || (parts[0] == "inout" && parts.size() == 4)) {
     std::string bytes = readNpy(parts[1]);
     address = allocate(memory, std::max<size_t>(bytes.size(), 1), parts[1]);
@@ -143,7 +148,7 @@ void addArgument(const std::string &text, Arguments &arguments, Memory &memory,
     outputs.push_back({address, count * element.bytes, parts[1], &element});
   } else {
     throw Failure{Usage, "argument '" + text +
-                             "': expected TYPE=NUMBER, in:FILE, out:FILE:TYPE:COUNT or "
+                             "': expected TYPE=NUMBER, value:FILE, in:FILE, out:FILE:TYPE:COUNT or "
                              "inout:FILE:FILE:TYPE"};
   }
   arguments.add(address);
@@ -201,7 +206,9 @@ int run(int argc, char **argv) {
   app.add_option("--grid", grid, "blocks: X or X,Y,Z")->delimiter(',')->expected(1, 3);
   app.add_option("--block", block, "threads of a block: X or X,Y,Z")->delimiter(',')->expected(1, 3);
   app.add_option("--shared", shared, "bytes of dynamic shared memory");
-  app.add_option("--arg", texts, "TYPE=NUMBER, in:FILE.npy, out:FILE.npy:TYPE:COUNT or inout:FILE:FILE:TYPE")
+  app.add_option("--arg", texts,
+                 "TYPE=NUMBER, value:FILE.npy, in:FILE.npy, out:FILE.npy:TYPE:COUNT or "
+                 "inout:FILE:FILE:TYPE")
       ->allow_extra_args(false);
   app.add_option("--threads", options.threads, "threads of the host");
   app.add_option("--step-limit", options.stepLimit, "warp instructions");

@@ -48,6 +48,13 @@ class Out:
         self.shape, self.dtype, self.initial = shape, numpy.dtype(dtype), initial
 
 
+class Value:
+    """An array passed by value, as a struct is."""
+
+    def __init__(self, array):
+        self.array = array
+
+
 class Result:
     def __init__(self, outputs, problems, counts):
         self.outputs, self.problems, self.counts = outputs, problems, counts
@@ -71,6 +78,9 @@ def launch(text, kernel, grid, block, *arguments, shared=0, options=()):
                 else:
                     numpy.save(path, numpy.full(argument.shape, argument.initial, argument.dtype))
                     command += ["--arg", f"inout:{path}:{made}:{element}"]
+            elif isinstance(argument, Value):
+                numpy.save(path, argument.array)
+                command += ["--arg", f"value:{path}"]
             elif isinstance(argument, numpy.ndarray):
                 numpy.save(path, argument)
                 command += ["--arg", f"in:{path}"]
