@@ -1,5 +1,6 @@
 #include "ir/Heddle.h"
 #include "passes/Decisions.h"
+#include "passes/Parameters.h"
 #include "passes/Passes.h"
 #include "llvm/ADT/StringSet.h"
 
@@ -10,15 +11,6 @@ namespace mlir::heddle {
 
 using namespace mlir;
 using namespace mlir::heddle;
-
-/// Whether the kernel that `use` becomes reads this operand packed.
-static bool readsPacked(OpOperand &use) {
-  if (auto linear = dyn_cast<LinearOp>(use.getOwner()))
-    return use.get() == linear.getWeight();
-  if (auto embedding = dyn_cast<EmbeddingOp>(use.getOwner()))
-    return use.get() == embedding.getTable();
-  return false;
-}
 
 namespace {
 struct PackParameters : mlir::heddle::impl::PackParametersPassBase<PackParameters> {
@@ -39,7 +31,7 @@ struct PackParameters : mlir::heddle::impl::PackParametersPassBase<PackParameter
       return;
     SmallVector<OpOperand *> uses;
     for (OpOperand &use : get->getUses())
-      if (readsPacked(use))
+      if (readsStoredRows(use))
         uses.push_back(&use);
     if (uses.empty())
       return;
@@ -59,21 +51,11 @@ struct PackParameters : mlir::heddle::impl::PackParametersPassBase<PackParameter
   }
 
   ParamOp derive(ParamOp source, StoredType type, SymbolTable &symbols) {
-    MLIRContext *context = &getContext();
-    OpBuilder builder(context);
-    builder.setInsertionPointAfter(source);
-    auto to = StoredType::get(context, type.getShape(), type.getElementType(),
-                              EncAttr::get(context, type.getEncoding().getFormat(), Layout::W16));
-    auto from = builder.getArrayAttr(FlatSymbolRefAttr::get(source.getSymNameAttr()));
-    auto param = builder.create<ParamOp>(source.getLoc(), (source.getSymName() + ".w16").str(), to,
-                                         /*file=*/IntegerAttr(),
-                                         /*offset=*/IntegerAttr(), /*value=*/ElementsAttr(), from);
-    Block *recipe = builder.createBlock(&param.getRecipe(), {}, type, source.getLoc());
-    Value result = builder.create<PackOp>(source.getLoc(), to, recipe->getArgument(0));
-    builder.create<YieldOp>(source.getLoc(), result);
-    // Renames it if a parameter of the file has that name already.
-    symbols.insert(param, Block::iterator(param));
-    return param;
+    auto to = StoredType::get(&getContext(), type.getShape(), type.getElementType(),
+                              EncAttr::get(&getContext(), type.getEncoding().getFormat(), Layout::W16));
+    return deriveParameter(source, ".w16", to, symbols, [&](OpBuilder &builder, Value from) -> Value {
+      return builder.create<PackOp>(source.getLoc(), to, from);
+    });
   }
 
   /// A parameter stays if code reads it or a parameter that stays derives from it.

@@ -5,10 +5,14 @@
 
 namespace mlir::heddle {
 
-/// Function attribute of a variant: array<i64: lo, hi>, the rows that it serves.
-inline constexpr llvm::StringLiteral kRowsAttr = "heddle.rows";
 /// Function attribute: bytes of the activation arena that its launches share.
 inline constexpr llvm::StringLiteral kArenaBytesAttr = "heddle.arena_bytes";
+
+/// Module attribute: what calibration found, a dictionary of weights: {scheme = "int4"} or, rounded already,
+/// {scheme = "int4", file = 1 : i64, offset = 0 : i64}.
+inline constexpr llvm::StringLiteral kQuantizationAttr = "heddle.quantization";
+/// Names of results that `insert-observers` adds begin with it.
+inline constexpr llvm::StringLiteral kObserverPrefix = "observe.";
 
 #define GEN_PASS_DECL
 #include "passes/Passes.h.inc"

@@ -1,4 +1,5 @@
 // Rows of tables by index: embeddings in every stored form, and gather_rows.
+#include "codegen/cpu/ContractionWeights.h"
 #include "codegen/cpu/RowsBuilder.h"
 #include "ir/PackedLayout.h"
 
@@ -47,13 +48,23 @@ llvm::Error RowsBuilder::emitEmbedding(EmbeddingOp op) {
       if (!packed)
         return unsupported(*op, "expected a table in layout 'w16', but found '" + stringifyFormat(format) +
                                     "' in file order; run heddle-pack-parameters first");
-      emitPackedBlocks(op, *info.scheme, index);
+      emitPackedBlocks(op, schemeOf(info.format, shape[1]), index);
       return llvm::Error::success();
     }
-    element = format == Format::F32 ? e.f32() : format == Format::F16 ? e.f16() : Type(e.getBF16Type());
+    element = format == Format::F32    ? Type(e.f32())
+              : format == Format::F16  ? Type(e.f16())
+              : format == Format::BF16 ? Type(e.getBF16Type())
+                                       : Type(e.i8()); // FP8
+    if (element.isInteger(8) && !packed)
+      return unsupported(*op, "expected a table in layout 'w16', but found '" + stringifyFormat(format) +
+                                  "' in file order; run heddle-pack-parameters first");
   }
   // A row is contiguous in file order; in a row group its elements are 16 apart.
   int64_t bytes = element.getIntOrFloatBitWidth() / 8, step = packed ? PackedLayout::kRows * bytes : bytes;
+  if (element.isInteger(8)) {
+    emitPackedF8(op, storageFormat(stored.getEncoding()), index);
+    return llvm::Error::success();
+  }
   Value from = packed ? e.at(e.at(operandOf(op.getTable()), e.mul(e.divU(index, 16), shape[1] * step)),
                              e.mul(e.bitAnd(index, 15), bytes))
                       : e.at(operandOf(op.getTable()), e.mul(index, shape[1] * bytes));
@@ -74,6 +85,29 @@ llvm::Error RowsBuilder::emitEmbedding(EmbeddingOp op) {
   return llvm::Error::success();
 }
 
+void RowsBuilder::emitPackedF8(EmbeddingOp op, StorageFormat format, Value index) {
+  const int64_t columns = rowColumns(op.getType()), span = denseScaleSpan(format, columns);
+  const float factor = op.getScale().convertToFloat();
+  Value lane = e.bitAnd(index, 15);
+  Value group =
+      e.at(operandOf(op.getTable()), e.mul(e.divU(index, 16), int64_t(packedGroupBytes(format, columns))));
+  Value codes = e.at(group, lane), scales = e.at(group, e.mul(lane, 4), columns * 16);
+  defer(op, [this, format, span, factor, codes, scales](const Column &column) {
+    Value bits = e.constantInt(e.vec(e.i16(), kLanes), 0), scale = e.constant(floats, 0);
+    Value at = e.at(codes, e.mul(column.index, 16), column.more * 16);
+    for (int i = 0; i < column.lanes; ++i) {
+      Value element = e.add(column.index, column.more + i);
+      bits = e.create<vector::InsertOp>(e.extendU(e.load(e.i8(), e.at(at, i * 16)), e.i16()), bits,
+                                        ArrayRef<int64_t>{i});
+      scale = e.create<vector::InsertOp>(e.load(e.f32(), e.at(scales, e.mul(e.divU(element, span), 64))),
+                                         scale, ArrayRef<int64_t>{i});
+    }
+    Value half = e.bitcast(halfOfF8(e, format, bits), e.vec(e.f16(), kLanes));
+    Value numbers = e.mulF(e.toF32(half), scale);
+    return factor == 1 ? numbers : e.mulF(numbers, e.constant(floats, factor));
+  });
+}
+
 void RowsBuilder::emitPackedBlocks(EmbeddingOp op, const BlockScheme &scheme, Value index) {
   const PackedLayout layout{scheme};
   const int64_t columns = rowColumns(op.getType()), chunk = layout.chunk(), chunks = scheme.super / chunk;
@@ -85,8 +119,8 @@ void RowsBuilder::emitPackedBlocks(EmbeddingOp op, const BlockScheme &scheme, Va
   VectorType bytes16 = e.vec(e.i8(), 16);
 
   e.forRange(0, columns / chunk, 1, [&](Value number) {
-    Value block = e.at(group, e.mul(e.divU(number, chunks), layout.bytes()));
-    Value part = chunks == 1 ? e.cI64(0) : e.bitAnd(number, chunks - 1);
+    Value super = e.divU(number, chunks), block = e.at(group, e.mul(super, layout.bytes()));
+    Value part = e.sub(number, e.mul(super, chunks));
     // This row's bytes of four consecutive vectors of a plane.
     auto bytesAt = [&](Value plane, int vector) {
       Value words = e.constantInt(e.vec(e.i32(), 4), 0);
@@ -135,7 +169,7 @@ void RowsBuilder::emitPackedBlocks(EmbeddingOp op, const BlockScheme &scheme, Va
         codes = e.create<arith::OrIOp>(codes, e.shiftLeft(bit, scheme.lowBits));
       }
       Value s = scale, m = minimum;
-      if (scheme.super == 256) {
+      if (scheme.subScales) {
         // Sub-blocks are 16 factors apart, one for each row.
         Value sub = e.at(block, e.mul(part, chunk / scheme.sub * 16));
         int64_t offset = piece * 16 / scheme.sub * 16;

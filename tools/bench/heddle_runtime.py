@@ -14,7 +14,7 @@ size_t, u32, u64, i64, pointer = ctypes.c_size_t, ctypes.c_uint32, ctypes.c_uint
 MAX_RANK = 4
 
 CPU_LEVELS = {  # HEDDLE_CPU_* masks, as `heddle run --cpu` has them
-    "": 0, "x86-64-v3": 1, "x86-64-v3-vnni": 1 | 2, "x86-64-v4-vnni": 1 | 4 | 8, "x86-64-v4-bf16": 1 | 4 | 8 | 16,
+    "": 0, "x86-64-v3": 1, "x86-64-v3-vnni": 1 | 2, "x86-64-v4-vnni": 1 | 4 | 8, "x86-64-v4-amx": 1 | 4 | 8 | 16 | 32,
 }
 
 
@@ -60,6 +60,19 @@ class SessionOptions(Struct):
 class View(Struct):
     _fields_ = [("struct_size", size_t), ("data", pointer), ("size_bytes", u64), ("dtype", ctypes.c_int), ("rank", u32),
                 ("dimension", i64 * MAX_RANK), ("stride", i64 * MAX_RANK)]
+
+
+class Dimension(ctypes.Structure):
+    _fields_ = [("minimum", i64), ("maximum", i64), ("multiple", i64)]
+
+
+class IoInfo(Struct):
+    _fields_ = [("struct_size", size_t), ("name", ctypes.c_char_p), ("dtype", ctypes.c_int), ("is_output", u32), ("rank", u32),
+                ("dimension", Dimension * MAX_RANK)]
+
+
+class EntryInfo(Struct):
+    _fields_ = [("struct_size", size_t), ("name", ctypes.c_char_p), ("kind", ctypes.c_int), ("inputs", u32), ("outputs", u32)]
 
 
 class Step(Struct):
@@ -112,6 +125,16 @@ class Model:
         with zipfile.ZipFile(self.path) as archive:
             return json.loads(archive.read("manifest.json"))
 
+    def outputs(self):
+        """Names of the first entry's outputs, in order."""
+        entry, names = EntryInfo(), []
+        _call("heddle_model_entry", self.handle, None, ctypes.byref(entry))
+        for io in range(entry.inputs, entry.inputs + entry.outputs):
+            info = IoInfo()
+            _call("heddle_model_entry_io", self.handle, None, u32(io), ctypes.byref(info))
+            names.append(info.name.decode())
+        return names
+
     def close(self):
         _call("heddle_model_close", self.handle)
 
@@ -151,6 +174,12 @@ class Session:
         shape = tuple(view.dimension[: view.rank])
         data = ctypes.cast(view.data, ctypes.POINTER(ctypes.c_float))
         return numpy.ctypeslib.as_array(data, shape)
+
+    def observed(self):
+        """What `heddle compile --observe` added to the last step's outputs: {name without "observe.": view}."""
+        prefix = "observe."
+        return {name[len(prefix):]: self.output(index) for index, name in enumerate(self.model.outputs())
+                if name.startswith(prefix)}
 
     def append(self, tokens, position, wanted="last", slot=0):
         """One sequence's next tokens."""

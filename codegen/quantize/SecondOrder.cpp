@@ -1,0 +1,201 @@
+#include "codegen/quantize/SecondOrder.h"
+#include <algorithm>
+#include <cassert>
+#include <cmath>
+
+// Results must not depend on the processor: sums keep their order, and products are not fused with them.
+#pragma STDC FP_CONTRACT OFF
+#if defined(__x86_64__)
+#define HEDDLE_VECTORIZED __attribute__((target_clones("avx512f", "avx2", "default")))
+#else
+#define HEDDLE_VECTORIZED
+#endif
+
+namespace heddle {
+namespace {
+
+/// Share of the mean diagonal that is added to it: columns that hardly vary would take endless corrections.
+constexpr double kDamping = 0.01;
+constexpr int64_t kPanel = 32;
+
+/// to[j] += factor * from[j]
+template <typename T> inline void addScaled(T *to, T factor, const T *from, int64_t count) {
+  for (int64_t j = 0; j < count; ++j)
+    to[j] += factor * from[j];
+}
+
+/// gram[i][j] += sum over rows of x[i] * x[j], for j >= i.
+HEDDLE_VECTORIZED void addProducts(float *gram, const float *rows, int64_t count, int64_t columns) {
+  for (int64_t i = 0; i < columns; ++i)
+    for (int64_t m = 0; m < count; ++m) {
+      const float *x = rows + m * columns;
+      if (x[i] != 0)
+        addScaled(gram + i * columns + i, x[i], x + i, columns - i);
+    }
+}
+
+/// Replaces the upper triangle of a positive definite matrix by R, upper triangular, with R R^T equal to it.
+/// False when it is not positive definite. `panel` is room for kPanel columns.
+HEDDLE_VECTORIZED bool factorize(double *a, int64_t n, double *panel) {
+  for (int64_t end = n; end > 0;) {
+    const int64_t begin = std::max<int64_t>(0, end - kPanel);
+    for (int64_t k = end - 1; k >= begin; --k) {
+      double pivot = a[k * n + k];
+      if (!(pivot > 0))
+        return false;
+      double *column = panel + (k - begin) * n, root = std::sqrt(pivot);
+      for (int64_t i = 0; i < k; ++i)
+        column[i] = a[i * n + k] / root;
+      column[k] = root;
+      for (int64_t i = 0; i <= k; ++i)
+        a[i * n + k] = column[i];
+      for (int64_t i = 0; i < k; ++i) // the panel's own columns to the left
+        addScaled(a + i * n + std::max(i, begin), -column[i], column + std::max(i, begin),
+                  std::max<int64_t>(0, k - std::max(i, begin)));
+    }
+    for (int64_t i = 0; i < begin; ++i)
+      for (int64_t k = end - 1; k >= begin; --k) {
+        const double *column = panel + (k - begin) * n;
+        addScaled(a + i * n + i, -column[i], column + i, begin - i);
+      }
+    end = begin;
+  }
+  return true;
+}
+
+/// The inverse of upper triangular R; `full` is zero before. `rows` is room for kPanel rows.
+HEDDLE_VECTORIZED void invert(const double *r, int64_t n, double *full, double *rows) {
+  for (int64_t end = n; end > 0;) {
+    const int64_t begin = std::max<int64_t>(0, end - kPanel);
+    for (int64_t i = 0; i < kPanel * n; ++i)
+      rows[i] = 0;
+    for (int64_t k = end; k < n; ++k) // rows of the inverse that are done, each read once for the panel
+      for (int64_t i = begin; i < end; ++i)
+        addScaled(rows + (i - begin) * n + k, r[i * n + k], full + k * n + k, n - k);
+    for (int64_t i = end - 1; i >= begin; --i) {
+      double *row = rows + (i - begin) * n;
+      for (int64_t k = i + 1; k < end; ++k)
+        addScaled(row + k, r[i * n + k], full + k * n + k, n - k);
+      const double pivot = 1 / r[i * n + i];
+      for (int64_t j = i + 1; j < n; ++j)
+        full[i * n + j] = -row[j] * pivot;
+      full[i * n + i] = pivot;
+    }
+    end = begin;
+  }
+}
+
+/// w[j][r] -= factor[j] * error[r] for the 16 rows r.
+HEDDLE_VECTORIZED void spread(float *w, const float *factor, const float *error, int64_t count) {
+  float e[SecondOrderRounder::kRows];
+  for (int64_t r = 0; r < SecondOrderRounder::kRows; ++r)
+    e[r] = error[r];
+  for (int64_t j = 0; j < count; ++j)
+    for (int64_t r = 0; r < SecondOrderRounder::kRows; ++r)
+      w[j * SecondOrderRounder::kRows + r] -= factor[j] * e[r];
+}
+
+HEDDLE_VECTORIZED double quadratic(const float *gram, const float *d, int64_t n) {
+  double sum = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    float lanes[16] = {};
+    const float *row = gram + i * n;
+    int64_t j = i + 1;
+    for (; j + 16 <= n; j += 16)
+      for (int64_t l = 0; l < 16; ++l)
+        lanes[l] += row[j + l] * d[j + l];
+    double dot = 0;
+    for (; j < n; ++j)
+      dot += row[j] * d[j];
+    for (float lane : lanes)
+      dot += lane;
+    sum += d[i] * (row[i] * d[i] + 2 * dot);
+  }
+  return sum;
+}
+
+} // namespace
+
+void InputStatistics::add(const float *rows, int64_t count) {
+  std::vector<float> finite;
+  for (int64_t m = 0; m < count; ++m) {
+    const float *row = rows + m * columns;
+    if (std::all_of(row, row + columns, [](float x) { return std::isfinite(x); }))
+      finite.insert(finite.end(), row, row + columns);
+  }
+  const int64_t kept = static_cast<int64_t>(finite.size()) / columns;
+  addProducts(gram.data(), finite.data(), kept, columns);
+  seen += kept;
+}
+
+double InputStatistics::loss(std::span<const float> change) const {
+  return quadratic(gram.data(), change.data(), columns) / static_cast<double>(seen);
+}
+
+SecondOrderRounder::SecondOrderRounder(const WeightScheme &scheme, const InputStatistics &statistics,
+                                       const WeightEncoder &encoder)
+    : scheme(scheme), encoder(encoder), columns(statistics.size()), correction(columns * columns),
+      importance(columns) {
+  assert(statistics.rowCount() > 0 && "nothing to learn from");
+  std::vector<double> h(columns * columns), panel(kPanel * columns);
+  double mean = 0;
+  for (int64_t i = 0; i < columns; ++i)
+    mean += statistics.moment(i, i) / static_cast<double>(columns);
+  if (!(mean > 0))
+    mean = 1; // all inputs are zero: any rounding will do
+  for (double damping = kDamping;; damping *= 10) {
+    for (int64_t i = 0; i < columns; ++i) {
+      for (int64_t j = i; j < columns; ++j)
+        h[i * columns + j] = statistics.moment(i, j);
+      h[i * columns + i] += damping * mean;
+    }
+    if (factorize(h.data(), columns, panel.data()))
+      break;
+  }
+  std::vector<double> inverse(columns * columns);
+  invert(h.data(), columns, inverse.data(), panel.data());
+  std::copy(inverse.begin(), inverse.end(), correction.begin());
+  for (int64_t k = 0; k < columns; ++k) {
+    const float pivot = correction[k * columns + k];
+    importance[k] = 1 / (pivot * pivot);
+  }
+}
+
+void SecondOrderRounder::round(int64_t first, int64_t count, std::span<const float> values,
+                               std::span<uint8_t> stored) const {
+  assert(count <= kRows);
+  const Coder coder(scheme.format);
+  const int64_t span = gridSpan(scheme.format, columns), groups = columns / span;
+  const bool shared = scheme.sharing != ScaleSharing::Group;
+  std::vector<float> w(columns * kRows), group(span); // [column][row]
+  std::vector<std::vector<Grid>> grids(count);
+  std::vector<std::vector<uint8_t>> codes(count, std::vector<uint8_t>(columns));
+  for (int64_t r = 0; r < count; ++r) {
+    auto row = values.subspan(r * columns, columns);
+    grids[r] = shared ? encoder.grids(first + r, row) : std::vector<Grid>(groups);
+    for (int64_t k = 0; k < columns; ++k)
+      w[k * kRows + r] = row[k];
+  }
+  for (int64_t k = 0; k < columns; ++k) {
+    if (k % span == 0 && !shared) // the grid fits the weights as they are by now
+      for (int64_t r = 0; r < count; ++r) {
+        for (int64_t j = 0; j < span; ++j)
+          group[j] = w[(k + j) * kRows + r];
+        grids[r][k / span] = coder.fit(group, std::span(importance).subspan(k, span), ScaleFit::Search);
+      }
+    float error[kRows] = {};
+    const float pivot = correction[k * columns + k];
+    for (int64_t r = 0; r < count; ++r) {
+      const Grid &grid = grids[r][k / span];
+      const float value = w[k * kRows + r];
+      codes[r][k] = coder.encode(grid, value);
+      error[r] = (value - coder.decode(grid, codes[r][k])) / pivot;
+    }
+    spread(w.data() + (k + 1) * kRows, correction.data() + k * columns + k + 1, error, columns - k - 1);
+  }
+  const uint64_t rowBytes = storedBytes(scheme.format, columns);
+  for (int64_t r = 0; r < count; ++r)
+    storeRow(scheme.format, codes[r], grids[r], stored.subspan(r * rowBytes, rowBytes));
+}
+
+} // namespace heddle

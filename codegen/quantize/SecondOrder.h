@@ -1,0 +1,54 @@
+// Rounding that looks at activations: the error of one weight is made up for by those that follow it.
+//
+// For a product y = W x the loss of rounding a row w is d H d^T with d the change and H the mean of x x^T.
+// Columns are rounded in order; each leaves a correction on the columns after it that minimizes the loss so
+// far (optimal brain surgeon with a fixed order; GPTQ, arXiv 2210.17323). Free of MLIR.
+#pragma once
+#include "ir/WeightEncoding.h"
+#include <memory>
+
+namespace heddle {
+
+/// Sums of x x^T over the rows that a product reads.
+class InputStatistics {
+public:
+  explicit InputStatistics(int64_t columns) : columns(columns), gram(columns * columns) {}
+
+  /// `rows` is [count][columns]. Rows with numbers that are not finite are left out.
+  void add(const float *rows, int64_t count);
+
+  int64_t size() const { return columns; }
+  int64_t rowCount() const { return seen; }
+  /// Mean of x[i] * x[j], i <= j.
+  float moment(int64_t i, int64_t j) const { return gram[i * columns + j] / static_cast<float>(seen); }
+  /// d H d^T.
+  double loss(std::span<const float> change) const;
+
+private:
+  int64_t columns, seen = 0;
+  std::vector<float> gram; // the upper triangle counts
+};
+
+/// Rounds rows of one matrix.
+class SecondOrderRounder {
+public:
+  /// At most this many rows are rounded together.
+  static constexpr int64_t kRows = 16;
+
+  /// Costs columns^3 operations. `encoder` has the grids of schemes that share scales between rows, and must
+  /// live as long.
+  SecondOrderRounder(const WeightScheme &scheme, const InputStatistics &statistics,
+                     const WeightEncoder &encoder);
+
+  /// Rounds `count` rows, `values` being [count][columns], to `stored`. `first` is the first row's number.
+  void round(int64_t first, int64_t count, std::span<const float> values, std::span<uint8_t> stored) const;
+
+private:
+  const WeightScheme scheme;
+  const WeightEncoder &encoder;
+  int64_t columns;
+  std::vector<float> correction; // upper triangular U with U^T U = H^-1, rows by `columns`
+  std::vector<float> importance; // of a column's error: 1 / U[k][k]^2
+};
+
+} // namespace heddle
