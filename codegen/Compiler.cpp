@@ -4,8 +4,11 @@
 #include "codegen/cpu/Image.h"
 #include "codegen/cpu/Kernels.h"
 #include "codegen/package/ArtifactWriter.h"
+#include "codegen/package/KernelTable.h"
 #include "codegen/package/Program.h"
+#include "codegen/package/Samples.h"
 #include "codegen/package/Weights.h"
+#include "mlir/Pass/PassInstrumentation.h"
 #include "mlir/Pass/PassManager.h"
 #include "passes/Decisions.h"
 #include "passes/Passes.h"
@@ -24,16 +27,15 @@ struct LevelCode {
   std::vector<cpu::KernelFacts> facts;
 };
 
-llvm::Error runPasses(ModuleOp module, const CompileOptions &options) {
-  // Before there are threads: a context loads dialects in one only.
-  cpu::loadKernelDialects(*module.getContext());
-  PassManager passes(module.getContext());
-  addCpuPipeline(passes, options);
-  // The reason went to the context's diagnostic handler.
-  if (failed(passes.run(module)))
-    return llvm::createStringError(llvm::inconvertibleErrorCode(), "the passes for target 'cpu' failed");
-  return llvm::Error::success();
-}
+/// Shows the module to `CompileOptions::afterPass`.
+struct PassObserver : PassInstrumentation {
+  explicit PassObserver(const CompileOptions &options) : options(options) {}
+  void runAfterPass(Pass *pass, Operation *op) override {
+    if (auto module = dyn_cast<ModuleOp>(op); module && !pass->getArgument().empty())
+      options.afterPass(pass->getArgument(), module);
+  }
+  const CompileOptions &options;
+};
 
 cpu::CpuKernelContext kernelContext(ModuleOp module) {
   cpu::CpuKernelContext context;
@@ -96,6 +98,21 @@ std::vector<const cpu::CpuLevel *> chosenLevels(const CompileOptions &options) {
 }
 } // namespace
 
+llvm::Error runPasses(ModuleOp module, const CompileOptions &options) {
+  // Before there are threads: a context loads dialects in one only.
+  cpu::loadKernelDialects(*module.getContext());
+  PassManager passes(module.getContext());
+  if (options.afterPass) {
+    options.afterPass("import", module);
+    passes.addInstrumentation(std::make_unique<PassObserver>(options));
+  }
+  addCpuPipeline(passes, options);
+  // The reason went to the context's diagnostic handler.
+  if (failed(passes.run(module)))
+    return llvm::createStringError(llvm::inconvertibleErrorCode(), "the passes for target 'cpu' failed");
+  return llvm::Error::success();
+}
+
 llvm::Expected<std::array<uint8_t, 32>> compileToArtifact(ModuleOp module, const ParameterSource &parameters,
                                                           CompileOptions options, llvm::StringRef path) {
   auto progress = [&](const llvm::Twine &stage, double done) {
@@ -103,6 +120,7 @@ llvm::Expected<std::array<uint8_t, 32>> compileToArtifact(ModuleOp module, const
       options.progress(stage.str(), done);
   };
   progress("passes", 0);
+  OwningOpRef<ModuleOp> source(module.clone());
   if (auto error = runPasses(module, options))
     return std::move(error);
 
@@ -110,10 +128,12 @@ llvm::Expected<std::array<uint8_t, 32>> compileToArtifact(ModuleOp module, const
   // Levels are independent of each other: each gets a thread.
   auto levels = chosenLevels(options);
   std::vector<std::optional<llvm::Expected<LevelCode>>> compiled(levels.size());
+  std::optional<llvm::Expected<Samples>> samples;
   {
     llvm::DefaultThreadPool pool(llvm::hardware_concurrency());
     for (size_t i = 0; i < levels.size(); ++i)
       pool.async([&, i] { compiled[i].emplace(compileLevel(module, *levels[i])); });
+    pool.async([&] { samples.emplace(makeSamples(*source, module, "cpu", parameters)); });
     pool.wait();
   }
   llvm::Error errors = llvm::Error::success();
@@ -124,6 +144,8 @@ llvm::Expected<std::array<uint8_t, 32>> compileToArtifact(ModuleOp module, const
     else
       errors = llvm::joinErrors(std::move(errors), code->takeError());
   }
+  if (!*samples)
+    errors = llvm::joinErrors(std::move(errors), samples->takeError());
   if (errors)
     return std::move(errors);
   progress("code", 1);
@@ -168,10 +190,17 @@ llvm::Expected<std::array<uint8_t, 32>> compileToArtifact(ModuleOp module, const
     if (auto error =
             (*writer)->addMember("text.bin", llvm::ArrayRef<char>(options.text.data(), options.text.size())))
       return std::move(error);
-  std::string decisions = llvm::formatv("{0:2}", llvm::json::Value(decisionsJson(module)));
-  if (auto error =
-          (*writer)->addMember("decisions.json", llvm::ArrayRef<char>(decisions.data(), decisions.size())))
-    return std::move(error);
+  for (auto [name, table] : {std::pair("decisions.json", decisionsJson(module)),
+                             {"kernels.json", kernelsJson(module)}}) {
+    std::string text = llvm::formatv("{0:2}", llvm::json::Value(std::move(table)));
+    if (auto error = (*writer)->addMember(name, llvm::ArrayRef<char>(text.data(), text.size())))
+      return std::move(error);
+  }
+  const std::string &sampleData = (*samples)->data;
+  if (!sampleData.empty())
+    if (auto error =
+            (*writer)->addMember("samples.bin", llvm::ArrayRef<char>(sampleData.data(), sampleData.size())))
+      return std::move(error);
   auto produce = [&](ByteSink sink) {
     return packer.write(sink, [&](uint64_t written) {
       progress("weights", double(written) / std::max<uint64_t>(layout->size, 1));
@@ -188,6 +217,7 @@ llvm::Expected<std::array<uint8_t, 32>> compileToArtifact(ModuleOp module, const
       llvm::json::Array{llvm::json::Object{{"name", "cpu"}, {"levels", std::move(levelNames)}}};
   manifest["precision"] =
       llvm::json::Object{{"activations", options.activations}, {"row_bounds", options.rowBounds}};
+  manifest["samples"] = std::move((*samples)->manifest);
   return (*writer)->finish(std::move(manifest));
 }
 
@@ -203,6 +233,16 @@ llvm::Expected<std::string> compileToText(ModuleOp module, const CompileOptions 
   }
   cpu::loadKernelDialects(*module.getContext());
   auto levels = chosenLevels(options);
+  if (form == "kernels") { // what generators make, before it is lowered
+    for (const cpu::CpuLevel *level : levels) {
+      std::vector<cpu::KernelFacts> facts;
+      auto kernels = emitLevel(module, *level, facts);
+      if (!kernels)
+        return kernels.takeError();
+      out << **kernels;
+    }
+    return text;
+  }
   const cpu::CpuLevel &level = *levels.back();
   std::vector<cpu::KernelFacts> facts;
   auto kernels = emitLevel(module, level, facts);

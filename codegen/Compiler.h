@@ -23,6 +23,8 @@ struct CompileOptions {
   /// Called with the name of a stage ("code x86-64-v3", "weights") and how much of it is done, 0 to 1. May be
   /// empty.
   std::function<void(llvm::StringRef, double)> progress;
+  /// Called with the module before the first pass ("import") and after each pass with its name. May be empty.
+  std::function<void(llvm::StringRef, mlir::ModuleOp)> afterPass;
   llvm::json::Object model;            // facts for the manifest's "model"
   llvm::json::Array sources;           // {name, size_bytes, sha256} of the model's files
   std::vector<std::string> inputPaths; // never overwritten
@@ -35,6 +37,9 @@ struct CompileOptions {
 llvm::Expected<std::array<uint8_t, 32>> compileToArtifact(mlir::ModuleOp module,
                                                           const ParameterSource &parameters,
                                                           CompileOptions options, llvm::StringRef path);
+
+/// The passes alone: `module` is at kernel level afterwards.
+llvm::Error runPasses(mlir::ModuleOp module, const CompileOptions &options);
 
 /// What `--emit mlir|llvm|asm` prints, for one level.
 llvm::Expected<std::string> compileToText(mlir::ModuleOp module, const CompileOptions &options,

@@ -2,6 +2,7 @@
 // integers.
 #include "ir/Bfloat16.h"
 #include "ir/interpreter/Context.h"
+#include <numeric>
 
 using namespace mlir;
 using namespace mlir::heddle;
@@ -14,7 +15,9 @@ namespace {
 constexpr int kTile = 8;
 
 /// sums[j] += sum over k of x[k] * w[k][j], each step rounded to f32 when `Single`.
-template <bool Single> void accumulate(const double *x, const double *w, int64_t columns, double *sums) {
+template <bool Single>
+inline __attribute__((always_inline)) void accumulateLanes(const double *x, const double *w, int64_t columns,
+                                                           double *sums) {
   double acc[kTile];
   std::copy(sums, sums + kTile, acc);
   for (int64_t k = 0; k < columns; ++k)
@@ -25,19 +28,54 @@ template <bool Single> void accumulate(const double *x, const double *w, int64_t
   std::copy(acc, acc + kTile, sums);
 }
 
+/// Sum of products of `count` codes, exact: products of 8 and 16 bits, 32 of which fit 32 bits.
+inline __attribute__((always_inline)) int64_t dotCodes(const int16_t *w, const int16_t *x, int count) {
+  int64_t total = 0;
+  for (int first = 0; first < count; first += 16) {
+    int32_t sum = 0;
+    for (int j = first; j < first + 16; ++j)
+      sum += int32_t(w[j]) * x[j];
+    total += sum;
+  }
+  return total;
+}
+
+// The same with wider vectors: lanes are independent of each other, integers exact, and this set of
+// instructions has no fused multiply-add, so that all processors compute the same bits.
+#if defined(__x86_64__)
+#define HEDDLE_WIDER __attribute__((target("avx2")))
+const bool isWider = __builtin_cpu_supports("avx2");
+#else
+#define HEDDLE_WIDER
+const bool isWider = false;
+#endif
+template <bool Single>
+HEDDLE_WIDER void accumulateWider(const double *x, const double *w, int64_t columns, double *sums) {
+  accumulateLanes<Single>(x, w, columns, sums);
+}
+HEDDLE_WIDER int64_t dotWider(const int16_t *w, const int16_t *x, int count) { return dotCodes(w, x, count); }
+
+template <bool Single> void accumulate(const double *x, const double *w, int64_t columns, double *sums) {
+  isWider ? accumulateWider<Single>(x, w, columns, sums) : accumulateLanes<Single>(x, w, columns, sums);
+}
+int64_t dot(const int16_t *w, const int16_t *x, int count) {
+  return isWider ? dotWider(w, x, count) : dotCodes(w, x, count);
+}
+
 /// A row of block-quantized weights, taken apart.
 struct CodedRow {
-  std::vector<int32_t> code;   // q - z, or q where there is a minimum
+  std::vector<int16_t> code;   // q - z, or q where there is a minimum
   std::vector<double> scale;   // S by sub-block
   std::vector<double> minimum; // M by sub-block
 
   CodedRow(const ::heddle::FormatInfo &info, ArrayRef<uint8_t> bytes, int64_t columns) {
     const ::heddle::BlockScheme &scheme = *info.scheme;
     ::heddle::BlockParts parts;
+    code.resize(columns);
     for (int64_t done = 0; done < columns; done += info.blockElements) {
       ::heddle::splitBlock(info.format, bytes, done / info.blockElements, parts);
       for (int e = 0; e < info.blockElements; ++e)
-        code.push_back(parts.code[e] - (scheme.hasMin ? 0 : scheme.zero));
+        code[done + e] = parts.code[e] - (scheme.hasMin ? 0 : scheme.zero);
       for (int s = 0; s < info.blockElements / scheme.sub; ++s) {
         scale.push_back(parts.scale * static_cast<float>(parts.subScale[s]));
         minimum.push_back(parts.minimum * static_cast<float>(parts.subMinimum[s]));
@@ -82,10 +120,18 @@ public:
     auto result = prepare(input.rows());
     if (!result)
       return result.takeError();
+    int64_t steps = in / info.scheme->sub;
+    std::vector<int16_t> codes(input.codes.begin(), input.codes.end());
+    std::vector<int64_t> sums(info.scheme->hasMin ? input.rows() * steps : 0); // of the codes of a step
+    for (size_t s = 0; s < sums.size(); ++s)
+      sums[s] = std::accumulate(&codes[s * info.scheme->sub], &codes[s * info.scheme->sub] + info.scheme->sub,
+                                int64_t(0));
     for (int64_t r = 0; r < out; ++r) {
       CodedRow row(info, weight.row(r), in);
       for (int64_t m = 0; m < input.rows(); ++m)
-        store(*result, m, r, contract(row, input, m));
+        store(*result, m, r,
+              contract(row, &codes[m * in], sums.empty() ? nullptr : &sums[m * steps],
+                       &input.scales[m * in / 32]));
     }
     auto size = [&](size_t i) { return std::abs(double(input.codes[i])) * input.scales[i / 32]; };
     addTolerance(*result, size, [&](size_t i) { return input.tolerance[i]; });
@@ -94,21 +140,15 @@ public:
 
 private:
   /// docs/kernel-abi.md, "What a contraction computes".
-  double contract(const CodedRow &row, const Activations &input, int64_t m) {
+  double contract(const CodedRow &row, const int16_t *codes, const int64_t *sums, const float *scales) {
     auto round = [&](double x) { return context.arithmetic.round(x); };
     int sub = info.scheme->sub;
     double acc = 0;
     for (int64_t s = 0; s < in / sub; ++s) {
-      const int32_t *w = &row.code[s * sub], *x = &input.codes[m * in + s * sub];
-      int64_t dot = 0, sum = 0;
-      for (int j = 0; j < sub; ++j) {
-        dot += int64_t(w[j]) * x[j];
-        sum += x[j];
-      }
-      double scale = input.scales[(m * in + s * sub) / 32];
-      acc = round(round(dot) * round(row.scale[s] * scale) + acc);
+      double scale = scales[s * sub / 32];
+      acc = round(round(dot(&row.code[s * sub], codes + s * sub, sub)) * round(row.scale[s] * scale) + acc);
       if (info.scheme->hasMin)
-        acc = round(acc - row.minimum[s] * round(scale * sum));
+        acc = round(acc - row.minimum[s] * round(scale * sums[s]));
     }
     return acc;
   }

@@ -1,4 +1,5 @@
 #include "tools/heddle/Generation.h"
+#include "tools/heddle/PerKernel.h"
 #include "tools/heddle/ReadBound.h"
 #include "llvm/Support/JSON.h"
 #include "llvm/Support/raw_ostream.h"
@@ -15,6 +16,8 @@ struct BenchVerb {
   Format format = Format::Text;
   std::vector<unsigned> threads;
   uint32_t prefillTokens = 512, decodeTokens = 64, depth = 0, repeat = 5;
+  bool perKernel = false;
+  std::string trace;
 };
 
 using Clock = std::chrono::steady_clock;
@@ -225,6 +228,12 @@ int benchEncode(const BenchVerb &verb, heddle_model *model, const heddle_entry_i
 }
 
 int bench(const BenchVerb &verb) {
+  if (verb.perKernel || !verb.trace.empty()) {
+    if (verb.threads.size() > 1)
+      fail(ExitUsage, "--per-kernel takes one number of --threads");
+    return benchPerKernel({verb.run, verb.format, verb.threads.empty() ? 1 : verb.threads[0],
+                           verb.prefillTokens, verb.depth, verb.repeat, verb.trace});
+  }
   RecordingAllocator allocator; // outlives the model
   ModelPtr model = openToRun(verb.run, allocator.get());
   heddle_model_info info = modelInfo(model.get());
@@ -262,6 +271,10 @@ void addBench(CLI::App &app, Action &action) {
   verb->add_option("--repeat", options->repeat, "Repetitions (5)")
       ->check(CLI::Range(1, 10000))
       ->option_text("N");
+  verb->add_flag("--per-kernel", options->perKernel,
+                 "Where the time goes: every kernel's time, bytes, arithmetic, share of the machine's limit");
+  verb->add_option("--trace", options->trace, "The same, with each launch of a run as a Chrome trace in FILE")
+      ->option_text("FILE");
   verb->callback([&action, options] { action = [options] { return bench(*options); }; });
 }
 

@@ -79,6 +79,9 @@ struct RunOptions {
   bool map = false;
   bool perfMap = false;
   bool gdb = false;
+  // Not options: set by verbs.
+  uint32_t features = 0; // HEDDLE_CPU_* that code may use instead of those of `cpu`
+  const struct heddle_driver *driver = nullptr; // instead of the device's own
 };
 void addRunOptions(CLI::App &app, RunOptions &options);
 
@@ -139,8 +142,10 @@ void addEval(CLI::App &app, Action &action);
 void addTokenize(CLI::App &app, Action &action);
 void addBench(CLI::App &app, Action &action);
 void addInspect(CLI::App &app, Action &action);
+void addCheck(CLI::App &app, Action &action);
 void addExplain(CLI::App &app, Action &action);
 void addTrust(CLI::App &app, Action &action);
+void addVerify(CLI::App &app, Action &action);
 void addTargets(CLI::App &app, Action &action);
 void addDoctor(CLI::App &app, Action &action);
 void addVersion(CLI::App &app, Action &action);

@@ -1,6 +1,7 @@
 #include "codegen/package/ObjectWriter.h"
 #include "codegen/package/Program.h"
 #include "tools/heddle/ImportVerb.h"
+#include "tools/heddle/KernelDump.h"
 #include "llvm/ADT/SmallString.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FormatVariadic.h"
@@ -17,6 +18,7 @@ namespace heddle::cli {
 namespace {
 struct CompileVerb {
   ImportVerb import;
+  DumpOptions dump;
   Format format = Format::Text;
   std::string output, emit, weights = "packed", chatTemplate;
 };
@@ -72,7 +74,7 @@ std::pair<uint64_t, uint64_t> estimate(mlir::ModuleOp module, int64_t context) {
   return {weights, cache};
 }
 
-int emitText(const CompileVerb &verb, Importer &importer, CompileOptions options) {
+void emitText(const CompileVerb &verb, Importer &importer, CompileOptions options) {
   auto text = compileToText(importer.module(), options, verb.emit);
   if (!text)
     importer.raise(text.takeError());
@@ -80,7 +82,6 @@ int emitText(const CompileVerb &verb, Importer &importer, CompileOptions options
     llvm::outs() << *text;
   else
     writeFileAtomically(verb.output, *text);
-  return ExitOk;
 }
 
 // Output of `--emit obj|lib`: what is linked, and the header beside it.
@@ -129,8 +130,14 @@ int compile(const CompileVerb &verb) {
   Importer importer(verb.import);
   const ImportedModel &model = importer.model();
   CompileOptions options = importer.compileOptions();
-  if (!verb.emit.empty() && !isLinkable)
-    return emitText(verb, importer, std::move(options));
+  PassPrinter printer(verb.dump, options);
+  if (!verb.dump.kernels.empty())
+    return dumpKernels(importer, std::move(options), verb.dump.kernels);
+  if (!verb.emit.empty() && !isLinkable) {
+    emitText(verb, importer, std::move(options));
+    printer.check();
+    return ExitOk;
+  }
 
   std::string chatTemplate = "none";
   if (model.tokenizer) {
@@ -172,6 +179,7 @@ int compile(const CompileVerb &verb) {
   progress.clear();
   if (!digest)
     importer.raise(digest.takeError());
+  printer.check();
   if (isLinkable) {
     auto write = verb.emit == "lib" ? writeLibrary : writeObject;
     llvm::Error error = write(linkable.artifact, linkable.file, linkable.header, linkable.name);
@@ -203,6 +211,7 @@ void addCompile(CLI::App &app, Action &action) {
       app.add_subcommand("compile", "Compile a model to one file of machine code, weights and metadata");
   auto options = std::make_shared<CompileVerb>();
   addImportOptions(*verb, options->import);
+  addDumpOptions(*verb, options->dump);
   addFormatOption(*verb, options->format);
   verb->add_option("-o,--output", options->output, "Result; default: the model's stem and .heddle")
       ->option_text("FILE");

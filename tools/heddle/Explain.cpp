@@ -1,7 +1,4 @@
-#include "codegen/Pipelines.h"
-#include "mlir/Pass/PassManager.h"
-#include "passes/Decisions.h"
-#include "tools/heddle/ImportVerb.h"
+#include "tools/heddle/Explanation.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/JSON.h"
 #include "llvm/Support/raw_ostream.h"
@@ -15,18 +12,14 @@ namespace heddle::cli {
 namespace {
 struct ExplainVerb {
   ImportVerb import;
-  std::string second, pass;
+  std::string second, pass, html;
+  bool nodes = false;
   Format format = Format::Text;
 };
 
-struct Row {
-  std::string pass, kind, source, reason;
-  int64_t cost;
-
-  std::string text() const {
-    return llvm::formatv("{0,-28} {1,-12} {2}: {3}", pass, kind, source, reason).str();
-  }
-};
+std::string text(const DecisionNote &row) {
+  return llvm::formatv("{0,-28} {1,-12} {2}: {3}", row.pass, row.kind, row.source, row.reason).str();
+}
 
 // Compiled models begin as every zip archive does.
 bool isCompiled(const std::string &path) {
@@ -37,7 +30,7 @@ bool isCompiled(const std::string &path) {
 
 // What was decided when `path` was compiled: the artifact tells it. Its bytes are a stranger's: every field
 // is checked.
-std::vector<Row> decided(const ExplainVerb &verb, const std::string &path) {
+std::vector<DecisionNote> decided(const ExplainVerb &verb, const std::string &path) {
   ModelPtr model = openForInspection(path);
   auto text = readMember(model.get(), "decisions.json");
   if (!text)
@@ -48,7 +41,7 @@ std::vector<Row> decided(const ExplainVerb &verb, const std::string &path) {
     llvm::consumeError(json.takeError());
     fail(ExitInvalidFile, printable(path) + ": expected decisions.json to hold an array");
   }
-  std::vector<Row> rows;
+  std::vector<DecisionNote> rows;
   for (const llvm::json::Value &value : *array) {
     const llvm::json::Object *object = value.getAsObject();
     if (!object)
@@ -62,32 +55,45 @@ std::vector<Row> decided(const ExplainVerb &verb, const std::string &path) {
 }
 
 // What the passes decide: read from a compiled model, made anew (no code generation) for another.
-std::vector<Row> decide(const ExplainVerb &verb, const ImportVerb &request) {
+std::vector<DecisionNote> decide(const ExplainVerb &verb, const ImportVerb &request) {
   if (isCompiled(request.model))
     return decided(verb, request.model);
-  Importer importer(request);
-  mlir::PassManager passes(importer.module().getContext());
-  addCpuPipeline(passes, importer.compileOptions());
-  if (mlir::failed(passes.run(importer.module())))
-    importer.raise(llvm::createStringError("the passes for target 'cpu' failed"));
-  std::vector<Row> rows;
-  for (const mlir::heddle::Decision &decision : mlir::heddle::decisionsOf(importer.module()))
-    if (verb.pass.empty() || decision.pass == verb.pass)
-      rows.push_back({decision.pass.str(), decision.kind.str(), mlir::heddle::sourceNames(decision.at),
-                      decision.reason.str(), decision.cost});
+  std::vector<DecisionNote> rows = explainModel(request, /*withIr=*/false).decisions;
+  llvm::erase_if(rows, [&](const DecisionNote &row) { return !verb.pass.empty() && row.pass != verb.pass; });
   return rows;
 }
 
+// What needs the IR, which a compiled model has no more.
+int explainModelItself(const ExplainVerb &verb) {
+  if (isCompiled(verb.import.model))
+    fail(ExitUsage,
+         printable(verb.import.model) +
+             ": is compiled and holds no IR; give --nodes and --html the model that it was made from");
+  Explanation explanation = explainModel(verb.import, !verb.html.empty());
+  if (!verb.html.empty())
+    writeFileAtomically(verb.html, explainPage(explanation));
+  if (verb.nodes && verb.format == Format::Json)
+    llvm::outs() << llvm::formatv("{0:2}\n", nodesJson(explanation));
+  else if (verb.nodes)
+    printNodes(explanation);
+  return ExitOk;
+}
+
 int explain(const ExplainVerb &verb) {
-  std::vector<Row> rows = decide(verb, verb.import);
+  if (verb.nodes || !verb.html.empty()) {
+    if (!verb.second.empty())
+      fail(ExitUsage, "--nodes and --html explain one model");
+    return explainModelItself(verb);
+  }
+  std::vector<DecisionNote> rows = decide(verb, verb.import);
   if (!verb.second.empty()) {
     ImportVerb other = verb.import;
     other.model = verb.second;
     std::multiset<std::string> sides[2];
-    for (const Row &row : rows)
-      sides[0].insert(row.text());
-    for (const Row &row : decide(verb, other))
-      sides[1].insert(row.text());
+    for (const DecisionNote &row : rows)
+      sides[0].insert(text(row));
+    for (const DecisionNote &row : decide(verb, other))
+      sides[1].insert(text(row));
     bool same = true;
     for (int side = 0; side < 2; ++side)
       for (const std::string &line : sides[side])
@@ -98,9 +104,9 @@ int explain(const ExplainVerb &verb) {
     return same ? ExitOk : ExitMismatch;
   }
   llvm::json::Array array;
-  for (const Row &row : rows) {
+  for (const DecisionNote &row : rows) {
     if (verb.format == Format::Text)
-      std::printf("%s\n", printable(row.text()).c_str());
+      std::printf("%s\n", printable(text(row)).c_str());
     array.push_back(llvm::json::Object{{"pass", row.pass},
                                        {"kind", row.kind},
                                        {"source", row.source},
@@ -121,6 +127,11 @@ void addExplain(CLI::App &app, Action &action) {
   addImportOptions(*verb, options->import);
   verb->add_option("second", options->second, "Another model to compare with")->option_text("MODEL");
   verb->add_option("--pass", options->pass, "Only decisions of this pass")->option_text("NAME");
+  verb->add_flag("--nodes", options->nodes,
+                 "By source node instead: its kernel, what it is fused with, precision and why, cost");
+  verb->add_option("--html", options->html,
+                   "Write a page with all of it, and what every pass did to the IR; no script, no network")
+      ->option_text("FILE");
   addFormatOption(*verb, options->format);
   verb->callback([&action, options] { action = [options] { return explain(*options); }; });
 }

@@ -49,7 +49,9 @@ int main(int argc, char **argv) {
   addBench(app, action);
   addInspect(app, action);
   addExplain(app, action);
+  addCheck(app, action);
   addTrust(app, action);
+  addVerify(app, action);
   addTargets(app, action);
   addDoctor(app, action);
   addVersion(app, action);

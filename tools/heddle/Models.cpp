@@ -135,6 +135,9 @@ ModelPtr openToRun(const RunOptions &request, const heddle_allocator *allocator)
   options.flags = (request.perfMap ? HEDDLE_OPEN_PERF_MAP : 0u) | (request.gdb ? HEDDLE_OPEN_GDB : 0u);
   if (!request.cpu.empty())
     options.cpu_features = cpuLevelMasks().at(request.cpu);
+  if (request.features)
+    options.cpu_features = request.features;
+  options.driver = request.driver;
   if (!request.maxMemory.empty())
     options.max_memory = parseBytes(request.maxMemory, "--max-memory");
   std::optional<std::array<uint8_t, 32>> digest;

@@ -53,6 +53,8 @@ class Model:
         self.options = options
         self.path = path
         self.writer = gguf.GGUFWriter(path, options.architecture)
+        if options.name:
+            self.writer.add_name(options.name)
 
     def tensor(self, name, shape, format=None, mean=0.0, deviation=None):
         format = format or self.options.format
@@ -195,6 +197,9 @@ def add_decoder(model):
             model.norm(name("attn_q_norm"), head)
             model.norm(name("attn_k_norm"), head)
         model.linear(name("attn_output"), o.hidden, o.heads * head)
+        if o.gates:
+            model.tensor(name("attn.gate.weight"), (o.heads, o.hidden), "f32")
+            model.tensor(name("attn.gate.bias"), (o.heads,), "f32", deviation=0.1)
         model.norm(name("ffn_norm"), o.hidden)
         model.linear(name("ffn_gate"), o.intermediate, o.hidden)
         model.linear(name("ffn_up"), o.intermediate, o.hidden)
@@ -244,8 +249,10 @@ def parser():
     result.add_argument("--window", type=int, default=32, help="of local layers, gemma3")
     result.add_argument("--pooling", choices=("mean", "cls", "last"), default="mean", help="bert")
     result.add_argument("--untied", action="store_true", help="with an output matrix of its own")
+    result.add_argument("--gates", action="store_true", help="each row gates its heads, llama")
     result.add_argument("--rope-factors", action="store_true", help="with divisors of the RoPE frequencies")
     result.add_argument("--sparse", action="store_true", help="leave the tensors a hole in the file")
+    result.add_argument("--name", help="the model's own, of any characters")
     result.add_argument("--seed", type=int, default=1)
     return result
 
