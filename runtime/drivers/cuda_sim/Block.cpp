@@ -544,6 +544,8 @@ void Block::reportStuck() {
       }
 }
 
-std::string Block::describe(const Instruction &i) const { return launch.kernel->names[i.place]; }
+std::string Block::describe(const Instruction &i) const {
+  return launch.kernel->names[launch.kernel->places[i.place].name];
+}
 
 } // namespace heddle::cuda_sim

@@ -43,7 +43,7 @@ struct Instruction {
 constexpr int32_t truePredicate = 0, sinkPredicate = 1 * 2;
 
 struct Place {
-  uint32_t line = 0;
+  uint32_t line = 0, name = 0;
   Location location;
 };
 
@@ -61,7 +61,7 @@ struct Kernel {
     int64_t variable, addend;
   };
   std::vector<Relocation> relocations;
-  std::vector<std::string> names; // of instructions, as written; one each
+  std::vector<std::string> names; // of instructions as written, each once
   uint32_t slots = 0, predicates = 2;
   uint32_t registerSlots = 0; // the first ones; special registers and the sink follow
   uint64_t localBytes = 0, parameterBytes = 0;

@@ -251,8 +251,10 @@ void KernelBuilder::append(Selector &s) {
   s.out.place = static_cast<uint32_t>(kernel->places.size());
   s.out.guard = s.statement.guard < 0 ? truePredicate
                                       : slotOfRegister(s.statement.guard) * 2 + s.statement.guardNegated;
-  kernel->places.push_back({s.statement.line, s.statement.location});
-  kernel->names.push_back(s.name() + s.note);
+  auto [name, isNew] = names.try_emplace(s.name() + s.note, kernel->names.size());
+  if (isNew)
+    kernel->names.push_back(name->first);
+  kernel->places.push_back({s.statement.line, name->second, s.statement.location});
   firstOperand.push_back(static_cast<uint32_t>(s.firstOperand));
   kernel->code.push_back(s.out);
   kernel->fences |= s.ordersMemory;

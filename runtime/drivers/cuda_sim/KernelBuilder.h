@@ -55,6 +55,7 @@ private:
   std::vector<std::pair<int64_t, int64_t>> dynamicVariables;
   std::map<std::pair<uint64_t, bool>, int32_t> constants;
   std::map<SpecialRegister, int32_t> specials;
+  std::unordered_map<std::string, uint32_t> names;
   int32_t sink = -1;
   std::vector<uint32_t> firstOperand;
   std::vector<Fixup> fixups;

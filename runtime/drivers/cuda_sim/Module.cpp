@@ -16,6 +16,7 @@ struct Module::Impl {
 
 namespace {
 
+constexpr size_t instructionLimit = 1u << 22;      // of all kernels, with their functions inlined
 constexpr uint64_t stateLimit = uint64_t(1) << 30; // bytes of registers, and of local memory, of one block
 
 std::atomic<uint64_t> moduleCount{0};
@@ -99,6 +100,7 @@ std::unique_ptr<Module> Module::parse(std::string_view text, std::string &error)
   auto impl = std::make_unique<Impl>();
   impl->number = ++moduleCount;
   std::string where;
+  size_t instructions = 0;
   try {
     impl->syntax = parseText(text);
     for (size_t i = 0; i < impl->syntax.functions.size(); ++i) {
@@ -108,6 +110,10 @@ std::unique_ptr<Module> Module::parse(std::string_view text, std::string &error)
       where = "kernel '" + function.name + "', ";
       impl->kernels.push_back(KernelBuilder(impl->syntax, i).build());
       impl->infos.push_back(impl->kernels.back()->info);
+      instructions += impl->kernels.back()->code.size();
+      if (instructions > instructionLimit)
+        throw TextError{function.line, "the kernels have more than " + std::to_string(instructionLimit) +
+                                           " instructions with their functions inlined"};
     }
   } catch (const TextError &problem) {
     error = where + "line " + std::to_string(problem.line) + ": " + problem.message;

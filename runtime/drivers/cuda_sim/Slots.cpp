@@ -8,8 +8,9 @@ namespace heddle::cuda_sim {
 
 namespace {
 
-constexpr uint64_t analysisLimit = uint64_t(1)
-                                   << 24; // words of bit sets; larger kernels keep a slot a register
+// Kernels beyond these keep a slot a register.
+constexpr uint64_t analysisLimit = uint64_t(1) << 22; // words of bit sets
+constexpr unsigned passLimit = 64;                    // over the blocks
 
 bool isRead(Use use) { return use == Use::Read || use == Use::ReadWide; }
 bool isWrite(Use use) { return use == Use::Write || use == Use::WriteWide; }
@@ -81,7 +82,10 @@ void shareSlots(Kernel &kernel, const std::vector<uint32_t> &first, const std::v
   for (size_t block = 0; block < blocks; ++block)
     in[block] = read[block];
   Bits out(registers);
+  unsigned passes = 0;
   for (bool changed = true; changed;) {
+    if (++passes > passLimit)
+      return;
     changed = false;
     for (size_t block = blocks; block-- > 0;) {
       std::fill(out.words.begin(), out.words.end(), 0);
