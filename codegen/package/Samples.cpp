@@ -222,7 +222,7 @@ double roundedUp(double bound) {
 }
 
 llvm::json::Object expectation(StringRef of, const Numbers &output, double bound, std::string &data) {
-  llvm::json::Object object{{"of", of},
+  llvm::json::Object object{{"of", of.str()},
                             {"offset_bytes", int64_t(data.size())},
                             {"rows", output.shape[0]},
                             {"columns", output.shape[1]},
