@@ -1,0 +1,50 @@
+// Generators of contractions: y[m, r] = epilogue(sum over k of x[m, k] * w[r, k]) for every storage format.
+//
+// A block makes kTileRows rows of the input ("tokens") by kTileColumns output columns; its four warps take 16
+// columns (a row group of packed weights) each. One kernel holds tiles for few and for many tokens and picks
+// by the rows of the call.
+#pragma once
+#include "codegen/cuda/Emit.h"
+#include "ir/StorageFormat.h"
+#include <functional>
+#include <vector>
+
+namespace heddle::cuda {
+
+inline constexpr int kTileRows = 64, kTileColumns = 64, kContractionThreads = 128;
+
+struct ContractionSpec {
+  int64_t rows = 0;    // output columns r: rows of the weight matrix
+  int64_t columns = 0; // input columns k
+  /// Storage of the packed weight matrices: one, or two of one format that share input and epilogue.
+  StorageFormat format;
+  int products = 1;
+  /// Input: 0 for f32 rows (dense formats), 1 or 2 for quantized activations (block formats).
+  int planes = 0;
+  /// Turns the sums of one output element, one per matrix, into the number to store.
+  std::function<Value(Value token, Value column, ValueRange sums)> epilogue;
+};
+
+/// Addresses of the kernel's operands and what is known of the call.
+struct ContractionOperands {
+  Value output, input;
+  Values weights;
+  Value tokens;     // i32: rows of the call
+  Value firstToken; // i32: of this block
+};
+
+/// Shared memory that the largest tile takes.
+int64_t blockContractionSharedBytes(const ContractionSpec &spec);
+int64_t denseContractionSharedBytes(const ContractionSpec &spec);
+
+/// Emits one block's work for at most 8 * `tiles` tokens. All threads of the block come here.
+void emitBlockContraction(Emitter &e, const ContractionSpec &spec, const ContractionOperands &operands,
+                          int tiles);
+void emitDenseContraction(Emitter &e, const ContractionSpec &spec, const ContractionOperands &operands,
+                          int tiles);
+
+/// Stores output element (token, column) where both exist.
+void storeResult(Emitter &e, const ContractionSpec &spec, const ContractionOperands &operands, Value token,
+                 Value column, ValueRange sums);
+
+} // namespace heddle::cuda

@@ -1,0 +1,141 @@
+// From a `heddle.kernel` of the family `contraction` to its code: checks, epilogue, choice of the tile.
+#include "codegen/KernelOperands.h"
+#include "codegen/cuda/Contraction.h"
+#include "codegen/cuda/Kernel.h"
+#include "heddle/program.h"
+
+using namespace mlir;
+using namespace mlir::heddle;
+
+namespace heddle::cuda {
+namespace {
+
+/// Tokens that a tile of 8 columns of mma each holds; the smallest that suffices is taken.
+constexpr int kTiles[] = {1, 4, 8};
+static_assert(kTiles[2] * 8 == kTileRows);
+
+/// The ops after the products on one element.
+Value emitEpilogue(Emitter &e, KernelOp kernel, ArrayRef<LinearOp> linears,
+                   const DenseMap<Value, Value> &others, Value token, Value column, ValueRange sums) {
+  Block &body = kernel.getBody().front();
+  IRMapping values;
+  auto read = [&](Value value) -> Value {
+    if (Value known = values.lookupOrNull(value))
+      return known;
+    auto shape = cast<RankedTensorType>(value.getType()).getShape();
+    Value row = others.lookup(value);
+    if (shape.size() > 1)
+      row = e.at(row, e.mul(e.wide(token), shape.back() * 4));
+    Value loaded = e.load(e.f32(), e.at(row, e.mul(column, 4)), 4);
+    values.map(value, loaded);
+    return loaded;
+  };
+  for (auto [linear, sum] : llvm::zip(linears, sums)) {
+    Value result = sum;
+    if (Value bias = LinearOp(linear).getBias())
+      result = e.addF(result, read(bias));
+    values.map(LinearOp(linear).getResult(), result);
+  }
+  for (Operation &op : body.without_terminator()) {
+    auto elementwise = dyn_cast<ElementwiseOpInterface>(op);
+    if (!elementwise)
+      continue;
+    SmallVector<Value> operands;
+    for (Value operand : op.getOperands())
+      operands.push_back(read(operand));
+    values.map(op.getResult(0), elementwise.emitElementwise(e, e.getLoc(), operands));
+  }
+  return read(body.getTerminator()->getOperand(0));
+}
+
+/// Why the products cannot be generated; empty if they can.
+std::string check(const ContractionSpec &spec, ArrayRef<LinearOp> linears) {
+  const FormatInfo &info = formatInfo(spec.format);
+  if (info.scheme.has_value() != (spec.planes != 0))
+    return "expected " +
+           std::string(spec.planes ? "a block format with quantized" : "a dense format with f32") +
+           " activations, but found '" + std::string(info.name) + "'";
+  if (spec.columns % info.blockElements != 0)
+    return "expected rows of whole blocks of " + std::to_string(info.blockElements) + ", but found " +
+           std::to_string(spec.columns) + " columns";
+  for (LinearOp linear : linears)
+    if (linear.getWeight().getType() != LinearOp(linears[0]).getWeight().getType())
+      return "expected weight matrices of one type";
+  return "";
+}
+
+} // namespace
+
+void storeResult(Emitter &e, const ContractionSpec &spec, const ContractionOperands &operands, Value token,
+                 Value column, ValueRange sums) {
+  Value exists =
+      e.create<arith::AndIOp>(e.lessThan(token, operands.tokens), e.lessThan(column, e.cI32(spec.rows)));
+  e.ifThen(exists, [&] {
+    Value row = e.at(operands.output, e.mul(e.wide(token), spec.rows * 4));
+    e.store(spec.epilogue(token, column, sums), e.at(row, e.mul(column, 4)), 4);
+  });
+}
+
+llvm::Expected<KernelFacts> emitContractionKernel(KernelOp kernel, StringRef rows,
+                                                  const KernelContext &context, ModuleOp out) {
+  Block &body = kernel.getBody().front();
+  SmallVector<LinearOp> linears(body.getOps<LinearOp>());
+  if (linears.empty() || linears.size() > 2 || body.getTerminator()->getNumOperands() != 1)
+    return unsupported(kernel, "expected one or two 'heddle.linear' and one yielded value");
+  for (Operation &op : body.without_terminator())
+    if (!isa<LinearOp, ElementwiseOpInterface>(op))
+      return unsupported(kernel, "expected elementwise ops after its products, but found '" +
+                                     op.getName().getStringRef() + "'");
+  if (rows != "n" && rows != "m" && rows != "s")
+    return unsupported(kernel, "expected all of its launches to run over one dimension of the call");
+
+  auto weight = cast<StoredType>(linears[0].getWeight().getType());
+  ContractionSpec spec;
+  spec.rows = weight.getShape()[0];
+  spec.columns = weight.getShape()[1];
+  spec.products = int(linears.size());
+  spec.format = storageFormat(weight.getEncoding());
+  if (auto stored = dyn_cast<StoredType>(linears[0].getInput().getType()))
+    spec.planes = stored.getEncoding().getFormat() == Format::ACT_I8 ? 1 : 2;
+  if (std::string why = check(spec, linears); !why.empty())
+    return unsupported(kernel, why);
+
+  bool blocks = spec.planes != 0;
+  KernelFacts facts;
+  facts.threads = kContractionThreads;
+  facts.blockRows = kTileRows;
+  facts.gridY = uint32_t((spec.rows + kTileColumns - 1) / kTileColumns);
+  facts.sharedBytes = blocks ? blockContractionSharedBytes(spec) : denseContractionSharedBytes(spec);
+  auto operandList = kernelOperands(kernel);
+  Emitter e(out);
+  e.kernel(kernel.getSymName(), int(operandList.size()), kContractionThreads,
+           [&](const KernelArguments &arguments) {
+             ContractionOperands operands;
+             operands.output = arguments.operands[0];
+             operands.input = arguments.operands[1];
+             for (int i = 0; i < spec.products; ++i)
+               operands.weights.push_back(arguments.operands[2 + i]);
+             DenseMap<Value, Value> others; // arguments of the epilogue
+             for (size_t i = 2 + spec.products; i < operandList.size(); ++i)
+               others[body.getArgument(operandList[i].index)] = arguments.operands[i];
+             spec.epilogue = [&](Value token, Value column, ValueRange sums) {
+               return emitEpilogue(e, kernel, linears, others, token, column, sums);
+             };
+             operands.tokens = e.dimension(arguments, rows == "n" ? HEDDLE_DIM_ROWS : HEDDLE_DIM_WANTED);
+             operands.firstToken = e.mul(e.blockX(), kTileRows);
+             Value left = e.sub(operands.tokens, operands.firstToken);
+             std::function<void(ArrayRef<int>)> pick = [&](ArrayRef<int> tiles) {
+               auto emit = [&] {
+                 (blocks ? emitBlockContraction : emitDenseContraction)(e, spec, operands, tiles[0]);
+               };
+               if (tiles.size() == 1)
+                 return emit();
+               e.ifThenElse(e.lessThan(left, e.cI32(tiles[0] * 8 + 1)), emit,
+                            [&] { pick(tiles.drop_front()); });
+             };
+             e.ifThen(e.lessThan(e.cI32(0), left), [&] { pick(kTiles); });
+           });
+  return facts;
+}
+
+} // namespace heddle::cuda

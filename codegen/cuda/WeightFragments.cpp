@@ -1,0 +1,163 @@
+#include "codegen/cuda/WeightFragments.h"
+
+using namespace mlir;
+
+namespace heddle::cuda {
+
+static constexpr int kLow = 0x0f0f0f0f;
+
+WeightFragments::WeightFragments(Emitter &e, StorageFormat format, Value group, Value lane)
+    : layout{*formatInfo(format).scheme}, e(e), group(group) {
+  Value row = e.shiftRightU(lane, 2), quad = e.bitAnd(lane, 3);
+  row4 = e.shiftLeft(row, 2);
+  row2 = e.shiftLeft(row, 1);
+  row1 = row;
+  vector = e.shiftLeft(quad, 6);
+  quad8 = e.shiftLeft(quad, 3);
+  maskByte = e.shiftRightU(row, 1);
+  maskShift = e.shiftLeft(e.bitAnd(row, 1), 2);
+}
+
+SmallVector<WeightFragments::Raw, 4> WeightFragments::load(Value chunk, int steps) {
+  const BlockScheme &scheme = layout.scheme;
+  SmallVector<Raw, 4> raws(steps);
+  // The chunk's super-blocks, and where it begins in its (only) one if that is larger.
+  Value block, part;
+  if (scheme.super == 32) {
+    block = e.at(group, e.mul(e.wide(chunk), 4 * layout.bytes()));
+  } else {
+    block = e.at(group, e.mul(e.wide(e.shiftRightU(chunk, 1)), layout.bytes()));
+    part = e.bitAnd(chunk, 1);
+  }
+  auto inPart = [&](Value address, int64_t bytes) {
+    return part ? e.at(address, e.mul(part, bytes)) : address;
+  };
+  auto word = [&](Value address, int64_t offset) { return e.load(e.i32(), e.at(address, offset), 4); };
+  Value lane = e.at(block, e.add(vector, row4));
+  Value low = inPart(lane, kChunk * 2 * scheme.lowBits);
+  Value high2 = scheme.highBits == 2 ? inPart(e.at(lane, layout.high()), kChunk * 4) : Value();
+  Value high1 = scheme.highBits == 1
+                    ? inPart(e.at(e.at(block, e.add(quad8, maskByte)), layout.high()), kChunk * 2)
+                    : Value();
+  Value scales = e.at(block, row2);
+  Value subs = scheme.super == 256 ? inPart(e.at(block, row1), kChunk / scheme.sub * 16) : Value();
+  for (int step = 0; step < steps; ++step) {
+    Raw &raw = raws[step];
+    int64_t start = scheme.super == 32 ? step * layout.bytes() : 0; // of the step's super-block
+    int run = scheme.super == 32 ? 0 : step;                        // of 32 columns, in the super-block
+    if (scheme.lowBits == 2 && step % 2 == 1) {                     // one load for 64 columns
+      for (int i = 0; i < 2; ++i)
+        raw.low[i] = raws[step - 1].low[i];
+    } else if (scheme.lowBits == 2) {
+      for (int i = 0; i < 2; ++i)
+        raw.low[i] = word(low, run * 128 + i * 32);
+    } else if (scheme.lowBits == 4) {
+      for (int i = 0; i < 2; ++i)
+        raw.low[i] = word(low, start + run * 256 + i * 32);
+    } else {
+      for (int i = 0; i < 4; ++i) // quads 0..3 of rows r and r + 8, then quads 4..7
+        raw.low[i] = word(low, start + run * 512 + i / 2 * 256 + i % 2 * 32);
+    }
+    if (scheme.highBits == 2)
+      for (int i = 0; i < 2; ++i)
+        raw.high[i] = step % 2 == 1 ? raws[step - 1].high[i] : word(high2, run * 128 + i * 32);
+    if (scheme.highBits == 1)
+      for (int i = 0; i < 4; ++i)
+        raw.high[i] = e.load(e.i8(), e.at(high1, start + run * 64 + i / 2 * 32 + i % 2 * 4));
+    bool first = scheme.super == 32 || step == 0;
+    for (int i = 0; i < 2; ++i) {
+      raw.scale[i] =
+          first ? e.load(e.f16(), e.at(scales, start + layout.scale() + i * 16), 2) : raws[0].scale[i];
+      if (scheme.hasMin)
+        raw.minimum[i] =
+            first ? e.load(e.f16(), e.at(scales, start + layout.minimum() + i * 16), 2) : raws[0].minimum[i];
+      for (int half = 0; half < halves() && scheme.super == 256; ++half) {
+        int64_t offset = (step * halves() + half) * 16 + i * 8;
+        raw.subScale[i][half] = e.load(e.i8(), e.at(subs, layout.subScale() + offset));
+        if (scheme.hasMin)
+          raw.subMinimum[i][half] = e.load(e.i8(), e.at(subs, layout.subMinimum() + offset));
+      }
+    }
+    raw.odd = step % 2;
+  }
+  return raws;
+}
+
+WeightFragments::Fragment WeightFragments::decode(const Raw &raw) {
+  const BlockScheme &scheme = layout.scheme;
+  Fragment fragment;
+  for (int i = 0; i < 4; ++i) { // rows r, r + 8 of the first 16 columns, then of the others
+    Value &a = fragment.a[i];
+    if (scheme.lowBits == 8)
+      a = raw.low[i];
+    else if (scheme.lowBits == 4)
+      a = e.bitAnd(i < 2 ? raw.low[i] : e.shiftRightU(raw.low[i - 2], 4), kLow);
+    else
+      a = twoBits(raw.low[i % 2], raw.odd * 2 + i / 2);
+    if (scheme.highBits == 2)
+      a = e.bitOr(a, e.shiftLeft(twoBits(raw.high[i % 2], raw.odd * 2 + i / 2), scheme.lowBits));
+    if (scheme.highBits == 1) { // four bits, one to each byte
+      Value nibble = e.bitAnd(e.shiftRightU(e.extendU(raw.high[i], e.i32()), maskShift), 15);
+      Value spread = e.bitAnd(e.mul(nibble, 0x00204081), 0x01010101);
+      a = e.bitOr(a, e.shiftLeft(spread, scheme.lowBits));
+    }
+    // Bytes stay apart: code + 128 - zero is in 0..255, and flipping the top bit takes 128 away.
+    if (scheme.zero != 0) {
+      if (scheme.zero != 128)
+        a = e.add(a, int32_t(0x01010101u * unsigned(128 - scheme.zero)));
+      a = e.create<arith::XOrIOp>(a, e.cI32(int32_t(0x80808080u)));
+    }
+  }
+  for (int row = 0; row < 2; ++row)
+    for (int half = 0; half < halves(); ++half) {
+      Value scale = e.toF32(raw.scale[row]);
+      if (scheme.super == 256)
+        scale = e.mulF(scale, e.toF32(e.extendS(raw.subScale[row][half], e.i32())));
+      fragment.scale[row][half] = scale;
+      if (!scheme.hasMin)
+        continue;
+      Value minimum = e.toF32(raw.minimum[row]);
+      if (scheme.super == 256)
+        minimum = e.mulF(minimum, e.toF32(e.extendU(raw.subMinimum[row][half], e.i32())));
+      fragment.minimum[row][half] = minimum;
+    }
+  return fragment;
+}
+
+template <typename RawType, typename Visit> static void visit(RawType &raw, Visit apply) {
+  for (auto &value : raw.low)
+    apply(value);
+  for (auto &value : raw.high)
+    apply(value);
+  for (int row = 0; row < 2; ++row) {
+    apply(raw.scale[row]);
+    apply(raw.minimum[row]);
+    for (int half = 0; half < 2; ++half) {
+      apply(raw.subScale[row][half]);
+      apply(raw.subMinimum[row][half]);
+    }
+  }
+}
+
+Values WeightFragments::flatten(ArrayRef<Raw> raws) {
+  Values values;
+  for (const Raw &raw : raws)
+    visit(raw, [&](Value value) {
+      if (value)
+        values.push_back(value);
+    });
+  return values;
+}
+
+SmallVector<WeightFragments::Raw, 4> WeightFragments::unflatten(ArrayRef<Raw> like, ValueRange values) {
+  SmallVector<Raw, 4> raws(like);
+  size_t next = 0;
+  for (Raw &raw : raws)
+    visit(raw, [&](Value &value) {
+      if (value)
+        value = values[next++];
+    });
+  return raws;
+}
+
+} // namespace heddle::cuda

@@ -1,0 +1,51 @@
+// Packed weights of a block format as fragments of `mma`: 16 rows of weights are the A side, and the layout
+// `w16` holds them in the order in which the lanes of a warp want them (docs/cuda.md).
+#pragma once
+#include "codegen/cuda/Emit.h"
+#include "ir/PackedLayout.h"
+
+namespace heddle::cuda {
+
+class WeightFragments {
+public:
+  /// Columns whose fragments are loaded together: as registers allow, and a divisor of large super-blocks.
+  static constexpr int kChunk = 128;
+
+  /// `group` is the address of the warp's row group, `lane` its place in the warp.
+  WeightFragments(Emitter &e, StorageFormat format, Value group, Value lane);
+
+  /// Bytes of one step of 32 columns as they lie in memory; what a format does not have is null.
+  struct Raw {
+    Value low[4], high[4];
+    Value scale[2], minimum[2];             // of rows lane / 4 and lane / 4 + 8
+    Value subScale[2][2], subMinimum[2][2]; // [row][half]; halves where sub-blocks have 16 columns
+    int odd = 0; // second half of 64 columns whose two-bit planes were loaded together
+  };
+  /// Loads `steps` (up to 4) steps from chunk number `chunk` on.
+  llvm::SmallVector<Raw, 4> load(Value chunk, int steps);
+
+  struct Fragment {
+    Value a[4];                       // s8: codes less the zero point
+    Value scale[2][2], minimum[2][2]; // f32, [row][half]
+  };
+  Fragment decode(const Raw &raw);
+
+  /// Values that are there, in a fixed order, and back.
+  static Values flatten(llvm::ArrayRef<Raw> raws);
+  static llvm::SmallVector<Raw, 4> unflatten(llvm::ArrayRef<Raw> like, ValueRange values);
+
+  const PackedLayout layout;
+  /// Sub-blocks of a step: 2 where each 16 columns have a scale.
+  int halves() const { return layout.scheme.sub == 16 ? 2 : 1; }
+
+private:
+  Value twoBits(Value word, int plane) { return e.bitAnd(e.shiftRightU(word, 2 * plane), 0x03030303); }
+
+  Emitter &e;
+  Value group, row4, row2, row1; // of row lane / 4
+  Value vector;                  // byte offset of vector lane % 4
+  Value maskByte, maskShift;     // of the row's nibble in a high plane of one bit
+  Value quad8;                   // byte offset of mask lane % 4
+};
+
+} // namespace heddle::cuda
