@@ -125,13 +125,25 @@ int gridBytes(StorageFormat format) {
 
 } // namespace
 
-std::span<const WeightScheme> weightSchemes() { return kSchemes; }
+static std::vector<WeightScheme> &knownSchemes() {
+  static std::vector<WeightScheme> schemes(std::begin(kSchemes), std::end(kSchemes));
+  return schemes;
+}
+
+std::span<const WeightScheme> weightSchemes() { return knownSchemes(); }
 
 const WeightScheme *weightSchemeByName(std::string_view name) {
-  for (const WeightScheme &scheme : kSchemes)
+  for (const WeightScheme &scheme : knownSchemes())
     if (scheme.name == name)
       return &scheme;
   return nullptr;
+}
+
+bool registerWeightScheme(const WeightScheme &scheme) {
+  if (weightSchemeByName(scheme.name))
+    return false;
+  knownSchemes().push_back(scheme);
+  return true;
 }
 
 // Codes
@@ -300,7 +312,8 @@ std::vector<Grid> WeightEncoder::grids(int64_t row, std::span<const float> value
   std::vector<Grid> grids(count);
   for (int64_t g = 0; g < count; ++g) {
     if (scheme.sharing == ScaleSharing::Group) {
-      grids[g] = coder.fit(values.subspan(g * span, span), {}, how);
+      auto group = values.subspan(g * span, span);
+      grids[g] = scheme.grid ? scheme.grid(coder, group) : coder.fit(group, {}, how);
       continue;
     }
     const Range &range = ranges[scheme.sharing == ScaleSharing::Tile ? row / kTileSide * count + g : 0];

@@ -11,14 +11,23 @@ namespace heddle {
 /// Which weights share a scale. Group: what the format says (a block, or a whole row).
 enum class ScaleSharing : uint8_t { Group, Tensor, Tile };
 
+struct Grid;
+class Coder;
+
 /// What `--quantize NAME` means.
 struct WeightScheme {
   std::string_view name;
   StorageFormat format;
   ScaleSharing sharing = ScaleSharing::Group;
+  /// The grid of one group, where Coder::fit is not what a scheme wants (plug-ins); only with
+  /// ScaleSharing::Group.
+  Grid (*grid)(const Coder &coder, std::span<const float> values) = nullptr;
 };
 std::span<const WeightScheme> weightSchemes();
 const WeightScheme *weightSchemeByName(std::string_view name);
+/// Makes a scheme known, whose name must outlive the program; false when the name is taken. Not while others
+/// read the schemes.
+bool registerWeightScheme(const WeightScheme &scheme);
 /// Rows and columns that share a scale in ScaleSharing::Tile.
 inline constexpr int64_t kTileSide = 128;
 

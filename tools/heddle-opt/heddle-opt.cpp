@@ -1,4 +1,5 @@
 // heddle-opt: runs passes on textual IR, for development and lit tests.
+#include "codegen/plugin/Plugin.h"
 #include "ir/Heddle.h"
 #include "mlir/InitAllDialects.h"
 #include "mlir/InitAllPasses.h"
@@ -11,5 +12,10 @@ int main(int argc, char **argv) {
   registry.insert<mlir::heddle::HeddleDialect>();
   mlir::registerTransformsPasses();
   mlir::heddle::registerPasses();
+  if (llvm::Error error = heddle::loadPlugins(argc, argv)) {
+    llvm::errs() << "heddle-opt: " << llvm::toString(std::move(error)) << "\n";
+    return 2;
+  }
+  heddle::pluginDialects().appendTo(registry);
   return mlir::asMainReturnCode(mlir::MlirOptMain(argc, argv, "Heddle's pass driver\n", registry));
 }

@@ -1,0 +1,109 @@
+"""The example plug-in, built out of tree against the installed compiler by the very commands of docs/plugins.md."""
+
+import hashlib
+import json
+import os
+import re
+import shlex
+import subprocess
+import unittest
+import zipfile
+
+from e2e import support
+from e2e.models import make_tiny_gguf
+
+TUTORIAL = (support.SOURCE / "docs" / "plugins.md").read_text()
+EXAMPLE = support.SOURCE / "test" / "plugin" / "example"
+FOLDER = support.WORK / "plugin"
+PLUGIN = FOLDER / "heddle-example" / "example.so"
+
+
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```", TUTORIAL, re.MULTILINE | re.DOTALL)
+
+
+def here(command):
+    """A command of the tutorial with this build's folders."""
+    command = command.replace("/tmp/", f"{FOLDER}/").replace("--install build ", f"--install {support.BUILD} ")
+    return re.sub(r"^build/bin/", f"{support.BIN}/", command)
+
+
+def shell(command):
+    done = subprocess.run(shlex.split(command), cwd=support.SOURCE, capture_output=True, text=True, timeout=900)
+    if done.returncode != 0:
+        raise AssertionError(f"exit {done.returncode}: {command}\n{(done.stdout + done.stderr)[-4000:]}")
+    return done.stdout
+
+
+def manifest_of(artifact):
+    with zipfile.ZipFile(artifact) as members:
+        return json.loads(members.read("manifest.json").rstrip(b"\0"))
+
+
+class Plugin(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        commands = [line for block in blocks("sh") for line in block.splitlines()]
+        cls.outputs = {command.split()[0]: shell(here(command)) for command in commands}
+
+    def test_the_tutorial_shows_what_is_built(self):
+        squeeze = lambda text: re.sub(r"\s+", "", text)
+        files = squeeze("".join(path.read_text() for path in sorted(EXAMPLE.iterdir())))
+        shown = blocks("cpp") + blocks("tablegen") + blocks("cmake")
+        self.assertGreater(len(shown), 5)
+        for block in shown:
+            self.assertIn(squeeze(block), files, block)
+
+    def test_an_op_becomes_ops_that_targets_know(self):
+        canonical = (FOLDER / "heddle-example/lerp.mlir").read_text()
+        self.assertNotIn("example.lerp", canonical)
+        self.assertIn("heddle.scale", canonical)
+        self.assertIn("numbers agree", self.outputs["build/bin/heddle-run-ir"])
+
+    def test_a_pass_runs_alone_and_in_every_compilation(self):
+        source = support.SOURCE / "test/plugin/Inputs/lerp.mlir"
+        alone = support.run("heddle-opt", "--plugin", PLUGIN, source, "--pass-pipeline=builtin.module(example-merge-relus,canonicalize)").stdout
+        self.assertEqual(alone.count("heddle.unary <relu>"), 1)
+        unknown = support.run("heddle-opt", FOLDER / "heddle-example/lerp.mlir", "--pass-pipeline=builtin.module(example-merge-relus)", status=1)
+        self.assertIn("example-merge-relus", unknown.stderr)
+
+    def test_an_attention_variant_computes_the_same_compiled(self):
+        changed = support.run("heddle-opt", f"--plugin={PLUGIN}", support.SOURCE / "test/e2e/ops/attention.mlir",
+                              "-heddle-apply-attention=variant=spatial-channel parameters=width=2,radius=0").stdout
+        self.assertIn("arith.maxsi", changed)
+        path = FOLDER / "spatial.mlir"
+        path.write_text(changed)
+        support.run("heddle-random-modules", "--check", path, "--level", "x86-64-v3")
+
+    def test_a_model_is_compiled_with_variant_and_scheme(self):
+        model = make_tiny_gguf.make(FOLDER / "tiny.gguf", "--format", "f16")
+        plain, changed = FOLDER / "plain.heddle", FOLDER / "changed.heddle"
+        support.heddle("compile", model, "-o", plain)
+        support.heddle("compile", model, "-o", changed, "--plugin", PLUGIN, "--attention", "spatial-channel:width=4,radius=1",
+                       "--quantize", "int4-clipped")
+        digest = hashlib.sha256(PLUGIN.read_bytes()).hexdigest()
+        self.assertEqual(manifest_of(changed)["plugins"], [{"name": "example", "sha256": digest, "version": "1.0"}])
+        self.assertNotIn("plugins", manifest_of(plain))
+        self.assertLess(os.path.getsize(changed), os.path.getsize(plain))
+
+    def test_what_is_refused(self):
+        source = support.SOURCE / "test/plugin/Inputs/lerp.mlir"
+        cases = {"example.so": "expected a path with a slash", f"{FOLDER}/missing.so": "missing.so",
+                 str(support.BUILD / "lib" / "libHeddleCompiler.so"): "expected the symbol 'heddle_plugin'"}
+        code = ('#include "codegen/plugin/Plugin.h"\nstatic void load(heddle::PluginRegistry &) {}\n'
+                'extern "C" const heddle::PluginInfo heddle_plugin = {sizeof(heddle::PluginInfo), %s, "%s", "old", "1", load};\n')
+        for name, api, llvm, message in (("api", "heddle::kPluginApi + 1", "19.1.7", "plug-in interface"),
+                                         ("llvm", "heddle::kPluginApi", "18.1.8", "but found 18.1.8")):
+            library = FOLDER / f"old-{name}.so"
+            (FOLDER / f"old-{name}.cpp").write_text(code % (api, llvm))
+            shell(f"clang++-19 -std=c++20 -shared -fPIC -fno-rtti -fno-exceptions -I{FOLDER}/heddle-compiler/include/heddle-compiler "
+                  f"-I/usr/lib/llvm-19/include {FOLDER}/old-{name}.cpp -o {library}")
+            cases[str(library)] = message
+        for path, message in cases.items():
+            with self.subTest(path=path):
+                self.assertIn(message, support.run("heddle-opt", "--plugin", path, source, status=2).stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
