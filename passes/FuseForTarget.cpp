@@ -225,6 +225,12 @@ void Fusion::growContraction(Node &node) {
     }
     if (!isa<ElementwiseOpInterface>(next) || nodeOf.contains(next))
       break;
+    if (llvm::any_of(next->getOperands(), [&](Value operand) {
+          return operand.getDefiningOp() && freeReshapes.contains(operand.getDefiningOp());
+        })) {
+      decisions.record(next, "keep", "reads a reshape, which a product's kernel cannot hold");
+      break;
+    }
     for (Value other : next->getOperands()) {
       if (other == value || products == target.maxProducts)
         continue;

@@ -83,6 +83,25 @@ func.func @two_formats(%x: !heddle.stored<?x64xf32, #i8> {heddle.dims = [#n]}) -
 #q8 = #heddle.enc<q8_0, w16>
 #i8 = #heddle.enc<act_i8>
 
+// What a product's kernel cannot hold stays outside: an op that reads a reshape.
+// CHECK-LABEL: func.func @reads_reshape(
+// CHECK:         %[[P:.*]] = heddle.launch @linear_q8_0_i8_64x64(
+// CHECK:         heddle.launch @{{.*}}add{{.*}}%[[P]]
+heddle.param @w : !heddle.stored<64x64xf32, #q8> file 0 at 0
+func.func @reads_reshape(%x: !heddle.stored<?x64xf32, #i8> {heddle.dims = [#n]}, %h: tensor<?x4x16xf32> {heddle.dims = [#n]}) -> tensor<?x64xf32> {
+  %w = heddle.get_param @w : !heddle.stored<64x64xf32, #q8>
+  %0 = heddle.linear %x, %w : !heddle.stored<?x64xf32, #i8>, !heddle.stored<64x64xf32, #q8> -> tensor<?x64xf32>
+  %1 = heddle.reshape %h : tensor<?x4x16xf32> -> tensor<?x64xf32>
+  %2 = heddle.binary <add> %0, %1 : tensor<?x64xf32>
+  return %2 : tensor<?x64xf32>
+}
+
+// -----
+
+#n = #heddle.dim<"n", 1 to 512>
+#q8 = #heddle.enc<q8_0, w16>
+#i8 = #heddle.enc<act_i8>
+
 // A result with two readers stays a result; what reads it does not join.
 // CHECK-LABEL: func.func @two_readers(
 // CHECK:         %[[P:.*]] = heddle.launch @linear_q8_0_i8_64x64(
