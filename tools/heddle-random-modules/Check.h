@@ -7,7 +7,7 @@ namespace heddle::random_modules {
 
 struct CheckOptions {
   std::string activations = "mixed", rowBounds = "4";
-  std::vector<const cpu::CpuLevel *> levels; // to compile for; none: interpreter only
+  const cpu::CpuLevel *level = nullptr; // to compile for; null: interpreter only
 };
 
 struct Finding {
@@ -21,7 +21,7 @@ struct Finding {
 ///   passes   after each pass of the CPU target, in f64 with the module before it, to the last bits; where a
 ///            pass adds `quantize` ops, both without them
 ///   kernels  what all passes make, in f32, with f64
-///   code     compiled for each level, with f64 arithmetic of the kernels
+///   code     compiled for the level, with f64 arithmetic of the kernels
 std::optional<Finding> checkModule(mlir::ModuleOp module, const CheckOptions &options);
 
 /// Writes the reference's results into the examples, as f32: with them a module is a test by itself.

@@ -1,4 +1,5 @@
 #include "tools/heddle-random-modules/ModuleText.h"
+#include "ir/WeightEncoding.h"
 #include "llvm/ADT/APFloat.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/Format.h"
@@ -122,16 +123,27 @@ static llvm::SmallVector<int, 2> halvesOf(StorageFormat format) {
   }
 }
 
+static bool isDense(StorageFormat format) {
+  return format == StorageFormat::F32 || format == StorageFormat::F16 || format == StorageFormat::BF16;
+}
+
+static const WeightScheme *schemeOf(StorageFormat format) {
+  for (const WeightScheme &scheme : weightSchemes())
+    if (scheme.format == format)
+      return &scheme;
+  return nullptr;
+}
+
 std::string ModuleText::weight(llvm::ArrayRef<int64_t> shape, StorageFormat format, double size) {
   const FormatInfo &info = formatInfo(format);
-  int64_t count = 1;
+  int64_t count = 1, columns = shape.back();
   for (int64_t extent : shape)
     count *= extent;
   file.resize((file.size() + 31) / 32 * 32);
   size_t begin = file.size();
   std::string type = storedType(shape, info.name);
   std::string place = "file 0 at " + std::to_string(begin);
-  if (!info.scheme) {
+  if (isDense(format)) {
     for (float x : numbers(count, size / 2)) {
       uint32_t bits = llvm::bit_cast<uint32_t>(x);
       if (format != StorageFormat::F32)
@@ -139,6 +151,18 @@ std::string ModuleText::weight(llvm::ArrayRef<int64_t> shape, StorageFormat form
       for (int byte = 0; byte < info.blockBytes; ++byte)
         file.push_back(uint8_t(bits >> 8 * byte));
     }
+    return getParam(place, type);
+  }
+  if (halvesOf(format).empty()) { // one of Heddle's own: rounded as `--quantize` does
+    std::vector<float> values = numbers(count, size / 2);
+    WeightEncoder encoder(*schemeOf(format), columns, random.pick({ScaleFit::Range, ScaleFit::Search}));
+    uint64_t rowBytes = storedBytes(format, columns);
+    file.resize(begin + count / columns * rowBytes);
+    auto row = [&](int64_t index) { return std::span(values).subspan(index * columns, columns); };
+    for (int64_t r = 0; encoder.looksFirst() && r < count / columns; ++r)
+      encoder.look(r, row(r));
+    for (int64_t r = 0; r < count / columns; ++r)
+      encoder.encode(r, row(r), std::span(file).subspan(begin + r * rowBytes, rowBytes));
     return getParam(place, type);
   }
   // Random codes; then scales that bring them to the magnitude asked for.
@@ -168,7 +192,8 @@ std::vector<StorageFormat> formatsFor(int64_t columns) {
   for (int i = 0; i < kStorageFormatCount; ++i) {
     auto format = static_cast<StorageFormat>(i);
     const FormatInfo &info = formatInfo(format);
-    if (columns % info.blockElements == 0 && (!info.scheme || !halvesOf(format).empty()))
+    if (columns % info.blockElements == 0 &&
+        (isDense(format) || schemeOf(format) || !halvesOf(format).empty()))
       formats.push_back(format);
   }
   return formats;

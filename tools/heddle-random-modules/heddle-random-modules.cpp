@@ -26,7 +26,7 @@ static llvm::cl::opt<unsigned> secondsOption("seconds", llvm::cl::desc("Stop aft
 static llvm::cl::opt<std::string>
     levelsOption("levels",
                  llvm::cl::desc("CPU levels to compile for: some (one for every third seed), "
-                                "one (drawn by the seed), all, none"),
+                                "one (drawn by the seed), none"),
                  llvm::cl::init("some"));
 static llvm::cl::opt<bool> print("print", llvm::cl::desc("Print the module of --seed and end"));
 static llvm::cl::opt<std::string>
@@ -64,10 +64,8 @@ CheckOptions optionsOf(uint64_t seed) {
   options.activations = random.pick({"mixed", "i8", "i16"});
   options.rowBounds = random.pick({"4", "1", "1,4", "2"});
   auto levels = hostLevels();
-  if (levelsOption == "all")
-    options.levels = levels;
-  else if (!levels.empty() && (levelsOption == "one" || (levelsOption == "some" && seed % 3 == 0)))
-    options.levels = {random.pick(levels.data(), levels.size())};
+  if (!levels.empty() && (levelsOption == "one" || (levelsOption == "some" && seed % 3 == 0)))
+    options.level = random.pick(levels.data(), levels.size());
   return options;
 }
 
@@ -93,8 +91,8 @@ std::optional<Finding> checkIsolated(mlir::ModuleOp module, const CheckOptions &
 
 std::string flagsOf(const CheckOptions &options) {
   std::string flags = " --activations " + options.activations + " --row-bounds '" + options.rowBounds + "'";
-  for (const cpu::CpuLevel *level : options.levels)
-    flags += " --level " + std::string(level->name);
+  if (options.level)
+    flags += " --level " + std::string(options.level->name);
   return flags;
 }
 
@@ -149,7 +147,7 @@ int checkOneFile(mlir::MLIRContext &context) {
   auto module = mlir::parseSourceFile<mlir::ModuleOp>(checkFile, &context);
   if (!module)
     return 3;
-  CheckOptions options{activationsOption, boundsOption, {}};
+  CheckOptions options{activationsOption, boundsOption, nullptr};
   if (!levelOption.empty()) {
     auto *level = cpu::cpuLevelByName(levelOption);
     if (!level) {
@@ -160,7 +158,7 @@ int checkOneFile(mlir::MLIRContext &context) {
       llvm::outs() << "skipped: this processor lacks features of " << levelOption << "\n";
       return 0;
     }
-    options.levels = {level};
+    options.level = level;
   }
   auto finding = checkIsolated(*module, options);
   if (!finding)
