@@ -263,12 +263,11 @@ private:
     html += "<figure><figcaption>The plan of memory: launches " +
             std::string(shown < variant.launches.size() ? "(the first " + std::to_string(shown) + ") " : "") +
             "from left to right, the arena from bottom to top. A box is an intermediate result while it is "
-            "needed.</figcaption><svg viewBox=\"0 0 960 226\" role=\"img\" aria-label=\"plan of memory\">";
+            "needed.</figcaption><svg viewBox=\"0 0 960 236\" role=\"img\" aria-label=\"plan of memory\">";
     for (int line = 0; line <= 4; ++line)
-      html += llvm::formatv("<line class=\"grid\" x1=\"0\" x2=\"960\" y1=\"{0}\" y2=\"{0}\"/>"
-                            "<text x=\"2\" y=\"{1}\">{2}</text>",
-                            205 - 50 * line, 202 - 50 * line, bytes(variant.arenaBytes * line / 4))
-                  .str();
+      html +=
+          llvm::formatv("<line class=\"grid\" x1=\"0\" x2=\"960\" y1=\"{0}\" y2=\"{0}\"/>", 215 - 50 * line)
+              .str();
     for (size_t at = 0; at < shown; ++at) {
       const LaunchNote &launch = variant.launches[at];
       for (const LaunchNote::Buffer &buffer : launch.buffers) {
@@ -276,13 +275,17 @@ private:
         html += llvm::formatv(
                     "<rect class=\"f-{0}\" fill-opacity=\"0.75\" rx=\"2\" x=\"{1:f1}\" y=\"{2:f1}\" "
                     "width=\"{3:f1}\" height=\"{4:f1}\"><title>{5} ({6})\n{7} at {8}</title></rect>",
-                    launch.family, at * step + 1, 205 - buffer.offset * scale - height,
+                    launch.family, at * step + 1, 215 - buffer.offset * scale - height,
                     (std::min(buffer.lastUse, shown - 1) - at + 1) * step - 2, height, escape(launch.kernel),
                     escape(launch.sources.front()), bytes(buffer.bytes), buffer.offset)
                     .str();
       }
     }
-    html += "<text x=\"0\" y=\"222\">launch 0</text><text x=\"960\" y=\"222\" text-anchor=\"end\">launch " +
+    for (int line = 0; line <= 4; ++line)
+      html += llvm::formatv("<text x=\"2\" y=\"{0}\">{1}</text>", 212 - 50 * line,
+                            bytes(variant.arenaBytes * line / 4))
+                  .str();
+    html += "<text x=\"0\" y=\"232\">launch 0</text><text x=\"960\" y=\"232\" text-anchor=\"end\">launch " +
             std::to_string(shown - 1) + "</text></svg></figure>\n";
   }
 

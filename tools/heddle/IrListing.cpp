@@ -62,8 +62,8 @@ std::string keyOf(llvm::StringRef text) {
       skipDigits();
     else if (llvm::StringRef(key).ends_with(" file ") || llvm::StringRef(key).ends_with(" at "))
       skipDigits();
-    else if (llvm::StringRef(key).ends_with("arena array<i64: "))
-      while (at < text.size() && text[at] != '>')
+    else if (llvm::StringRef(key).ends_with(" arena ["))
+      while (at < text.size() && text[at] != ']')
         ++at;
   }
   return withoutCounters(key);
@@ -170,7 +170,7 @@ private:
                                                  std::to_string(layers[last]) + ": the same " +
                                                  std::to_string(count) + " lines each"
                                            : "  ... " + std::to_string(repetition.count - 1) + " more times";
-      lines.push_back({text, text, ""});
+      lines.push_back({text, "  ...", ""}); // how many lines it stands for is no change of its own
     }
   }
 

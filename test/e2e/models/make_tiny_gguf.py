@@ -53,8 +53,6 @@ class Model:
         self.options = options
         self.path = path
         self.writer = gguf.GGUFWriter(path, options.architecture)
-        if options.name:
-            self.writer.add_name(options.name)
 
     def tensor(self, name, shape, format=None, mean=0.0, deviation=None):
         format = format or self.options.format
@@ -262,7 +260,7 @@ def write(options):
     partial = options.output.with_suffix(f".{os.getpid()}.partial")
     model = Model(partial, options)
     w = model.writer
-    w.add_name(f"tiny {options.architecture} {options.format}")
+    w.add_name(options.name or f"tiny {options.architecture} {options.format}")
     w.add_block_count(options.layers)
     w.add_context_length(options.context)
     w.add_embedding_length(options.hidden)
