@@ -3,11 +3,14 @@
 #include "codegen/cpu/Emit.h"
 #include "codegen/cpu/Image.h"
 #include "codegen/cpu/Kernels.h"
+#include "codegen/cuda/Backend.h"
+#include "codegen/cuda/Kernel.h"
 #include "codegen/package/ArtifactWriter.h"
 #include "codegen/package/KernelTable.h"
 #include "codegen/package/Program.h"
 #include "codegen/package/Samples.h"
 #include "codegen/package/Weights.h"
+#include "codegen/plugin/Plugin.h"
 #include "mlir/Pass/PassInstrumentation.h"
 #include "mlir/Pass/PassManager.h"
 #include "passes/Decisions.h"
@@ -24,7 +27,16 @@ namespace {
 /// A level's code: its image and what the program needs to know of it.
 struct LevelCode {
   cpu::Image image;
+  std::vector<uint64_t> offsets; // of all kernels in the image, or HEDDLE_NO_FUNCTION
   std::vector<cpu::KernelFacts> facts;
+};
+
+/// All that a target adds to an artifact.
+struct TargetCode {
+  std::vector<KernelInfo> kernels;
+  std::vector<CodeMember> members;
+  std::vector<std::string> contents; // of the members
+  llvm::json::Object manifest;       // of "targets"
 };
 
 /// Shows the module to `CompileOptions::afterPass`.
@@ -37,8 +49,8 @@ struct PassObserver : PassInstrumentation {
   const CompileOptions &options;
 };
 
-cpu::CpuKernelContext kernelContext(ModuleOp module) {
-  cpu::CpuKernelContext context;
+KernelContext kernelContext(ModuleOp module) {
+  KernelContext context;
   auto facts = module->getAttrOfType<DictionaryAttr>(kModelAttr);
   if (auto value = facts ? facts.getAs<IntegerAttr>("max_context") : IntegerAttr())
     context.maxContext = (value.getInt() + HEDDLE_PAGE_TOKENS - 1) / HEDDLE_PAGE_TOKENS * HEDDLE_PAGE_TOKENS;
@@ -78,13 +90,17 @@ llvm::Expected<LevelCode> compileLevel(ModuleOp module, const cpu::CpuLevel &lev
   if (!object)
     return object.takeError();
   std::vector<std::string> symbols;
-  for (auto kernel : module.getOps<KernelOp>())
+  auto isHere = [&](KernelOp kernel) { return (*kernels)->lookupSymbol(kernel.getSymName()) != nullptr; };
+  for (auto kernel : llvm::make_filter_range(module.getOps<KernelOp>(), isHere)) // some are for other levels
     symbols.push_back(kernel.getSymName().str());
   const cpu::CompiledObject *objects[] = {&*object};
   auto image = cpu::linkImage(objects, symbols);
   if (!image)
     return image.takeError();
   code.image = std::move(*image);
+  auto offset = code.image.offsets.begin();
+  for (auto kernel : module.getOps<KernelOp>())
+    code.offsets.push_back(isHere(kernel) ? *offset++ : HEDDLE_NO_FUNCTION);
   return code;
 }
 
@@ -96,20 +112,93 @@ std::vector<const cpu::CpuLevel *> chosenLevels(const CompileOptions &options) {
     all.push_back(&level);
   return all;
 }
+
+/// Levels are independent of each other: each gets a thread of `pool`.
+llvm::Expected<TargetCode> compileCpu(ModuleOp module, const CompileOptions &options,
+                                      llvm::ThreadPoolInterface &pool) {
+  auto levels = chosenLevels(options);
+  std::vector<std::optional<llvm::Expected<LevelCode>>> compiled(levels.size());
+  llvm::ThreadPoolTaskGroup group(pool);
+  for (size_t i = 0; i < levels.size(); ++i)
+    group.async([&, i] { compiled[i].emplace(compileLevel(module, *levels[i])); });
+  group.wait();
+  llvm::Error errors = llvm::Error::success();
+  std::vector<LevelCode> codes;
+  for (auto &code : compiled) {
+    if (*code)
+      codes.push_back(std::move(**code));
+    else
+      errors = llvm::joinErrors(std::move(errors), code->takeError());
+  }
+  if (errors)
+    return std::move(errors);
+  TargetCode result;
+  for (auto [index, kernel] : llvm::enumerate(module.getOps<KernelOp>())) {
+    KernelInfo info{kernel.getSymName().str()};
+    for (const LevelCode &code : codes) {
+      const cpu::KernelFacts &facts = code.facts[index];
+      info.scratchBytes = std::max(info.scratchBytes, facts.scratchBytes);
+      info.grain = std::max(info.grain, facts.grain);
+      info.workRows = info.workRows == 0 ? facts.workRows : std::min(info.workRows, facts.workRows);
+    }
+    result.kernels.push_back(info);
+  }
+  llvm::json::Array levelNames;
+  for (size_t i = 0; i < levels.size(); ++i) {
+    result.members.push_back(
+        {"code/" + std::string(levels[i]->name) + ".elf", levels[i]->features, codes[i].offsets});
+    result.contents.emplace_back(codes[i].image.bytes.begin(), codes[i].image.bytes.end());
+    levelNames.push_back(llvm::StringRef(levels[i]->name));
+  }
+  result.manifest = llvm::json::Object{{"name", "cpu"}, {"levels", std::move(levelNames)}};
+  return result;
+}
+
+llvm::Expected<std::string> cudaText(ModuleOp module, cuda::TextForm form,
+                                     std::vector<cuda::KernelFacts> &facts) {
+  OwningOpRef<ModuleOp> kernels = ModuleOp::create(UnknownLoc::get(module.getContext()));
+  auto emitted = cuda::emitKernels(module, kernelContext(module), *kernels);
+  if (!emitted)
+    return emitted.takeError();
+  facts = std::move(*emitted);
+  return cuda::compileToText(*kernels, form, {backendOptions().expandMath});
+}
+
+llvm::Expected<TargetCode> compileCuda(ModuleOp module) {
+  std::vector<cuda::KernelFacts> facts;
+  auto ptx = cudaText(module, cuda::TextForm::Ptx, facts);
+  if (!ptx)
+    return ptx.takeError();
+  TargetCode result;
+  for (auto [kernel, fact] : llvm::zip(module.getOps<KernelOp>(), facts)) {
+    KernelInfo info{kernel.getSymName().str()};
+    info.scratchBytes = fact.sharedBytes;
+    info.workRows = fact.workRows;
+    info.threads = fact.threads;
+    info.blockRows = fact.blockRows;
+    info.gridY = fact.gridY;
+    result.kernels.push_back(info);
+  }
+  result.members.push_back({"code/sm_80.ptx", HEDDLE_CODE_PTX, std::vector<uint64_t>(facts.size())});
+  result.contents.push_back(std::move(*ptx));
+  result.manifest = llvm::json::Object{{"name", "cuda"}, {"ptx", "sm_80"}};
+  return result;
+}
 } // namespace
 
 llvm::Error runPasses(ModuleOp module, const CompileOptions &options) {
   // Before there are threads: a context loads dialects in one only.
-  cpu::loadKernelDialects(*module.getContext());
+  cuda::loadKernelDialects(*module.getContext()); // those of all targets
   PassManager passes(module.getContext());
   if (options.afterPass) {
     options.afterPass("import", module);
     passes.addInstrumentation(std::make_unique<PassObserver>(options));
   }
-  addCpuPipeline(passes, options);
+  addPipeline(passes, options);
   // The reason went to the context's diagnostic handler.
   if (failed(passes.run(module)))
-    return llvm::createStringError(llvm::inconvertibleErrorCode(), "the passes for target 'cpu' failed");
+    return llvm::createStringError(llvm::inconvertibleErrorCode(),
+                                   "the passes for target '" + options.target + "' failed");
   return llvm::Error::success();
 }
 
@@ -124,56 +213,32 @@ llvm::Expected<std::array<uint8_t, 32>> compileToArtifact(ModuleOp module, const
   if (auto error = runPasses(module, options))
     return std::move(error);
 
-  cpu::loadKernelDialects(*module.getContext()); // before threads share the context
-  // Levels are independent of each other: each gets a thread.
-  auto levels = chosenLevels(options);
-  std::vector<std::optional<llvm::Expected<LevelCode>>> compiled(levels.size());
+  std::optional<llvm::Expected<TargetCode>> compiled;
   std::optional<llvm::Expected<Samples>> samples;
   {
     llvm::DefaultThreadPool pool(llvm::hardware_concurrency());
-    for (size_t i = 0; i < levels.size(); ++i)
-      pool.async([&, i] { compiled[i].emplace(compileLevel(module, *levels[i])); });
-    pool.async([&] { samples.emplace(makeSamples(*source, module, "cpu", parameters)); });
+    pool.async([&] {
+      samples.emplace(options.samples ? makeSamples(*source, module, options.target, parameters)
+                                      : llvm::Expected<Samples>(Samples{}));
+    });
+    compiled.emplace(options.target == "cuda" ? compileCuda(module) : compileCpu(module, options, pool));
     pool.wait();
   }
   llvm::Error errors = llvm::Error::success();
-  std::vector<LevelCode> codes;
-  for (auto &code : compiled) {
-    if (*code)
-      codes.push_back(std::move(**code));
-    else
-      errors = llvm::joinErrors(std::move(errors), code->takeError());
-  }
+  if (!*compiled)
+    errors = compiled->takeError();
   if (!*samples)
     errors = llvm::joinErrors(std::move(errors), samples->takeError());
   if (errors)
     return std::move(errors);
+  TargetCode &code = **compiled;
   progress("code", 1);
-
-  std::vector<KernelInfo> kernels;
-  for (auto [index, kernel] : llvm::enumerate(module.getOps<KernelOp>())) {
-    KernelInfo info{kernel.getSymName().str()};
-    for (const LevelCode &code : codes) {
-      const cpu::KernelFacts &facts = code.facts[index];
-      info.scratchBytes = std::max(info.scratchBytes, facts.scratchBytes);
-      info.grain = std::max(info.grain, facts.grain);
-      info.workRows = info.workRows == 0 ? facts.workRows : std::min(info.workRows, facts.workRows);
-    }
-    kernels.push_back(info);
-  }
-  std::vector<CodeMember> members;
-  llvm::json::Array levelNames;
-  for (size_t i = 0; i < levels.size(); ++i) {
-    members.push_back(
-        {"code/" + std::string(levels[i]->name) + ".elf", levels[i]->features, codes[i].image.offsets});
-    levelNames.push_back(llvm::StringRef(levels[i]->name));
-  }
 
   WeightPacker packer(module, parameters);
   auto layout = packer.plan();
   if (!layout)
     return layout.takeError();
-  auto program = buildProgram(module, kernels, members, *layout);
+  auto program = buildProgram(module, code.kernels, code.members, *layout);
   if (!program)
     return program.takeError();
 
@@ -183,15 +248,16 @@ llvm::Expected<std::array<uint8_t, 32>> compileToArtifact(ModuleOp module, const
   if (auto error =
           (*writer)->addMember("program.bin", llvm::ArrayRef<char>(program->data(), program->size())))
     return std::move(error);
-  for (size_t i = 0; i < levels.size(); ++i)
-    if (auto error = (*writer)->addMember(members[i].member, codes[i].image.bytes))
+  for (auto [member, content] : llvm::zip(code.members, code.contents))
+    if (auto error =
+            (*writer)->addMember(member.member, llvm::ArrayRef<char>(content.data(), content.size())))
       return std::move(error);
   if (!options.text.empty())
     if (auto error =
             (*writer)->addMember("text.bin", llvm::ArrayRef<char>(options.text.data(), options.text.size())))
       return std::move(error);
-  for (auto [name, table] : {std::pair("decisions.json", decisionsJson(module)),
-                             {"kernels.json", kernelsJson(module)}}) {
+  for (auto [name, table] :
+       {std::pair("decisions.json", decisionsJson(module)), {"kernels.json", kernelsJson(module)}}) {
     std::string text = llvm::formatv("{0:2}", llvm::json::Value(std::move(table)));
     if (auto error = (*writer)->addMember(name, llvm::ArrayRef<char>(text.data(), text.size())))
       return std::move(error);
@@ -213,10 +279,13 @@ llvm::Expected<std::array<uint8_t, 32>> compileToArtifact(ModuleOp module, const
   llvm::json::Object manifest;
   manifest["model"] = std::move(options.model);
   manifest["sources"] = std::move(options.sources);
-  manifest["targets"] =
-      llvm::json::Array{llvm::json::Object{{"name", "cpu"}, {"levels", std::move(levelNames)}}};
+  if (auto plugins = pluginsJson(); !plugins.empty())
+    manifest["plugins"] = std::move(plugins);
+  manifest["targets"] = llvm::json::Array{std::move(code.manifest)};
   manifest["precision"] =
       llvm::json::Object{{"activations", options.activations}, {"row_bounds", options.rowBounds}};
+  if (!options.quantization.empty())
+    manifest["quantization"] = std::move(options.quantization);
   manifest["samples"] = std::move((*samples)->manifest);
   return (*writer)->finish(std::move(manifest));
 }
@@ -231,7 +300,10 @@ llvm::Expected<std::string> compileToText(ModuleOp module, const CompileOptions 
     module.print(out, OpPrintingFlags().enableDebugInfo(true, true));
     return text;
   }
-  cpu::loadKernelDialects(*module.getContext());
+  if (options.target == "cuda") {
+    std::vector<cuda::KernelFacts> facts;
+    return cudaText(module, form == "llvm" ? cuda::TextForm::Llvm : cuda::TextForm::Ptx, facts);
+  }
   auto levels = chosenLevels(options);
   if (form == "kernels") { // what generators make, before it is lowered
     for (const cpu::CpuLevel *level : levels) {

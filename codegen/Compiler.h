@@ -14,12 +14,26 @@
 namespace heddle {
 
 struct CompileOptions {
-  std::vector<const cpu::CpuLevel *> levels; // ascending; empty: all
+  std::string target = "cpu";                // or "cuda"
+  std::vector<const cpu::CpuLevel *> levels; // of the CPU, ascending; empty: all
   /// Text activations (`--activations`, `--precise`): "mixed" (16 bits for up to four rows, and for QKV and
   /// head beyond), "i8", "i16".
   std::string activations = "mixed";
   std::string rowBounds =
       "4"; // upper row bounds of the variants below the largest; empty: one variant for all
+  /// Weights: "SCHEME,PATTERN=SCHEME,..." of heddle-insert-quantization; empty: as the files have them.
+  std::string quantize;
+  bool search = false; // scales of least square error
+  /// "NAME:PARAMETER=NUMBER,..." of heddle-apply-attention, for all attention; empty: the model's own.
+  std::string attention;
+  bool samples = true; // for `heddle verify`; a model that lives for a moment needs none
+  /// For the manifest's "quantization": what calibration measured; empty: nothing.
+  llvm::json::Object quantization;
+  /// Heads that a gate turns off are computed and masked, not skipped (`--dense-gates`): to compare with.
+  bool denseGates = false;
+  /// What the entry returns besides its results ("linear,attention": see heddle-insert-observers); empty:
+  /// nothing.
+  std::string observe;
   /// Called with the name of a stage ("code x86-64-v3", "weights") and how much of it is done, 0 to 1. May be
   /// empty.
   std::function<void(llvm::StringRef, double)> progress;
@@ -41,7 +55,7 @@ llvm::Expected<std::array<uint8_t, 32>> compileToArtifact(mlir::ModuleOp module,
 /// The passes alone: `module` is at kernel level afterwards.
 llvm::Error runPasses(mlir::ModuleOp module, const CompileOptions &options);
 
-/// What `--emit mlir|llvm|asm` prints, for one level.
+/// What `--emit mlir|llvm|asm|ptx` prints, for one level; "kernels": the IR that generators make, for all levels.
 llvm::Expected<std::string> compileToText(mlir::ModuleOp module, const CompileOptions &options,
                                           llvm::StringRef form);
 

@@ -1,4 +1,5 @@
 #include "codegen/Pipelines.h"
+#include "codegen/plugin/Plugin.h"
 #include "mlir/Pass/PassRegistry.h"
 #include "mlir/Transforms/Passes.h"
 #include "passes/Passes.h"
@@ -6,29 +7,58 @@
 
 namespace heddle {
 
-void addCpuPipeline(mlir::OpPassManager &passes, const CompileOptions &options) {
+/// Integers that the user asks for stay integers. From 32 rows on, the rows that tiles take at a time, they
+/// gain.
+static bool usesTiles(const CompileOptions &options) {
+  auto hasTiles = [](const cpu::CpuLevel &level) { return level.tiles; };
+  return options.target == "cpu" && options.activations == "mixed" &&
+         (options.levels.empty()
+              ? llvm::any_of(cpu::cpuLevels(), hasTiles)
+              : llvm::any_of(options.levels, [&](auto *level) { return hasTiles(*level); }));
+}
+
+void addPipeline(mlir::OpPassManager &passes, const CompileOptions &options) {
   static const bool registered = [] {
     mlir::registerCanonicalizerPass();
     mlir::heddle::registerPasses();
     return true;
   }();
   (void)registered;
-  std::string list = "canonicalize,"
-                     "heddle-infer-shapes,"
-                     "heddle-specialize-rows{bounds=" +
-                     options.rowBounds +
-                     "},"
-                     "heddle-split-cache-append,"
-                     "heddle-choose-precision{activations=" +
-                     options.activations +
-                     "},"
-                     "heddle-pack-parameters,"
-                     "heddle-fuse-for-target{target=cpu},"
-                     "heddle-share-kernels,"
-                     "heddle-plan-memory";
+  std::string list = "canonicalize,";
+  if (std::string added = pluginPasses(); !added.empty())
+    list += added + ",";
+  if (auto [variant, parameters] = llvm::StringRef(options.attention).split(':'); !variant.empty())
+    list += ("heddle-apply-attention{variant=" + variant +
+             (parameters.empty() ? "" : " parameters=" + parameters.str()) + "},")
+                .str();
+  list += "heddle-insert-head-gating,heddle-specialize-head-mask,heddle-lower-head-gating";
+  list += options.denseGates ? "{dense}," : ",";
+  if (!options.observe.empty())
+    list += "heddle-insert-observers{observe=" + options.observe + "},";
+  list += "heddle-insert-quantization";
+  if (!options.quantize.empty())
+    list += "{schemes=" + options.quantize + (options.search ? " search" : "") + "}";
+  list += ",heddle-fold-quantization,";
+  list += "heddle-infer-shapes,"
+          "heddle-specialize-rows{bounds=" +
+          options.rowBounds + (usesTiles(options) ? " tiles-from=32" : "") +
+          "},"
+          "heddle-split-cache-append,";
+  if (options.target == "cpu")
+    list += "heddle-split-attention,";
+  list += ""
+          "heddle-choose-precision{activations=" +
+          options.activations +
+          "},"
+          "heddle-pack-parameters,"
+          "heddle-fuse-for-target{target=" +
+          options.target +
+          "},"
+          "heddle-share-kernels,"
+          "heddle-plan-memory";
   // The list is ours: a failure to parse it is a mistake in this file.
   if (mlir::failed(mlir::parsePassPipeline(list, passes, llvm::errs())))
-    llvm::report_fatal_error("the CPU pipeline does not parse");
+    llvm::report_fatal_error("the pipeline does not parse");
 }
 
 } // namespace heddle

@@ -5,5 +5,5 @@
 
 namespace heddle {
 /// From model level to kernels with planned memory.
-void addCpuPipeline(mlir::OpPassManager &passes, const CompileOptions &options);
+void addPipeline(mlir::OpPassManager &passes, const CompileOptions &options);
 } // namespace heddle

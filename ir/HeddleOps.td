@@ -253,6 +253,10 @@ def Heddle_AttentionOp : Heddle_Op<"attention", [AttrSizedOperandSegments, Decla
 
     `select` takes at most one selection of heads and one of tokens or blocks (docs/ir.md, "Selections"): a key is seen where both it and the mask say so,
     and a head that is not selected yields its row of `skip`, or zeros.
+
+    A result of rank 4, [rows, heads, chunks, Dv + 2], is not merged: each chunk of 256 positions has its sum of weighted values, the sum of its weights and its
+    largest score, for `merge_chunks` (heddle-split-attention makes these, so that workers can share out one long context). Chunks past the row's position hold
+    anything, those without a visible key 0 as sum of weights.
     ```mlir
     %o = heddle.attention %q cache %c at %slots, %positions select(%blocks : !heddle.selection<blocks, ?x32, 64>) {scale = 1.250000e-01 : f32} score {
     ^bb0(%s: f32, %qh: i32, %kh: i32, %qp: i32, %kp: i32, %slot: i32):
@@ -269,7 +273,7 @@ def Heddle_AttentionOp : Heddle_Op<"attention", [AttrSizedOperandSegments, Decla
   let arguments = (ins 3DTensorOf<[F32]>:$query, Optional<3DTensorOf<[F32]>>:$keys, Optional<3DTensorOf<[F32]>>:$values,
                        Optional<Heddle_KvCacheType>:$cache, Optional<Heddle_Indices>:$key_sequences, Heddle_Indices:$slots,
                        Heddle_Indices:$positions, Variadic<Heddle_SelectionType>:$selections, Optional<2DTensorOf<[F32]>>:$skip, F32Attr:$scale);
-  let results = (outs 3DTensorOf<[F32]>:$result);
+  let results = (outs RankedTensorOf<[F32]>:$result);
   let regions = (region SizedRegion<1>:$score, AnyRegion:$mask);
   let assemblyFormat = [{
     $query (`keys` $keys^ `values` $values)? (`cache` $cache^)? (`from` $key_sequences^)? `at` $slots `,` $positions
@@ -288,11 +292,28 @@ def Heddle_AttentionOp : Heddle_Op<"attention", [AttrSizedOperandSegments, Decla
     int64_t groupSize();
     int64_t kvHeads();
     int64_t valueDim();
+    /// Whether the result's chunks are not merged.
+    bool isSplit() { return ::llvm::cast<::mlir::ShapedType>(getType()).getRank() == 4; }
     /// The selection of heads, or null.
     ::mlir::Value headSelection();
     /// The selection of tokens or blocks, or null.
     ::mlir::Value keySelection();
   }];
+}
+
+def Heddle_MergeChunksOp : Heddle_Op<"merge_chunks", [Pure]> {
+  let summary = "Chunks of attention, computed apart, become its result";
+  let description = [{
+    Merges the chunks 0 to `positions[i] / 256` of row i that `attention` with a result of rank 4 left, in ascending order, and divides by the sum of weights
+    (docs/kernel-abi.md, "Attention"): the same bits as attention that merges them itself.
+    ```mlir
+    %o = heddle.merge_chunks %chunks at %positions : tensor<?x9x8x66xf32>, tensor<?xi32> -> tensor<?x9x64xf32>
+    ```
+  }];
+  let arguments = (ins 4DTensorOf<[F32]>:$chunks, Heddle_Indices:$positions);
+  let results = (outs 3DTensorOf<[F32]>:$result);
+  let assemblyFormat = "$chunks `at` $positions attr-dict `:` type($chunks) `,` type($positions) `->` type($result)";
+  let hasVerifier = 1;
 }
 
 def Heddle_ElementOp : Heddle_Op<"element", [Pure, DeclareOpInterfaceMethods<InferTypeOpInterface>, ParentOneOf<["AttentionOp", "TopKOp"]>]> {
@@ -315,8 +336,7 @@ def Heddle_TopKOp : Heddle_Op<"top_k", [AttrSizedOperandSegments, DeclareOpInter
   let summary = "For every row the k tokens whose keys score highest";
   let description = [{
     Scores as `attention` does (same operands, same regions), sums a key's scores over the query heads in ascending order, and selects the `k`
-    largest sums among the keys that are seen; of equal ones the earlier. NaN counts as minus infinity. Fewer than `k` seen keys are all selected.
-    A head whose mask says no adds nothing; a key is seen where the mask of the first head says so.
+    largest sums among the keys that are seen; of equal ones the earlier; a sum that is NaN or minus infinity is not selected. A head whose mask says no adds nothing; a key is seen where the mask of the first head says so.
     ```mlir
     %tokens = heddle.top_k 64 of %q cache %c at %slots, %positions {scale = 1.250000e-01 : f32} score {
     ^bb0(%s: f32, %qh: i32, %kh: i32, %qp: i32, %kp: i32, %slot: i32):

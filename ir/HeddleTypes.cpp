@@ -122,6 +122,8 @@ LogicalResult SelectionType::verify(function_ref<InFlightDiagnostic()> emitError
   // 16 keys are what a vector holds and what layouts of caches keep together.
   if (kind == SelectionKind::Blocks && (blockTokens < 16 || blockTokens % 16 != 0))
     return emitError() << "expected blocks of a multiple of 16 tokens, but found " << blockTokens;
+  if (kind == SelectionKind::Tokens && shape[1] % 16 != 0)
+    return emitError() << "expected a selection among a multiple of 16 tokens, but found " << shape[1];
   if (kind != SelectionKind::Blocks && blockTokens != 1)
     return emitError() << "expected a selection of " << name << " to have no block size, but found "
                        << blockTokens;

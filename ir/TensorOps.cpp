@@ -148,11 +148,18 @@ LogicalResult ReshapeOp::verify() {
       overflows |= llvm::MulOverflow(product, size, product);
     return product;
   };
-  if (from[0] != to[0])
+  // Rows keep their meaning in a function; in a parameter's recipe there are none.
+  bool inRecipe = isa<ParamOp>((*this)->getParentOp()) && !ShapedType::isDynamic(from[0]) && from[0] > 0 &&
+                  to[0] > 0 && (from[0] % to[0] == 0 || to[0] % from[0] == 0);
+  if (from[0] != to[0] && !inRecipe)
     return emitOpError() << "expected the first dimension to stay, but found " << getInput().getType()
                          << " and " << getType();
   int64_t before = inner(from), after = inner(to);
   if (overflows)
+    return emitOpError() << "expected rows of fewer than 2^63 elements, but found " << getInput().getType()
+                         << " and " << getType();
+  if (from[0] < to[0] ? llvm::MulOverflow(after, to[0] / from[0], after)
+                      : from[0] > to[0] && llvm::MulOverflow(before, from[0] / to[0], before))
     return emitOpError() << "expected rows of fewer than 2^63 elements, but found " << getInput().getType()
                          << " and " << getType();
   return verifySize(*this, "the product of the inner dimensions of 'result'", before, after);

@@ -71,6 +71,23 @@ def InsertHeadGatingPass : Pass<"heddle-insert-head-gating", "mlir::ModuleOp"> {
   }];
 }
 
+def SpecializeHeadMaskPass : Pass<"heddle-specialize-head-mask", "mlir::ModuleOp"> {
+  let summary = "Remove attention heads that no row needs";
+  let description = [{
+    An attention at source node N whose module has a constant `N.gate.keep` (i1 [heads]) loses the heads where it is false: their rows of the query projection, their
+    columns of the output projection, and their gates vanish (derived parameters, `keep_parts`). What their skip values contribute becomes part of the output
+    projection's bias. Rows of keys and values, and their place in the cache, vanish where all query heads of a group are off.
+
+    All groups keep the same number of query heads: where fewer of one group are off than of another, the others stay as heads whose gate is always off. An
+    attention whose regions tell heads apart, or whose heads cannot be cut out of its projections, stays whole: its gate turns those heads off.
+    `cost` of a decision is the bytes of weights that vanish.
+    ```mlir
+    %q = heddle.linear %x, %wq : ... -> tensor<?x64xf32>              // before, @attn.gate.keep = [true, false, true, false], two KV heads
+    %q = heddle.linear %x, %wq.kept : ... -> tensor<?x32xf32>         // after
+    ```
+  }];
+}
+
 def LowerHeadGatingPass : Pass<"heddle-lower-head-gating", "mlir::ModuleOp"> {
   let summary = "Skip what only skipped heads need";
   let description = [{
@@ -160,6 +177,21 @@ def SplitCacheAppendPass : Pass<"heddle-split-cache-append", "mlir::ModuleOp"> {
     %o = heddle.attention %q cache %c at %s, %p ...
     ```
   }];
+}
+
+def SplitAttentionPass : Pass<"heddle-split-attention", "mlir::ModuleOp"> {
+  let summary = "Let workers share out the context of a decode step";
+  let description = [{
+    In functions of few rows attention to a cache leaves its chunks of 256 positions unmerged, so that several workers can work on one KV head, and
+    `merge_chunks` puts them together in order: the same bits for any number of workers. Attention to contexts of one chunk stays whole.
+    ```mlir
+    %o = heddle.attention %q cache %c at %s, %p ... -> tensor<?x9x64xf32>        // before
+    %0 = heddle.attention %q cache %c at %s, %p ... -> tensor<?x9x8x66xf32>      // after
+    %o = heddle.merge_chunks %0 at %p : tensor<?x9x8x66xf32>, tensor<?xi32> -> tensor<?x9x64xf32>
+    ```
+  }];
+  let options = [Option<"maxRows", "max-rows", "int64_t", "4", "Most rows of the functions that this is for">,
+                 Option<"chunkTokens", "chunk-tokens", "int64_t", "256", "Tokens in a chunk, as kernels cut them">];
 }
 
 def ChoosePrecisionPass : Pass<"heddle-choose-precision", "mlir::ModuleOp"> {

@@ -41,6 +41,7 @@ SmallVector<Value> mlir::heddle::rowOperands(Operation *op) {
           llvm::append_range(rows, op.getSelections());
         }
       })
+      .Case<MergeChunksOp>([&](MergeChunksOp merge) { rows = {merge.getChunks(), merge.getPositions()}; })
       .Case<SelectBlocksOp>([&](SelectBlocksOp select) {
         rows = {select.getPositions() ? Value(select.getPositions()) : Value(select.getMask())};
       })

@@ -30,6 +30,17 @@ static ArrayAttr narrow(ArrayAttr dims, DimAttr range) {
   return ArrayAttr::get(dims.getContext(), narrowed);
 }
 
+/// Is there a product that `choose-precision` will round activations for?
+static bool multipliesBlocks(func::FuncOp function) {
+  return function
+      .walk([](LinearOp linear) {
+        auto enc = cast<StoredType>(linear.getWeight().getType()).getEncoding();
+        return ::heddle::formatInfo(storageFormat(enc)).scheme ? WalkResult::interrupt()
+                                                               : WalkResult::advance();
+      })
+      .wasInterrupted();
+}
+
 namespace {
 struct SpecializeRows : mlir::heddle::impl::SpecializeRowsPassBase<SpecializeRows> {
   using SpecializeRowsPassBase::SpecializeRowsPassBase;
@@ -60,11 +71,14 @@ struct SpecializeRows : mlir::heddle::impl::SpecializeRowsPassBase<SpecializeRow
       return;
     }
     int64_t low = rows.getMin();
-    SmallVector<int64_t> highs;
-    for (int64_t bound : bounds)
-      if (bound >= low && bound < rows.getMax())
-        highs.push_back(bound);
+    bool tiles = tilesFrom > 0 && rows.getMax() >= tilesFrom && multipliesBlocks(function);
+    SmallVector<int64_t> highs(bounds.begin(), bounds.end());
+    if (tiles)
+      highs.push_back(tilesFrom - 1);
+    llvm::sort(highs);
+    llvm::erase_if(highs, [&](int64_t bound) { return bound < low || bound >= rows.getMax(); });
     highs.push_back(rows.getMax());
+    highs.erase(std::unique(highs.begin(), highs.end()), highs.end());
 
     OpBuilder builder(function);
     for (int64_t high : highs) {
@@ -80,6 +94,14 @@ struct SpecializeRows : mlir::heddle::impl::SpecializeRowsPassBase<SpecializeRow
           variant.setResultAttr(i, kDimsAttr, narrow(dims, range));
       decisions.record(variant, "variant",
                        "'" + variant.getName() + "' serves " + Twine(low) + " to " + Twine(high) + " rows");
+      if (tiles && low >= tilesFrom) {
+        auto alternative = cast<func::FuncOp>(builder.clone(*variant));
+        alternative.setName((variant.getName() + ".tiles").str());
+        alternative->setAttr(kTilesAttr, builder.getUnitAttr());
+        decisions.record(alternative, "variant",
+                         "'" + alternative.getName() + "' replaces '" + variant.getName() +
+                             "' where processors multiply tiles of bf16");
+      }
       low = high + 1;
     }
     symbols.erase(function);

@@ -1,13 +1,6 @@
 #include "codegen/cpu/Backend.h"
+#include "codegen/Lowering.h"
 #include "codegen/cpu/Emit.h"
-#include "mlir/Conversion/ArithToLLVM/ArithToLLVM.h"
-#include "mlir/Conversion/ControlFlowToLLVM/ControlFlowToLLVM.h"
-#include "mlir/Conversion/FuncToLLVM/ConvertFuncToLLVMPass.h"
-#include "mlir/Conversion/MathToLLVM/MathToLLVM.h"
-#include "mlir/Conversion/Passes.h"
-#include "mlir/Conversion/ReconcileUnrealizedCasts/ReconcileUnrealizedCasts.h"
-#include "mlir/Conversion/SCFToControlFlow/SCFToControlFlow.h"
-#include "mlir/Conversion/VectorToLLVM/ConvertVectorToLLVMPass.h"
 #include "mlir/Target/LLVMIR/Dialect/Builtin/BuiltinToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Export.h"
@@ -17,7 +10,6 @@
 #include "llvm/IR/Module.h"
 #include "llvm/IR/OptBisect.h"
 #include "llvm/MC/TargetRegistry.h"
-#include "llvm/Passes/PassBuilder.h"
 #include "llvm/Support/TargetSelect.h"
 #include "llvm/Target/TargetMachine.h"
 #include "llvm/Target/TargetOptions.h"
@@ -32,38 +24,6 @@ static constexpr const char *kTriple = "x86_64-unknown-linux-gnu";
 
 static llvm::Error fail(const llvm::Twine &message) {
   return llvm::createStringError(llvm::inconvertibleErrorCode(), message);
-}
-
-/// Runs the lowering pipeline and keeps the first diagnostic as the error.
-static llvm::Error lowerToLlvmDialect(ModuleOp kernels, const CompileOptions &options) {
-  std::string message;
-  ScopedDiagnosticHandler handler(kernels.getContext(), [&](Diagnostic &diagnostic) {
-    if (message.empty())
-      message = diagnostic.str();
-    return success();
-  });
-  PassManager passes(kernels.getContext());
-  if (options.expandMath)
-    options.expandMath(passes);
-  passes.addPass(createConvertMathToLLVMPass());
-  passes.addPass(createConvertVectorToLLVMPass());
-  passes.addPass(createConvertSCFToCFPass());
-  passes.addPass(createArithToLLVMConversionPass());
-  passes.addPass(createConvertControlFlowToLLVMPass());
-  passes.addPass(createConvertFuncToLLVMPass());
-  passes.addPass(createReconcileUnrealizedCastsPass());
-  if (failed(passes.run(kernels)))
-    return fail("cpu code generation: lowering of kernels failed: " + message);
-  llvm::Error error = llvm::Error::success();
-  kernels.walk([&](Operation *op) {
-    if (isa<ModuleOp>(op) || isa<LLVM::LLVMDialect>(op->getDialect()))
-      return WalkResult::advance();
-    llvm::consumeError(std::move(error));
-    error = fail("cpu code generation: expected kernels of ops with a lowering to LLVM, but found '" +
-                 op->getName().getStringRef() + "'");
-    return WalkResult::interrupt();
-  });
-  return error;
 }
 
 /// Attributes that make functions plain leaf code of the level: no calls to a C library, no unwind tables,
@@ -101,23 +61,6 @@ static llvm::Expected<std::unique_ptr<llvm::TargetMachine>> createTargetMachine(
   return std::unique_ptr<llvm::TargetMachine>(target->createTargetMachine(
       kTriple, StringRef(level.targetCpu), StringRef(level.targetFeatures), options, llvm::Reloc::PIC_,
       llvm::CodeModel::Small, llvm::CodeGenOptLevel::Default));
-}
-
-static void optimize(llvm::Module &module, llvm::TargetMachine &machine) {
-  llvm::PipelineTuningOptions tuning;
-  // Kernels come vectorized and unrolled; what is left to LLVM is scalar clean-up.
-  tuning.LoopVectorization = tuning.SLPVectorization = tuning.LoopUnrolling = tuning.LoopInterleaving = false;
-  llvm::LoopAnalysisManager loops;
-  llvm::FunctionAnalysisManager functions;
-  llvm::CGSCCAnalysisManager components;
-  llvm::ModuleAnalysisManager modules;
-  llvm::PassBuilder builder(&machine, tuning);
-  builder.registerModuleAnalyses(modules);
-  builder.registerCGSCCAnalyses(components);
-  builder.registerFunctionAnalyses(functions);
-  builder.registerLoopAnalyses(loops);
-  builder.crossRegisterProxies(loops, functions, components, modules);
-  builder.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O2).run(module, modules);
 }
 
 namespace {
@@ -161,7 +104,7 @@ static llvm::Expected<Lowered> lower(ModuleOp kernels, const CpuLevel &level, co
     static std::mutex mutex;
     std::lock_guard<std::mutex> lock(mutex);
     OwningOpRef<ModuleOp> copy = kernels.clone();
-    if (llvm::Error error = lowerToLlvmDialect(*copy, options))
+    if (llvm::Error error = lowerToLlvmDialect(*copy, options.expandMath))
       return error;
     registerBuiltinDialectTranslation(*kernels.getContext());
     registerLLVMDialectTranslation(*kernels.getContext());

@@ -1,5 +1,6 @@
 #include "codegen/cpu/Contraction.h"
 #include "codegen/cpu/ContractionPlan.h"
+#include "codegen/cpu/ContractionTiles.h"
 #include "codegen/cpu/ContractionWeights.h"
 #include "heddle/program.h"
 #include "ir/ActivationLayout.h"
@@ -17,6 +18,21 @@ Value EpilogueContext::loadF32(Value base, int64_t rowStride) {
   return mask ? e.loadMasked(e.vecF32(), address, mask, e.vecConst(0)) : e.load(e.vecF32(), address, 4);
 }
 
+void storeColumns(Emitter &e, const ContractionSpec &spec, Value output, llvm::ArrayRef<Value> operands,
+                  Value row, Value column, ValueRange accumulators) {
+  const int64_t stride = spec.outputStride ? spec.outputStride : spec.rows;
+  Value mask;
+  if (spec.rows % kGroup != 0)
+    mask = e.firstLanes(e.sub(e.cI64(spec.rows), column), e.lanes);
+  EpilogueContext context{e, row, column, operands, mask};
+  Value result = spec.epilogue ? spec.epilogue(context, accumulators) : accumulators[0];
+  Value address = e.at(output, e.mul(e.add(e.mul(row, stride), column), 4));
+  if (mask)
+    e.storeMasked(result, address, mask);
+  else
+    e.store(result, address, 4);
+}
+
 std::string checkContraction(const ContractionSpec &spec) {
   if (spec.rows <= 0 || spec.columns <= 0 || spec.maxRows <= 0)
     return "expected positive sizes";
@@ -26,12 +42,13 @@ std::string checkContraction(const ContractionSpec &spec) {
     return "expected an epilogue that joins two weight matrices";
   for (StorageFormat format : spec.weights) {
     const FormatInfo &info = formatInfo(format);
-    if (info.scheme.has_value() != (spec.planes != 0))
+    if (info.scheme.has_value() != (spec.planes != 0 || spec.tiles))
       return "expected " +
-             std::string(spec.planes ? "a block format with quantized" : "a dense format with f32") +
+             std::string(spec.planes || spec.tiles ? "a block format with quantized"
+                                                   : "a dense format with f32") +
              " activations, but found '" + std::string(info.name) + "'";
-    if (info.scheme && spec.columns % info.scheme->super != 0)
-      return "expected rows of whole blocks of " + std::to_string(info.scheme->super) + " for '" +
+    if (spec.columns % info.blockElements != 0)
+      return "expected rows of whole blocks of " + std::to_string(info.blockElements) + " for '" +
              std::string(info.name) + "', but found " + std::to_string(spec.columns) + " columns";
   }
   return "";
@@ -70,7 +87,7 @@ private:
 
   void emitQuantized();
   void emitDense();
-  void prefetchChunk(const PackedLayout &layout, Value block, Value chunk);
+  void prefetchChunk(const Product &product, Value block, Value chunk);
   Value widePair(Value codes, int pair, int zero);
   void widenActivations();
   void prepareCorrections();
@@ -91,6 +108,19 @@ private:
   /// A unit is the columns of one panel or dense tile, named by its first row group (or half a group).
   Place placeInUnit(Value unit, int vector);
   /// Covers [0, m) with tiles of the given row counts, largest first.
+  /// Calls `tile` if some of `count` rows from `first` on needs results of `groups` row groups from `group`
+  /// on.
+  void ifNeeded(Value first, int count, Value group, int64_t groups, llvm::function_ref<void()> tile);
+  /// Calls `body` for the input's elements in steps of `step` (an index of `scale` for each), without those
+  /// of heads that none of `count` rows from `first` on needs.
+  Values forInputs(Value first, int count, int64_t step, int64_t scale, ValueRange initial,
+                   llvm::function_ref<Values(Value index, ValueRange carried)> body);
+  /// i1: some of `count` rows from `first` on selects `head`.
+  Value isSelected(Value first, int count, Value head);
+  /// Elements of a head of the inputs; 0 when no inputs are left out.
+  int64_t inputHeadWidth() const {
+    return spec.selection && spec.selection->ofInputs ? spec.columns / spec.selection->heads : 0;
+  }
   void coverRows(llvm::ArrayRef<int> counts, llvm::function_ref<void(Value first, int count)> tile);
   /// Calls `body` for units of each width (vectors per matrix, descending), and `rest` for groups that no
   /// unit takes.
@@ -164,6 +194,47 @@ void Generator::coverRows(llvm::ArrayRef<int> counts, llvm::function_ref<void(Va
     e.forRange(first, last, e.cI64(count), [&](Value row) { tile(row, count); });
     first = last;
   }
+}
+
+Value Generator::isSelected(Value first, int count, Value head) {
+  Value any, last = e.sub(m, e.cI64(1));
+  for (int i = 0; i < count; ++i) {
+    Value row = i ? e.minS(e.add(first, i), last) : first;
+    Value at = e.at(epilogueOperands[spec.selection->operand], e.mul(row, spec.selection->heads));
+    Value byte = e.load(e.i8(), e.at(at, head));
+    any = any ? e.create<mlir::arith::OrIOp>(any, byte).getResult() : byte;
+  }
+  return e.create<mlir::arith::CmpIOp>(mlir::arith::CmpIPredicate::ne, any, e.constantInt(e.i8(), 0));
+}
+
+void Generator::ifNeeded(Value first, int count, Value group, int64_t groups,
+                         llvm::function_ref<void()> tile) {
+  // Heads of whole row groups: a group belongs to one.
+  const int64_t width = spec.selection && !spec.selection->ofInputs ? spec.rows / spec.selection->heads : 0;
+  if (width == 0 || width % kGroup != 0)
+    return tile();
+  Value needed;
+  for (int64_t i = 0; i < groups; ++i) {
+    Value selected = isSelected(first, count, e.divU(e.add(group, i), width / kGroup));
+    needed = needed ? e.create<mlir::arith::OrIOp>(needed, selected).getResult() : selected;
+  }
+  e.ifThen(needed, tile);
+}
+
+Values Generator::forInputs(Value first, int count, int64_t step, int64_t scale, ValueRange initial,
+                            llvm::function_ref<Values(Value, ValueRange)> body) {
+  const int64_t width = inputHeadWidth();
+  if (width == 0 || width % step != 0)
+    return e.forRange(e.cI64(0), e.cI64(spec.columns / step * scale), e.cI64(scale), initial, body);
+  const int64_t perHead = width / step * scale;
+  return e.forRange(
+      e.cI64(0), e.cI64(spec.selection->heads), e.cI64(1), initial, [&](Value head, ValueRange carried) {
+        auto ofHead = [&] {
+          Value begin = e.mul(head, perHead);
+          return e.forRange(begin, e.add(begin, perHead), e.cI64(scale), carried, body);
+        };
+        return e.ifValues(isSelected(first, count, head), ofHead, [&] { return Values(carried); });
+      });
 }
 
 void Generator::forUnits(llvm::ArrayRef<int> widths, llvm::function_ref<void(Value, int)> body,
@@ -307,9 +378,13 @@ void Generator::accumulate(const Product &product, llvm::ArrayRef<Row> rows, Val
 }
 
 /// The share of one chunk in reading ahead.
-void Generator::prefetchChunk(const PackedLayout &layout, Value block, Value chunk) {
+void Generator::prefetchChunk(const Product &product, Value block, Value chunk) {
+  const PackedLayout &layout = product.layout;
   const int64_t bytes = layout.bytes() * layout.chunk() / layout.scheme.super;
-  Value ahead = e.at(block, kPrefetchBytes);
+  // Where columns are left out, the same ones of a later row group: those will be read.
+  const bool leavesOut = spec.selection && spec.selection->ofInputs;
+  Value ahead =
+      e.at(block, leavesOut ? int64_t(llvm::alignTo(kPrefetchBytes, product.groupBytes)) : kPrefetchBytes);
   if (chunk)
     ahead = e.at(ahead, e.mul(chunk, bytes));
   for (int64_t line = 0; line < bytes; line += 64)
@@ -357,7 +432,7 @@ void Generator::expandPanel(const Panel &panel, int index, Value unit, int width
       Value superScale = superFactor(e, block, layout.scale(), place.half);
       Value superMinimum = scheme.hasMin ? superFactor(e, block, layout.minimum(), place.half) : Value();
       auto expandChunk = [&](Value number) {
-        prefetchChunk(layout, block, number);
+        prefetchChunk(product, block, number);
         PackedChunk packed(e, layout, block, number, place.half);
         Value k = e.mul(super, scheme.super);
         if (number)
@@ -399,30 +474,27 @@ void Generator::panelTile(Value unit, Value firstRow, int rowCount, int width) {
   }
   const size_t cells = rowCount * width;
   Values zero(cells * plan.products.size(), e.vecConst(0));
-  Values all =
-      e.forRange(e.cI64(0), e.cI64(spec.columns), e.cI64(32), zero, [&](Value k, ValueRange carried) {
-        Values next;
-        for (const Panel &panel : plan.panels) {
-          const Product &product = plan.products[panel.products[0]];
-          const int vectors = width * int(panel.products.size());
-          Value codes = e.at(scratch, e.mul(k, vectors * vectorBytes / (panel.wide ? 2 : 4)), panel.codes);
-          Value subOffset = e.mul(k, vectors * vectorBytes / product.layout.scheme.sub);
-          auto part = [&](int64_t base, int index, int v) {
-            return e.load(e.vecF32(), e.at(scratch, subOffset, base + (index * vectors + v) * vectorBytes),
-                          32);
-          };
-          auto loadCodes = [&](int quad, int v) {
-            return e.load(e.vecI32(), e.at(codes, (quad * vectors + v) * vectorBytes), 32);
-          };
-          auto loadScale = [&](int sub, int v) { return part(panel.scales, sub, v); };
-          auto loadMinimum = [&](int sub, int v) { return part(panel.minimums, sub, v); };
-          Values sums(carried.slice(next.size(), rowCount * vectors));
-          accumulate(product, rows, k, 32, vectors, {loadCodes, loadScale, loadMinimum, panel.wide, false},
-                     sums);
-          next.append(sums);
-        }
-        return next;
-      });
+  Values all = forInputs(firstRow, rowCount, 32, 32, zero, [&](Value k, ValueRange carried) {
+    Values next;
+    for (const Panel &panel : plan.panels) {
+      const Product &product = plan.products[panel.products[0]];
+      const int vectors = width * int(panel.products.size());
+      Value codes = e.at(scratch, e.mul(k, vectors * vectorBytes / (panel.wide ? 2 : 4)), panel.codes);
+      Value subOffset = e.mul(k, vectors * vectorBytes / product.layout.scheme.sub);
+      auto part = [&](int64_t base, int index, int v) {
+        return e.load(e.vecF32(), e.at(scratch, subOffset, base + (index * vectors + v) * vectorBytes), 32);
+      };
+      auto loadCodes = [&](int quad, int v) {
+        return e.load(e.vecI32(), e.at(codes, (quad * vectors + v) * vectorBytes), 32);
+      };
+      auto loadScale = [&](int sub, int v) { return part(panel.scales, sub, v); };
+      auto loadMinimum = [&](int sub, int v) { return part(panel.minimums, sub, v); };
+      Values sums(carried.slice(next.size(), rowCount * vectors));
+      accumulate(product, rows, k, 32, vectors, {loadCodes, loadScale, loadMinimum, panel.wide, false}, sums);
+      next.append(sums);
+    }
+    return next;
+  });
   llvm::SmallVector<Place> places;
   for (int v = 0; v < width; ++v)
     places.push_back(placeInUnit(unit, v));
@@ -444,8 +516,10 @@ Values Generator::unpackProduct(size_t index, llvm::ArrayRef<Row> rows, llvm::Ar
   const int vectors = places.size(), chunk = layout.chunk();
   Value group = e.at(weights[index], e.mul(places[0].group, product.groupBytes));
   Values zero(rows.size() * vectors, e.vecConst(0));
-  return e.forRange(
-      e.cI64(0), e.cI64(spec.columns / scheme.super), e.cI64(1), zero, [&](Value super, ValueRange carried) {
+  const int64_t headWidth = inputHeadWidth();
+  const bool skipsChunks = headWidth != 0 && headWidth < scheme.super && headWidth % chunk == 0;
+  return forInputs(
+      rows[0].index, int(rows.size()), scheme.super, 1, zero, [&](Value super, ValueRange carried) {
         Value block = e.at(group, e.mul(super, layout.bytes()));
         llvm::SmallVector<Value> superScales, superMinimums;
         for (const Place &place : places) {
@@ -454,7 +528,7 @@ Values Generator::unpackProduct(size_t index, llvm::ArrayRef<Row> rows, llvm::Ar
             superMinimums.push_back(superFactor(e, block, layout.minimum(), place.half));
         }
         auto addChunk = [&](Value number, ValueRange carried) {
-          prefetchChunk(layout, block, number);
+          prefetchChunk(product, block, number);
           llvm::SmallVector<PackedChunk> packed;
           for (const Place &place : places)
             packed.emplace_back(e, layout, block, number, place.half);
@@ -472,7 +546,15 @@ Values Generator::unpackProduct(size_t index, llvm::ArrayRef<Row> rows, llvm::Ar
         };
         if (scheme.super == chunk)
           return addChunk({}, carried);
-        return e.forRange(e.cI64(0), e.cI64(scheme.super / chunk), e.cI64(1), carried, addChunk);
+        auto chunkIfSelected = [&](Value number, ValueRange carried) {
+          if (!skipsChunks)
+            return addChunk(number, carried);
+          Value head = e.divU(e.add(e.mul(super, scheme.super), e.mul(number, chunk)), headWidth);
+          return e.ifValues(
+              isSelected(rows[0].index, int(rows.size()), head), [&] { return addChunk(number, carried); },
+              [&] { return Values(carried); });
+        };
+        return e.forRange(e.cI64(0), e.cI64(scheme.super / chunk), e.cI64(1), carried, chunkIfSelected);
       });
 }
 
@@ -490,7 +572,9 @@ void Generator::unpackTile(Value group, Value firstRow, int rowCount) {
 void Generator::emitQuantized() {
   prepareCorrections();
   auto unpackGroup = [&](Value group) {
-    coverRows(plan.tiling.unpackRows, [&](Value row, int count) { unpackTile(group, row, count); });
+    coverRows(plan.tiling.unpackRows, [&](Value row, int count) {
+      ifNeeded(row, count, group, 1, [&] { unpackTile(group, row, count); });
+    });
   };
   if (spec.maxRows < plan.tiling.panelFrom) {
     e.forRange(begin, end, e.cI64(1), unpackGroup);
@@ -501,7 +585,10 @@ void Generator::emitQuantized() {
       for (size_t p = 0; p < panel.products.size(); ++p)
         expandPanel(panel, p, unit, width);
     const int rows = width == plan.vectorsPerProduct ? plan.tiling.panelRows : plan.tiling.narrowRows;
-    e.forRange(e.cI64(0), m, e.cI64(rows), [&](Value row) { panelTile(unit, row, rows, width); });
+    e.forRange(e.cI64(0), m, e.cI64(rows), [&](Value row) {
+      ifNeeded(row, rows, placeInUnit(unit, 0).group, std::max<int64_t>(1, width * e.lanes / kGroup),
+               [&] { panelTile(unit, row, rows, width); });
+    });
   };
   // A worker's share may end inside a whole panel: half of one serves what is left, before single groups do.
   llvm::SmallVector<int> widths = {plan.vectorsPerProduct};
@@ -524,51 +611,64 @@ void Generator::denseTile(llvm::ArrayRef<Place> places, Value firstRow, int rowC
   // Vectors of all matrices side by side: they share the broadcast of an input element.
   struct Vector {
     StorageFormat format;
-    Value base;     // of its matrix at the unit's first row group
-    int64_t offset; // from there
-    int64_t stride; // bytes between elements k and k + 1
+    Value base;        // of its matrix at the unit's first row group
+    int64_t offset;    // from there
+    int64_t stride;    // bytes between elements k and k + 1
+    Value scales = {}; // of FP8: where its f32 scales begin; null without
+    int64_t scaleSpan = 0;
     Value address(Emitter &e, Value k, int64_t more) const {
       return e.at(base, e.mul(k, stride), offset + more * stride);
+    }
+    Value scale(Emitter &e, Value k) const {
+      return e.load(e.vecF32(), e.at(scales, e.mul(e.divU(k, scaleSpan), kGroup * 4)), 4);
     }
   };
   const int perGroup = kGroup / e.lanes;
   llvm::SmallVector<Vector> vectors;
   for (size_t p = 0; p < plan.products.size(); ++p) {
     const Product &product = plan.products[p];
-    const int64_t bytes = formatInfo(product.format).blockBytes;
-    Value base = e.at(weights[p], e.mul(places[0].group, product.groupBytes));
+    const int64_t bytes = denseBytes(product.format);
+    Value group = e.at(weights[p], e.mul(places[0].group, product.groupBytes)), base = group;
     if (places[0].half.index)
       base = places[0].half.offset(e, base, bytes * e.lanes);
-    for (size_t v = 0; v < places.size(); ++v)
-      vectors.push_back({product.format, base,
-                         int64_t(v) / perGroup * product.groupBytes + places[v].half.known * bytes * e.lanes,
-                         bytes * kGroup});
+    for (size_t v = 0; v < places.size(); ++v) {
+      const int64_t before = int64_t(v) / perGroup * product.groupBytes;
+      vectors.push_back(
+          {product.format, base, before + places[v].half.known * bytes * e.lanes, bytes * kGroup});
+      if (int64_t span = denseScaleSpan(product.format, spec.columns)) {
+        Value scales = e.at(group, before + spec.columns * kGroup);
+        vectors.back().scales = places[v].half.offset(e, scales, e.lanes * 4);
+        vectors.back().scaleSpan = span;
+      }
+    }
   }
   const int unroll = spec.columns % 4 == 0 ? 4 : 1;
   const size_t width = vectors.size();
   const int64_t groups = std::max<int64_t>(1, places.size() * e.lanes / kGroup);
   Values zero(rows.size() * width, e.vecConst(0));
-  Values all =
-      e.forRange(e.cI64(0), e.cI64(spec.columns), e.cI64(unroll), zero, [&](Value k, ValueRange carried) {
-        Values sums(carried);
-        // Elements of the next unit whose turn it is when the tiles of all m rows share it out.
-        Value done = e.add(e.mul(firstRow, spec.columns), e.mul(k, rowCount));
-        Value next = e.shiftRightU(e.mul(done, inverseRows), kInverseBits);
-        for (int step = 0; step < std::min(unroll, rowCount >= 6 ? 2 : 4); ++step)
-          for (const Vector &vector : vectors)
-            e.prefetch(vector.address(e, next, step + spec.columns * groups), 2);
-        for (int step = 0; step < unroll; ++step) {
-          llvm::SmallVector<Value> w;
-          for (const Vector &vector : vectors)
-            w.push_back(loadDense(e, vector.format, vector.address(e, k, step)));
-          for (size_t r = 0; r < rows.size(); ++r) {
-            Value x = e.loadSplat(e.vecF32(), e.at(rows[r].input, e.mul(k, 4), step * 4));
-            for (size_t v = 0; v < width; ++v)
-              sums[r * width + v] = e.fma(x, w[v], sums[r * width + v]);
-          }
-        }
-        return sums;
-      });
+  Values all = forInputs(firstRow, rowCount, unroll, unroll, zero, [&](Value k, ValueRange carried) {
+    Values sums(carried);
+    // Elements of the next unit whose turn it is when the tiles of all m rows share it out.
+    Value done = e.add(e.mul(firstRow, spec.columns), e.mul(k, rowCount));
+    Value next = e.shiftRightU(e.mul(done, inverseRows), kInverseBits);
+    for (int step = 0; step < std::min(unroll, rowCount >= 6 ? 2 : 4); ++step)
+      for (const Vector &vector : vectors)
+        e.prefetch(vector.address(e, next, step + spec.columns * groups), 2);
+    for (int step = 0; step < unroll; ++step) {
+      llvm::SmallVector<Value> w;
+      for (const Vector &vector : vectors) {
+        w.push_back(loadDense(e, vector.format, vector.address(e, k, step)));
+        if (vector.scales)
+          w.back() = e.mulF(w.back(), vector.scale(e, k));
+      }
+      for (size_t r = 0; r < rows.size(); ++r) {
+        Value x = e.loadSplat(e.vecF32(), e.at(rows[r].input, e.mul(k, 4), step * 4));
+        for (size_t v = 0; v < width; ++v)
+          sums[r * width + v] = e.fma(x, w[v], sums[r * width + v]);
+      }
+    }
+    return sums;
+  });
   llvm::SmallVector<Values> sums(plan.products.size());
   for (size_t r = 0; r < rows.size(); ++r)
     for (size_t v = 0; v < width; ++v)
@@ -584,7 +684,10 @@ void Generator::emitDense() {
   Value inverse = e.create<mlir::arith::DivUIOp>(e.cI64(int64_t(1) << kInverseBits), e.maxS(m, e.cI64(1)));
   inverseRows = e.select(e.lessThan(m, e.cI64(257)), inverse, e.cI64(0));
   auto tiles = [&](llvm::ArrayRef<Place> places) {
-    coverRows(plan.tiling.denseRows, [&](Value row, int count) { denseTile(places, row, count); });
+    coverRows(plan.tiling.denseRows, [&](Value row, int count) {
+      const int64_t groups = std::max<int64_t>(1, places.size() * e.lanes / kGroup);
+      ifNeeded(row, count, places[0].group, groups, [&] { denseTile(places, row, count); });
+    });
   };
   forUnits(
       {plan.vectorsPerProduct},
@@ -607,26 +710,16 @@ void Generator::emitDense() {
 
 void Generator::storeTile(llvm::ArrayRef<Row> rows, llvm::ArrayRef<Place> places,
                           llvm::ArrayRef<Values> sums) {
-  const int64_t stride = spec.outputStride ? spec.outputStride : spec.rows;
   for (size_t r = 0; r < rows.size(); ++r) {
     auto storeRow = [&] {
       for (size_t v = 0; v < places.size(); ++v) {
         const Half &half = places[v].half;
         Value column = e.mul(places[v].group, kGroup);
         column = half.index ? e.add(column, e.mul(half.index, e.lanes)) : e.add(column, half.known * e.lanes);
-        Value mask;
-        if (spec.rows % kGroup != 0)
-          mask = e.firstLanes(e.sub(e.cI64(spec.rows), column), e.lanes);
-        EpilogueContext context{e, rows[r].index, column, epilogueOperands, mask};
         Values accumulators;
         for (const Values &product : sums)
           accumulators.push_back(product[r * places.size() + v]);
-        Value result = spec.epilogue ? spec.epilogue(context, accumulators) : accumulators[0];
-        Value address = e.at(output, e.mul(e.add(e.mul(rows[r].index, stride), column), 4));
-        if (mask)
-          e.storeMasked(result, address, mask);
-        else
-          e.store(result, address, 4);
+        storeColumns(e, spec, output, epilogueOperands, rows[r].index, column, accumulators);
       }
     };
     if (rows[r].valid)
@@ -640,6 +733,10 @@ void Generator::storeTile(llvm::ArrayRef<Row> rows, llvm::ArrayRef<Place> places
 
 ContractionLaunch contractionLaunch(const ContractionSpec &spec) {
   ContractionLaunch launch{(spec.rows + kGroup - 1) / kGroup, 1, 0};
+  if (spec.tiles) {
+    launch.scratchBytes = tiledContractionScratch(spec);
+    return launch;
+  }
   for (const CpuLevel &level : cpuLevels()) {
     ContractionPlan plan(level, spec);
     launch.scratchBytes = std::max<uint64_t>(launch.scratchBytes, plan.scratchBytes);
@@ -653,7 +750,13 @@ void buildContraction(mlir::ModuleOp module, const CpuLevel &level, const Contra
   // Plain AVX2 keeps several s16 sums per cell; scheduling costs a Q4_1 panel a fifth of its speed there.
   const bool sourceOrder = spec.planes != 0 && !level.vnni;
   e.kernel(
-      spec.symbol, [&](const KernelArguments &arguments) { Generator(e, spec).emit(arguments); },
+      spec.symbol,
+      [&](const KernelArguments &arguments) {
+        if (spec.tiles)
+          emitTiledContraction(e, spec, arguments);
+        else
+          Generator(e, spec).emit(arguments);
+      },
       sourceOrder);
 }
 

@@ -9,6 +9,7 @@
 #include "ir/StorageFormat.h"
 #include "mlir/IR/BuiltinOps.h"
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,14 @@ public:
   Value mask; // lanes that are columns; null when all are
 };
 
+/// Heads that a row needs, of those that share the columns evenly (`linear ... select`). Leaving them out of
+/// account is always right: unselected inputs are 0, unselected results are read by nobody.
+struct ColumnSelection {
+  int operand; // of the epilogue: bytes [row][head]
+  int64_t heads;
+  bool ofInputs; // else of results
+};
+
 struct ContractionSpec {
   std::string symbol;
   int64_t rows = 0;    // output columns r: rows of the weight matrix
@@ -43,10 +52,19 @@ struct ContractionSpec {
   int64_t inputStride = 0;  // elements between rows of an f32 input; 0: `columns`
   int64_t outputStride = 0; // elements between rows of the output; 0: `rows`
   int epilogueOperands = 0;
+  std::optional<ColumnSelection> selection = {};
   /// Turns the accumulators, one per weight matrix, into the vector to store. Null: the first one as it is.
   /// It may read the element that it replaces, so an output may be its own residual.
   std::function<Value(EpilogueContext &, ValueRange accumulators)> epilogue = {};
+  /// Input: activations rounded to bf16 (act_bf16); weights, of block formats, are rounded alike. Levels with
+  /// tiles only.
+  bool tiles = false;
 };
+
+/// Stores the columns from `column` (i64) on of output row `row`: what the epilogue makes of the
+/// accumulators, one vector per weight matrix.
+void storeColumns(Emitter &e, const ContractionSpec &spec, Value output, llvm::ArrayRef<Value> operands,
+                  Value row, Value column, ValueRange accumulators);
 
 /// Operands of the function: 0 output (f32 rows), 1 input, 2 ... packed weights, then those of the epilogue.
 /// Items are row groups of 16 output columns.

@@ -67,8 +67,13 @@ llvm::Expected<KernelFacts> emitContractionKernel(KernelOp kernel, llvm::StringR
   spec.columns = shape[1];
   for (LinearOp linear : linears)
     spec.weights.push_back(storageFormat(cast<StoredType>(linear.getWeight().getType()).getEncoding()));
-  if (auto stored = dyn_cast<StoredType>(linears[0].getInput().getType()))
-    spec.planes = stored.getEncoding().getFormat() == Format::ACT_I8 ? 1 : 2;
+  if (auto stored = dyn_cast<StoredType>(linears[0].getInput().getType())) {
+    spec.planes = activationLayout(stored).planes;
+    spec.tiles = spec.planes == 0;
+  }
+  if (spec.tiles && !level.tiles)
+    return unsupported(kernel, "expected a level with tiles for 'act_bf16' activations, but found '" +
+                                   llvm::StringRef(level.name) + "'");
   if (rows.empty())
     return unsupported(kernel, "expected all of its launches to run over one dimension");
   spec.rowDimension = rows == "n" ? HEDDLE_DIM_ROWS : HEDDLE_DIM_WANTED;
@@ -80,6 +85,9 @@ llvm::Expected<KernelFacts> emitContractionKernel(KernelOp kernel, llvm::StringR
   for (const KernelOperand &operand : llvm::drop_begin(operands, fixed))
     others[body.getArgument(operand.index)] = others.size();
   spec.epilogueOperands = others.size();
+  if (Value selection = linears[0].getSelection())
+    spec.selection = {int(others.lookup(selection)), cast<SelectionType>(selection.getType()).getShape()[1],
+                      linears[0].getSelected() == Selected::Inputs};
   bool plain = linears.size() == 1 && !linears[0].getBias() &&
                body.getTerminator()->getOperand(0) == linears[0].getResult();
   if (!plain)

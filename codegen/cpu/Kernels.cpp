@@ -3,6 +3,7 @@
 #include "codegen/cpu/Attention.h"
 #include "codegen/cpu/ContractionKernel.h"
 #include "codegen/cpu/Rows.h"
+#include "llvm/ADT/StringSet.h"
 
 using namespace mlir::heddle;
 
@@ -21,11 +22,30 @@ static llvm::Expected<KernelFacts> emitKernel(KernelOp kernel, llvm::StringRef r
   llvm_unreachable("unknown kernel family");
 }
 
+/// The kernels that only variants for processors with tiles launch.
+static llvm::StringSet<> kernelsForTiles(mlir::ModuleOp module) {
+  llvm::StringSet<> tiled, others;
+  for (auto function : module.getOps<mlir::func::FuncOp>()) {
+    auto &called = function->hasAttr(kTilesAttr) ? tiled : others;
+    function.walk([&](LaunchOp launch) { called.insert(launch.getKernel()); });
+  }
+  for (const auto &name : others)
+    tiled.erase(name.getKey());
+  return tiled;
+}
+
 llvm::Expected<std::vector<KernelFacts>> emitKernels(mlir::ModuleOp module, const CpuLevel &level,
                                                      const CpuKernelContext &context, mlir::ModuleOp out) {
   std::vector<KernelFacts> facts;
   llvm::StringMap<llvm::StringRef> rows = launchRows(module);
+  llvm::StringSet<> leftOut;
+  if (!level.tiles)
+    leftOut = kernelsForTiles(module);
   for (auto kernel : module.getOps<KernelOp>()) {
+    if (leftOut.contains(kernel.getSymName())) {
+      facts.emplace_back();
+      continue;
+    }
     auto emitted = emitKernel(kernel, rows.lookup(kernel.getSymName()), level, context, out);
     if (!emitted)
       return emitted.takeError();

@@ -11,9 +11,12 @@ static constexpr CpuLevel kLevels[] = {
      false},
     {"x86-64-v4-vnni", HEDDLE_CPU_X86_64_V3 | HEDDLE_CPU_X86_64_V4 | HEDDLE_CPU_AVX512_VNNI, "x86-64-v4",
      "+avx512vnni,-prefer-256-bit", 16, 32, true, false},
-    {"x86-64-v4-bf16",
-     HEDDLE_CPU_X86_64_V3 | HEDDLE_CPU_X86_64_V4 | HEDDLE_CPU_AVX512_VNNI | HEDDLE_CPU_AVX512_BF16,
-     "x86-64-v4", "+avx512vnni,+avx512bf16,-prefer-256-bit", 16, 32, true, true},
+    // avx512bf16 alone is no level: vdpbf16ps has half of vpdpbusd's rate, so it would run the code of
+    // x86-64-v4-vnni.
+    {"x86-64-v4-amx",
+     HEDDLE_CPU_X86_64_V3 | HEDDLE_CPU_X86_64_V4 | HEDDLE_CPU_AVX512_VNNI | HEDDLE_CPU_AVX512_BF16 |
+         HEDDLE_CPU_AMX_BF16,
+     "x86-64-v4", "+avx512vnni,+avx512bf16,+amx-tile,+amx-bf16,-prefer-256-bit", 16, 32, true, true},
 };
 
 std::span<const CpuLevel> cpuLevels() { return kLevels; }

@@ -15,7 +15,7 @@ struct CpuLevel {
   int lanes;     // f32 lanes of the native vector: 8 or 16
   int registers; // vector registers
   bool vnni;     // vpdpbusd at the native width
-  bool bf16;     // vdpbf16ps
+  bool tiles;    // AMX: tdpbf16ps
 };
 
 /// All levels in ascending preference: a host runs the last one whose features it has.

@@ -22,13 +22,11 @@ int64_t rowColumns(Type type) {
   return columns;
 }
 
-ActivationLayout activationLayout(StoredType type) {
-  return {type.getShape().back(), type.getEncoding().getFormat() == Format::ACT_I8 ? 1 : 2};
-}
-
 int64_t rowBytes(Type type) {
   if (auto stored = dyn_cast<StoredType>(type))
     return activationLayout(stored).stride();
+  if (isa<SelectionType>(type))
+    return rowColumns(type);
   return rowColumns(type) * 4;
 }
 
@@ -39,7 +37,7 @@ RowsBuilder::RowsBuilder(Emitter &e, KernelOp kernel, const CpuKernelContext &co
 static bool hasRows(Type type) {
   if (auto stored = dyn_cast<StoredType>(type))
     return stored.getEncoding().isActivation();
-  return isa<RankedTensorType>(type);
+  return isa<RankedTensorType, SelectionType>(type);
 }
 
 void RowsBuilder::begin(const KernelArguments &arguments) {
@@ -117,6 +115,11 @@ llvm::Error RowsBuilder::emitOp(Operation &op) {
       })
       .Case<EmbeddingOp>([&](EmbeddingOp embedding) { return emitEmbedding(embedding); })
       .Case<GatherRowsOp>([&](GatherRowsOp gather) { return emitGatherRows(gather); })
+      .Case<HeadGateOp>([&](HeadGateOp gate) { return emitHeadGate(gate), Error::success(); })
+      .Case<MaskHeadsOp>([&](MaskHeadsOp mask) { return emitMaskHeads(mask), Error::success(); })
+      .Case<SkippedSumOp>([&](SkippedSumOp sum) { return emitSkippedSum(sum), Error::success(); })
+      .Case<MergeChunksOp>([&](MergeChunksOp merge) { return emitMergeChunks(merge), Error::success(); })
+      .Case<SelectBlocksOp>([&](SelectBlocksOp select) { return emitSelectBlocks(select), Error::success(); })
       .Case<PoolRowsOp>([&](PoolRowsOp pool) { return emitPoolRows(pool); })
       .Default([&](Operation *) { return unsupported(op, "is not an op of the family 'rows'"); });
 }

@@ -82,12 +82,26 @@ private:
   // RowsEmbedding.cpp
   llvm::Error emitEmbedding(mlir::heddle::EmbeddingOp op);
   llvm::Error emitGatherRows(mlir::heddle::GatherRowsOp op);
+  void emitPackedF8(mlir::heddle::EmbeddingOp op, StorageFormat format, Value index);
   void emitPackedBlocks(mlir::heddle::EmbeddingOp op, const BlockScheme &scheme, Value index);
   Value widen(Value stored); // f32, f16 or bf16 -> f32
 
   // RowsPositions.cpp: rope and the cache.
   void emitRope(mlir::heddle::RopeOp op);
   void emitCacheAppend(mlir::heddle::CacheAppendOp op);
+
+  // RowsMerge.cpp
+  void emitMergeChunks(mlir::heddle::MergeChunksOp op);
+
+  // RowsSelection.cpp
+  void emitSelectBlocks(mlir::heddle::SelectBlocksOp op);
+
+  // RowsGating.cpp
+  void emitHeadGate(mlir::heddle::HeadGateOp op);
+  void emitMaskHeads(mlir::heddle::MaskHeadsOp op);
+  void emitSkippedSum(mlir::heddle::SkippedSumOp op);
+  /// i1: the row at address `selection` selects `head`.
+  Value isSelected(Value selection, Value head);
 
   // RowsQuantize.cpp
   /// One or two blocks of 32 columns from `index` on, given as vectors.
@@ -110,10 +124,9 @@ private:
 
 /// The value that reshapes of it stand for.
 Value withoutReshapes(Value value);
-/// Bytes of one row of a tensor or of quantized activations.
+/// Bytes of one row of a tensor, of quantized activations or of a selection.
 int64_t rowBytes(Type type);
 /// f32 numbers in one row.
 int64_t rowColumns(Type type);
-ActivationLayout activationLayout(mlir::heddle::StoredType type);
 
 } // namespace heddle::cpu

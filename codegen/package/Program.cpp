@@ -1,4 +1,5 @@
 #include "codegen/package/Program.h"
+#include "codegen/AttentionItems.h"
 #include "codegen/KernelOperands.h"
 #include "heddle/runtime.h"
 #include "ir/ActivationLayout.h"
@@ -19,7 +20,7 @@ uint64_t valueBytes(Type type, int64_t rows) {
     EncAttr enc = stored.getEncoding();
     uint64_t leading = shape.size() == 1 ? 1 : ShapedType::isDynamic(shape[0]) ? rows : shape[0];
     if (enc.isActivation())
-      return leading * ActivationLayout{shape.back(), enc.getFormat() == Format::ACT_I8 ? 1 : 2}.stride();
+      return leading * activationLayout(stored).stride();
     if (enc.getLayout() == Layout::W16)
       return (leading + 15) / 16 * packedGroupBytes(storageFormat(enc), shape.back());
     return leading * storedBytes(storageFormat(enc), shape.back());
@@ -27,7 +28,7 @@ uint64_t valueBytes(Type type, int64_t rows) {
   uint64_t elements = 1;
   for (int64_t size : shape)
     elements *= ShapedType::isDynamic(size) ? rows : size;
-  return elements * cast<ShapedType>(type).getElementTypeBitWidth() / 8;
+  return isa<SelectionType>(type) ? elements : elements * cast<ShapedType>(type).getElementTypeBitWidth() / 8;
 }
 
 namespace {
@@ -90,6 +91,7 @@ private:
   void addCaches();
   llvm::Error addEntry(StringRef name, ArrayRef<func::FuncOp> functions);
   llvm::Error addVariant(func::FuncOp function);
+  llvm::Error addAlternative(const heddle_entry &entry, func::FuncOp function);
   llvm::Error addLaunch(LaunchOp launch);
   llvm::Error addOperand(LaunchOp launch, const KernelOperand &operand);
   llvm::Error addValue(Value value);
@@ -240,11 +242,19 @@ llvm::Error ProgramBuilder::addLaunch(LaunchOp launch) {
     break;
   case Family::Attention: {
     record.items_dim = HEDDLE_DIM_WORK;
-    auto attention = *kernel.getBody().front().getOps<AttentionOp>().begin();
-    record.items_mul = attention.kvHeads();
-    variants.back().work_rows = std::min(info.workRows, maxRows);
+    auto scoring = *kernel.getBody().front().getOps<ScoringOpInterface>().begin();
+    record.items_mul = attentionItems(scoring);
+    // All kernels of a variant take the same records.
+    uint32_t &workRows = variants.back().work_rows;
+    workRows = std::min({workRows ? workRows : maxRows, info.workRows, maxRows});
     break;
   }
+  }
+  if (info.threads != 0) { // a grid of blocks: rows by what the generator says
+    if (kernel.getFamily() == Family::Contraction)
+      record.items_dim = dimensionId(launch.getRows());
+    record.items_div = info.blockRows;
+    record.items_mul = info.gridY;
   }
   record.operand_count = operands.size() - record.first_operand;
   launches.push_back(record);
@@ -254,7 +264,7 @@ llvm::Error ProgramBuilder::addLaunch(LaunchOp launch) {
 llvm::Error ProgramBuilder::addVariant(func::FuncOp function) {
   heddle_variant variant{};
   variant.name = string(function.getSymName());
-  auto rows = function->getAttrOfType<DenseI64ArrayAttr>("heddle.rows");
+  auto rows = function->getAttrOfType<DenseI64ArrayAttr>(kRowsAttr);
   variant.min_rows = rows ? rows[0] : 1;
   variant.max_rows = rows ? rows[1] : maxRows;
   variant.first_launch = launches.size();
@@ -272,6 +282,26 @@ llvm::Error ProgramBuilder::addVariant(func::FuncOp function) {
   }
   variants.back().launch_count = launches.size() - variant.first_launch;
   return llvm::Error::success();
+}
+
+/// Adds the variant that replaces the one of the same rows where processors multiply tiles.
+llvm::Error ProgramBuilder::addAlternative(const heddle_entry &entry, func::FuncOp function) {
+  uint32_t number = variants.size();
+  if (auto error = addVariant(function))
+    return error;
+  heddle_variant &alternative = variants[number];
+  for (uint32_t i = 0; i < entry.variant_count; ++i) {
+    heddle_variant &variant = variants[entry.first_variant + i];
+    if (variant.min_rows != alternative.min_rows || variant.max_rows != alternative.max_rows)
+      continue;
+    // One session and one list of work serve both.
+    variant.arena_bytes = std::max(variant.arena_bytes, alternative.arena_bytes);
+    variant.work_rows = alternative.work_rows = std::min(variant.work_rows, alternative.work_rows);
+    variant.alternative = number;
+    variant.alternative_features = HEDDLE_CPU_AMX_BF16;
+    return llvm::Error::success();
+  }
+  return failed(function, "'" + function.getSymName() + "' replaces no variant");
 }
 
 llvm::Error ProgramBuilder::addEntry(StringRef name, ArrayRef<func::FuncOp> functions) {
@@ -292,10 +322,14 @@ llvm::Error ProgramBuilder::addEntry(StringRef name, ArrayRef<func::FuncOp> func
       io.dim_id[0] = entry.kind == HEDDLE_ENTRY_TENSORS ? HEDDLE_DIM_ROWS : HEDDLE_DIM_WANTED;
   }
   entry.io_count = ios.size() - entry.first_io;
-  for (func::FuncOp function : functions)
+  auto isTiled = [](func::FuncOp function) { return function->hasAttr(kTilesAttr); };
+  for (func::FuncOp function : llvm::make_filter_range(functions, std::not_fn(isTiled)))
     if (auto error = addVariant(function))
       return error;
   entry.variant_count = variants.size() - entry.first_variant;
+  for (func::FuncOp function : llvm::make_filter_range(functions, isTiled))
+    if (auto error = addAlternative(entry, function))
+      return error;
   entries.push_back(entry);
   return llvm::Error::success();
 }
@@ -325,7 +359,7 @@ llvm::Expected<std::string> ProgramBuilder::build() {
   for (auto &[name, functions] : byEntry) {
     llvm::sort(functions, [](func::FuncOp a, func::FuncOp b) {
       auto low = [](func::FuncOp f) {
-        auto rows = f->getAttrOfType<DenseI64ArrayAttr>("heddle.rows");
+        auto rows = f->getAttrOfType<DenseI64ArrayAttr>(kRowsAttr);
         return rows ? rows[0] : 1;
       };
       return low(a) < low(b);
@@ -336,7 +370,7 @@ llvm::Expected<std::string> ProgramBuilder::build() {
 
   std::vector<heddle_function> functions;
   for (const KernelInfo &kernel : kernels)
-    functions.push_back({string(kernel.symbol), 0, kernel.scratchBytes});
+    functions.push_back({string(kernel.symbol), kernel.threads, kernel.scratchBytes});
   std::vector<heddle_code> codeRecords;
   std::vector<uint64_t> offsets;
   for (const CodeMember &code : codes) {

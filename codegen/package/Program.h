@@ -16,6 +16,8 @@ struct KernelInfo {
   uint64_t scratchBytes = 0;
   uint32_t workRows = 0; // rows that a heddle_work may hold; attention only
   uint32_t grain = 1;
+  // Of blocks, on devices that have them (docs/cuda.md); 0 threads: a CPU's.
+  uint32_t threads = 0, blockRows = 1, gridY = 1;
 };
 
 /// Where a level's code went: its member and the offset of each kernel, in the order of `kernels` below.

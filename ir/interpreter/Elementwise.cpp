@@ -1,5 +1,6 @@
 // Ops on one element at a time, and the rounding of activations to integers.
 #include "ir/ActivationLayout.h"
+#include "ir/Bfloat16.h"
 #include "ir/interpreter/Context.h"
 
 using namespace mlir;
@@ -93,7 +94,8 @@ Result interpreter::evaluateScale(ScaleOp op, const Numbers &input, Context &con
 
 Result interpreter::evaluateReshape(ReshapeOp op, const Numbers &input, Context &context) {
   Shape shape(shapeOf(op.getType()));
-  shape[0] = input.shape[0];
+  if (ShapedType::isDynamic(shape[0]))
+    shape[0] = input.shape[0];
   auto result = context.numbers(op, shape);
   if (!result)
     return result.takeError();
@@ -104,20 +106,40 @@ Result interpreter::evaluateReshape(ReshapeOp op, const Numbers &input, Context 
   return std::move(*result);
 }
 
+/// `act_bf16`: a number may land a step further where the tolerance of its input reaches across a tie.
+static void roundToBfloat16(const Numbers &input, Context &context, Activations &result) {
+  result.values.resize(input.data.size());
+  for (size_t i = 0; i < input.data.size(); ++i) {
+    double x = static_cast<float>(input.data[i]), y = ::heddle::roundToBfloat16(x);
+    result.values[i] = y;
+    if (!context.tracks())
+      continue;
+    double moved = input.toleranceAt(i), step = std::abs(x) * ::heddle::kBfloat16Epsilon;
+    bool flips = moved > 0 && std::abs(x - y) + moved >= step / 4; // steps are step / 2 at the least
+    if (flips || context.options.quantizationBound)
+      moved = std::hypot(moved, ::heddle::kStepFactor * step);
+    result.tolerance[i] = moved;
+  }
+}
+
 Result interpreter::evaluateQuantize(QuantizeOp op, const Numbers &input, Context &context) {
   constexpr int64_t block = 32;
-  int planes = cast<StoredType>(op.getType()).getEncoding().getFormat() == Format::ACT_I8 ? 1 : 2;
-  float limit = ::heddle::ActivationLayout{input.shape[1], planes}.limit();
+  ::heddle::ActivationLayout layout = activationLayout(cast<StoredType>(op.getType()));
+  float limit = layout.limit();
   auto charge = context.charge(op, input.data.size(), context.tracks() ? 16 : 8);
   if (!charge)
     return charge.takeError();
   if (llvm::Error error = context.spend(op, {input.data.size()}))
     return std::move(error);
-  Activations result{input.shape, planes, std::vector<int32_t>(input.data.size()),
-                     {},          {},     std::move(*charge)};
-  result.scales.resize(input.data.size() / block);
+  Activations result{input.shape, layout.planes, {}, {}, {}, std::move(*charge)};
   if (context.tracks())
     result.tolerance.resize(input.data.size());
+  if (layout.planes == 0) {
+    roundToBfloat16(input, context, result);
+    return std::move(result);
+  }
+  result.codes.resize(input.data.size());
+  result.scales.resize(input.data.size() / block);
 
   for (size_t b = 0; b < result.scales.size(); ++b) {
     // Exactly the f32 operations of docs/kernel-abi.md, in both arithmetics: these decide which integers come
@@ -170,6 +192,11 @@ Result interpreter::evaluateDequantize(DequantizeOp op, const Datum &input, Cont
     return std::move(*result);
   }
   const Activations &activations = *input.activations();
+  if (activations.planes == 0) {
+    result->data = activations.values;
+    result->tolerance = activations.tolerance;
+    return std::move(*result);
+  }
   for (size_t i = 0; i < result->data.size(); ++i) {
     Real y = context.arithmetic.multiply({activations.scales[i / 32], 0}, {double(activations.codes[i]), 0});
     result->data[i] = y.value;

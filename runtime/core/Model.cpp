@@ -58,7 +58,7 @@ static void hostLog(void *context, heddle_log_level level, const char *message) 
 static heddle_status checkOptions(const heddle_model_options &options, heddle_error *error) {
   constexpr uint32_t flags = HEDDLE_OPEN_PERF_MAP | HEDDLE_OPEN_GDB | HEDDLE_OPEN_SKIP_WEIGHT_HASH;
   constexpr uint32_t features = HEDDLE_CPU_X86_64_V3 | HEDDLE_CPU_AVX_VNNI | HEDDLE_CPU_X86_64_V4 |
-                                HEDDLE_CPU_AVX512_VNNI | HEDDLE_CPU_AVX512_BF16;
+                                HEDDLE_CPU_AVX512_VNNI | HEDDLE_CPU_AVX512_BF16 | HEDDLE_CPU_AMX_BF16;
   if (options.trust < HEDDLE_TRUST_EMBEDDER_VOUCHES || options.trust > HEDDLE_TRUST_INSPECT_ONLY ||
       (options.trust == HEDDLE_TRUST_DIGEST && !options.trust_digest) ||
       (options.trust == HEDDLE_TRUST_CALLBACK && !options.trust_callback))

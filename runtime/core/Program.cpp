@@ -67,6 +67,7 @@ private:
   bool ioIsValid(const heddle_io &io) const;
   bool textInputsAreValid(const heddle_entry &entry, uint32_t inputs) const;
   heddle_status checkIos(const heddle_entry &entry);
+  heddle_status checkVariant(const heddle_entry &entry, const heddle_variant &variant);
   heddle_status checkVariants(const heddle_entry &entry);
   heddle_status checkLaunch(const heddle_entry &entry, const heddle_variant &variant,
                             const heddle_launch &launch);
@@ -172,16 +173,17 @@ bool Checker::ioIsValid(const heddle_io &io) const {
 bool Checker::textInputsAreValid(const heddle_entry &entry, uint32_t inputs) const {
   const heddle_io *io = program.ios + entry.first_io;
   bool isStep = entry.kind == HEDDLE_ENTRY_STEP;
-  if (inputs != (isStep ? 4 : 3) || entry.io_count == inputs || header->vocabulary == 0 ||
-      header->vocabulary > INT32_MAX || header->max_wanted == 0)
+  uint32_t own = isStep ? 4 : 3; // more inputs are tensors of the model's own
+  if (inputs < own || entry.io_count == inputs || header->vocabulary == 0 || header->vocabulary > INT32_MAX ||
+      header->max_wanted == 0)
     return false;
-  for (uint32_t i = 0; i < inputs; ++i)
+  for (uint32_t i = 0; i < own; ++i)
     if (io[i].dtype != HEDDLE_DTYPE_I32 || io[i].rank != 1 ||
         io[i].dim_id[0] != (i == 3 ? HEDDLE_DIM_WANTED : HEDDLE_DIM_ROWS))
       return false;
-  return !isStep ||
-         (header->caches.count != 0 && header->max_context != 0 && io[4].dtype == HEDDLE_DTYPE_F32 &&
-          io[4].rank == 2 && io[4].dim_id[0] == HEDDLE_DIM_WANTED && io[4].dim[1] == header->vocabulary);
+  return !isStep || (header->caches.count != 0 && header->max_context != 0 &&
+                     io[inputs].dtype == HEDDLE_DTYPE_F32 && io[inputs].rank == 2 &&
+                     io[inputs].dim_id[0] == HEDDLE_DIM_WANTED && io[inputs].dim[1] == header->vocabulary);
 }
 
 heddle_status Checker::checkIos(const heddle_entry &entry) {
@@ -211,20 +213,33 @@ heddle_status Checker::checkIos(const heddle_entry &entry) {
   return HEDDLE_OK;
 }
 
+heddle_status Checker::checkVariant(const heddle_entry &entry, const heddle_variant &variant) {
+  if (!isString(variant.name) || variant.max_rows < variant.min_rows || variant.max_rows > header->max_rows ||
+      variant.work_rows > header->max_rows || (variant.work_rows && entry.kind == HEDDLE_ENTRY_TENSORS) ||
+      variant.arena_bytes > maxBytes || variant.arena_bytes % 64 || variant.launch_count > launchesLeft ||
+      !inRange(variant.first_launch, variant.launch_count, header->launches.count))
+    return bad("a variant is out of range", &variant - program.variants);
+  launchesLeft -= variant.launch_count;
+  for (uint32_t l = 0; l < variant.launch_count; ++l)
+    HEDDLE_TRY(checkLaunch(entry, variant, program.launches[variant.first_launch + l]));
+  return HEDDLE_OK;
+}
+
 heddle_status Checker::checkVariants(const heddle_entry &entry) {
   uint32_t covered = 0;
   for (uint32_t i = 0; i < entry.variant_count; ++i) {
     const heddle_variant &variant = program.variants[entry.first_variant + i];
-    if (!isString(variant.name) || variant.min_rows != covered + 1 || variant.max_rows < variant.min_rows ||
-        variant.max_rows > header->max_rows || variant.work_rows > header->max_rows ||
-        (variant.work_rows && entry.kind == HEDDLE_ENTRY_TENSORS) || variant.arena_bytes > maxBytes ||
-        variant.arena_bytes % 64 || variant.launch_count > launchesLeft ||
-        !inRange(variant.first_launch, variant.launch_count, header->launches.count))
-      return bad("a variant is out of range", entry.first_variant + i);
+    if (variant.min_rows != covered + 1)
+      return bad("a variant does not follow the one before", entry.first_variant + i);
+    HEDDLE_TRY(checkVariant(entry, variant));
     covered = variant.max_rows;
-    launchesLeft -= variant.launch_count;
-    for (uint32_t l = 0; l < variant.launch_count; ++l)
-      HEDDLE_TRY(checkLaunch(entry, variant, program.launches[variant.first_launch + l]));
+    if (!variant.alternative_features)
+      continue;
+    const heddle_variant *other = program.variants + variant.alternative;
+    if (variant.alternative >= header->variants.count || other->work_rows != variant.work_rows ||
+        other->arena_bytes > variant.arena_bytes)
+      return bad("expected an alternative that fits into its variant", entry.first_variant + i);
+    HEDDLE_TRY(checkVariant(entry, *other));
   }
   return covered == header->max_rows ? HEDDLE_OK
                                      : bad("the variants of an entry do not cover all rows", covered);

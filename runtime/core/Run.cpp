@@ -41,7 +41,7 @@ private:
   heddle_status copyText(const heddle_step &step);
   heddle_status checkStep();
   heddle_status checkTexts();
-  heddle_status checkOutputs();
+  heddle_status checkBuffers();
   void makeWork(uint32_t workRows);
   heddle_status extendSequences();
   heddle_status execute();
@@ -131,14 +131,14 @@ heddle_status Run::checkTexts() {
   return HEDDLE_OK;
 }
 
-/// Memory that the caller bound to outputs has room for the actual shape.
-heddle_status Run::checkOutputs() {
+/// Memory that the caller bound has room for the actual shape.
+heddle_status Run::checkBuffers() {
   for (uint32_t i = 0; i < entry.io_count; ++i) {
     const heddle_io &io = program.ios[entry.first_io + i];
     uint64_t bytes = ioBytes(io, dims);
-    if (io.is_output && state.buffers[i].size < bytes)
+    if (state.buffers[i].size < bytes)
       return fail(error, HEDDLE_INVALID_ARGUMENT,
-                  "output '%s' of this run takes %" PRIu64 " bytes, but %" PRIu64 " are bound",
+                  "'%s' of this run takes %" PRIu64 " bytes, but %" PRIu64 " are bound",
                   model.string(io.name), bytes, state.buffers[i].size);
   }
   return HEDDLE_OK;
@@ -173,7 +173,7 @@ heddle_status Run::extendSequences() {
 /// The kernels. Sequences end up longer if and only if all goes well.
 heddle_status Run::execute() {
   bool isStep = entry.kind == HEDDLE_ENTRY_STEP;
-  HEDDLE_TRY(checkOutputs());
+  HEDDLE_TRY(checkBuffers());
   uint32_t variant = entry.first_variant;
   while (dims[HEDDLE_DIM_ROWS] > program.variants[variant].max_rows)
     ++variant;

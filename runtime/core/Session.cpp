@@ -280,8 +280,8 @@ heddle_status heddle_session_bind(heddle_session *session, const char *entry, ui
     HEDDLE_TRY(checkView(*session, description, checked, error));
   }
   state.ios[io].bound = checked;
-  // A text entry's inputs are copied and checked at each run; the rest is used in place.
-  if (description.is_output || record.kind == HEDDLE_ENTRY_TENSORS) {
+  // A text entry's rows are copied and checked at each run; the rest is used in place.
+  if (description.is_output || record.kind == HEDDLE_ENTRY_TENSORS || io > 3u - (record.kind == HEDDLE_ENTRY_ENCODE)) {
     heddle_buffer bound = {checked.data, reinterpret_cast<uintptr_t>(checked.data), checked.size_bytes};
     state.buffers[io] = view ? bound : state.ios[io].own;
   }

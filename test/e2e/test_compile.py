@@ -16,7 +16,7 @@ import zipfile
 from e2e import support
 from e2e.models import make_minilm_gguf, make_tiny_gguf
 
-LEVELS = ("x86-64-v3", "x86-64-v3-vnni", "x86-64-v4-vnni", "x86-64-v4-bf16")
+LEVELS = ("x86-64-v3", "x86-64-v3-vnni", "x86-64-v4-vnni", "x86-64-v4-amx")
 MIB = 1 << 20
 
 

@@ -81,6 +81,21 @@ func.func @few_rows(%h: tensor<?x64xf32>) -> tensor<?x64xf32> attributes {heddle
   return %1 : tensor<?x64xf32>
 }
 
+// Variants for tiles are bf16, but for what leaves the function.
+// CHECK-LABEL: func.func @tiles(
+// CHECK:         heddle.quantize {{.*}}act_bf16
+// CHECK:         heddle.quantize {{.*}}act_i16
+// CHECK-NOT:     act_i8
+// I8-LABEL:    func.func @tiles(
+// I8-NOT:        act_bf16
+func.func @tiles(%h: tensor<?x64xf32>) -> tensor<?x64xf32> attributes {heddle.rows = array<i64: 32, 64>, heddle.tiles} {
+  %w = heddle.get_param @q4 : !heddle.stored<64x64xf32, #heddle.enc<q4_1>>
+  %0 = heddle.linear %h, %w : tensor<?x64xf32>, !heddle.stored<64x64xf32, #heddle.enc<q4_1>> -> tensor<?x64xf32>
+  %1 = heddle.binary <add> %0, %h : tensor<?x64xf32>
+  %2 = heddle.linear %1, %w : tensor<?x64xf32>, !heddle.stored<64x64xf32, #heddle.enc<q4_1>> -> tensor<?x64xf32>
+  return %2 : tensor<?x64xf32>
+}
+
 // CHECK-LABEL: func.func @five_rows(
 // CHECK:         heddle.quantize {{.*}}act_i8
 func.func @five_rows(%h: tensor<?x64xf32>) -> tensor<?x64xf32> attributes {heddle.rows = array<i64: 1, 5>} {

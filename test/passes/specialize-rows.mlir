@@ -1,5 +1,6 @@
 // RUN: heddle-opt %s -heddle-specialize-rows='bounds=4,64' | FileCheck %s
 // RUN: heddle-opt %s -heddle-specialize-rows | FileCheck %s --check-prefix=ONE
+// RUN: heddle-opt %s -heddle-specialize-rows='bounds=4 tiles-from=32' | FileCheck %s --check-prefix=TILES
 // RUN: not heddle-opt %s -heddle-specialize-rows='bounds=64,4' 2>&1 | FileCheck %s --check-prefix=ORDER
 
 // ORDER: error: expected 'bounds' of 'heddle-specialize-rows' to be positive and ascending, but found 4 after 64
@@ -34,6 +35,30 @@ func.func @step(%h: tensor<?x8xf32> {heddle.dims = [#n]}, %w: tensor<?xi32> {hed
 // CHECK-NOT:   func.func @short.
 func.func @short(%h: tensor<?x8xf32> {heddle.dims = [#heddle.dim<"n", 1 to 8>]}) -> tensor<?x8xf32> attributes {heddle.entry = "short"} {
   %0 = heddle.unary <silu> %h : tensor<?x8xf32>
+  return %0 : tensor<?x8xf32>
+}
+
+// With 'tiles-from' products of weights stored in blocks have an alternative for processors with tiles; others have none.
+// TILES-LABEL: func.func @product.rows_1_4(
+// TILES-LABEL: func.func @product.rows_5_31(
+// TILES-LABEL: func.func @product.rows_32_64(
+// TILES-NOT:     heddle.tiles
+// TILES-LABEL: func.func @product.rows_32_64.tiles(
+// TILES-SAME:    #heddle.dim<"n", 32 to 64>
+// TILES-SAME:    heddle.rows = array<i64: 32, 64>, heddle.tiles
+// TILES-LABEL: func.func @dense.rows_1_4(
+// TILES-LABEL: func.func @dense.rows_5_64(
+// TILES-NOT:   func.func @dense.
+heddle.param @q4 : !heddle.stored<8x32xf32, #heddle.enc<q4_1>> file 0 at 0
+heddle.param @f16 : !heddle.stored<8x32xf32, #heddle.enc<f16>> file 0 at 0
+func.func @product(%h: tensor<?x32xf32> {heddle.dims = [#heddle.dim<"n", 1 to 64>]}) -> tensor<?x8xf32> attributes {heddle.entry = "product"} {
+  %w = heddle.get_param @q4 : !heddle.stored<8x32xf32, #heddle.enc<q4_1>>
+  %0 = heddle.linear %h, %w : tensor<?x32xf32>, !heddle.stored<8x32xf32, #heddle.enc<q4_1>> -> tensor<?x8xf32>
+  return %0 : tensor<?x8xf32>
+}
+func.func @dense(%h: tensor<?x32xf32> {heddle.dims = [#heddle.dim<"n", 1 to 64>]}) -> tensor<?x8xf32> attributes {heddle.entry = "dense"} {
+  %w = heddle.get_param @f16 : !heddle.stored<8x32xf32, #heddle.enc<f16>>
+  %0 = heddle.linear %h, %w : tensor<?x32xf32>, !heddle.stored<8x32xf32, #heddle.enc<f16>> -> tensor<?x8xf32>
   return %0 : tensor<?x8xf32>
 }
 

@@ -45,10 +45,12 @@ def timed(work):
 
 
 def interleaved(contestants, rounds):
-    """Times each contestant's work once per round, in turn; {name: [seconds]}. The first round warms up."""
+    """Times each contestant's work once per round, in turn; {name: [seconds]}. The first round warms up. Threads of the
+    contestant before may still wait busily for more work, so there is a pause between."""
     times = {name: [] for name in contestants}
     for number in range(rounds + 1):
         for name, work in contestants.items():
+            time.sleep(0.02)
             seconds = work()
             if number:
                 times[name].append(seconds)

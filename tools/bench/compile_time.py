@@ -17,7 +17,7 @@ import gguf
 import common
 from heddle_runtime import BUILD
 
-LEVELS = ("x86-64-v3", "x86-64-v3-vnni", "x86-64-v4-vnni", "x86-64-v4-bf16")
+LEVELS = ("x86-64-v3", "x86-64-v3-vnni", "x86-64-v4-vnni", "x86-64-v4-amx")
 MAKER = common.SOURCE / "test" / "e2e" / "models" / "make_tiny_gguf.py"
 
 

@@ -63,8 +63,14 @@ def compile_time(figures):
     return "\n\n".join([code, depth, memory])
 
 
+def neighbours(figures):
+    rows = [[NAMES[r["model"]], r["neighbours"], r["threads"], f"{r['tokens_per_second']:.0f}", f"{r['slowest']:.0f}"]
+            for r in figures["decode"]]
+    return f"{figures['processors']} CPUs.\n\n" + table(["model", "busy neighbours", "threads", "tokens/s", "slowest"], rows)
+
+
 SECTIONS = {"accuracy": accuracy, "accuracy-precise": accuracy, "speed": speed, "speed-avx2": speed,
-            "embeddings": embeddings, "compile": compile_time}
+            "embeddings": embeddings, "neighbours": neighbours, "compile": compile_time}
 
 
 def main():

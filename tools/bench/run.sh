@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Measures everything that docs/performance.md states: accuracy, speed of text models, embeddings, compile time.
+# Measures everything that docs/performance.md states: accuracy, speed of text models, embeddings, busy neighbours,
+# compile time.
 # Figures go to build/bench/*.json and into that page, tables to stdout. Run it on a machine that does nothing else.
 #
 #   tools/bench/run.sh [--quick]      --quick: fewer rounds
@@ -21,5 +22,6 @@ measure speed compare_llama.py --rounds "$rounds"
 avx2=$(tools/bench/build_llama_avx2.sh)
 LD_PRELOAD=$avx2 measure speed-avx2 compare_llama.py --rounds "$rounds" --cpu x86-64-v3
 measure embeddings minilm.py --rounds "$rounds"
+measure neighbours neighbours.py
 measure compile compile_time.py
 tools/bench/report.py

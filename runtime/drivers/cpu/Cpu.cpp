@@ -129,6 +129,8 @@ heddle_status loadCode(heddle_module &module, heddle_error *error) {
   uint64_t count = program.header->functions.count;
   const uint64_t *offsets = program.offsets + module.code * count;
   for (uint64_t i = 0; i < count; ++i) {
+    if (offsets[i] == HEDDLE_NO_FUNCTION)
+      continue;
     if (offsets[i] < module.image.textBegin || offsets[i] >= module.image.textEnd)
       return fail(error, HEDDLE_INVALID_FILE,
                   "code '%s': function '%s' lies outside of its executable segment", member,
@@ -263,11 +265,20 @@ void rangeOf(const heddle_launch &launch, uint64_t items, uint32_t worker, uint3
   end = smaller(grains * (worker + 1) / threads * launch.grain, items);
 }
 
+/// The variant that this module's code runs.
+const heddle_variant &variantOf(const heddle_module &module, const heddle_submission &submission) {
+  const heddle_program &program = *module.program;
+  const heddle_variant &variant = program.variants[submission.variant];
+  uint32_t features = variant.alternative_features;
+  bool alternative = features && (features & ~program.codes[module.code].features) == 0;
+  return alternative ? program.variants[variant.alternative] : variant;
+}
+
 void walkLaunches(void *context, heddle_team *team, uint32_t worker, uint32_t threads) {
   const heddle_plan &plan = *static_cast<heddle_plan *>(context);
   const heddle_module &module = *plan.module;
   const heddle_submission &submission = *plan.submission;
-  const heddle_variant &variant = module.program->variants[submission.variant];
+  const heddle_variant &variant = variantOf(module, submission);
   const heddle_launch *launches = module.program->launches + variant.first_launch;
   void *scratch = plan.scratch + module.scratchBytes * worker;
   uint32_t floatState = __builtin_ia32_stmxcsr();
@@ -289,8 +300,15 @@ void walkLaunches(void *context, heddle_team *team, uint32_t worker, uint32_t th
   __builtin_ia32_ldmxcsr(floatState);
 }
 
-heddle_status submitCpu(heddle_plan *plan, const heddle_submission *submission, heddle_error *) {
+heddle_status submitCpu(heddle_plan *plan, const heddle_submission *submission, heddle_error *error) {
   const heddle_program &program = *plan->module->program;
+  const heddle_variant &variant = variantOf(*plan->module, *submission);
+  for (uint32_t i = 0; i < variant.launch_count; ++i) {
+    uint32_t function = program.launches[variant.first_launch + i].function;
+    if (!plan->module->functions[function])
+      return fail(error, HEDDLE_INVALID_FILE, "the code has no function '%s'",
+                  program.strings + program.functions[function].name);
+  }
   // Those of other entries get addresses too, which this run does not use.
   for (uint64_t i = 0; i < plan->ioOperandCount; ++i) {
     const heddle_operand &operand = program.operands[plan->ioOperands[i]];

@@ -3,6 +3,8 @@
 #include <heddle/program.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 namespace heddle::runtime {
 
@@ -24,6 +26,14 @@ uint64_t enabledState() {
   unsigned low, high;
   __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
   return static_cast<uint64_t>(high) << 32 | low;
+}
+
+constexpr uint64_t tileState = 3ull << 17; // configuration and data
+
+/// Linux gives the eight kilobytes of tiles to processes that ask.
+bool requestTiles() {
+  constexpr long requestPermission = 0x1023, tileData = 18; // ARCH_REQ_XCOMP_PERM
+  return syscall(SYS_arch_prctl, requestPermission, tileData) == 0;
 }
 
 } // namespace
@@ -50,6 +60,8 @@ uint32_t hostFeatures() {
     features |= HEDDLE_CPU_AVX512_VNNI;
   if (more.a & 1u << 5)
     features |= HEDDLE_CPU_AVX512_BF16;
+  if (all(seven.d, 1u << 22 | 1u << 24) && (state & tileState) == tileState && requestTiles())
+    features |= HEDDLE_CPU_AMX_BF16;
   return features;
 }
 

@@ -44,6 +44,8 @@ void writePerfMap(const heddle_program &program, uint32_t code, const Image &ima
   snprintf(line, sizeof(line), "/tmp/perf-%d.map", static_cast<int>(syscall(SYS_getpid)));
   int file = open(line, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
   for (uint64_t i = 0; i < count; ++i) {
+    if (offsets[i] == HEDDLE_NO_FUNCTION)
+      continue;
     uint64_t end = image.textEnd; // a function ends where the next one starts
     for (uint64_t j = 0; j < count; ++j)
       if (offsets[j] > offsets[i])

@@ -18,7 +18,7 @@ extern "C" {
 #endif
 
 #define HEDDLE_PROGRAM_MAGIC "HDLPROG1" // 8 bytes, no terminator
-#define HEDDLE_PROGRAM_VERSION 1u
+#define HEDDLE_PROGRAM_VERSION 2u
 #define HEDDLE_CODE_ABI 1u       // version of `heddle_kernel_fn` and of the runtime-made tables below
 #define HEDDLE_PAGE_TOKENS 128u  // tokens in one page of a KV cache
 #define HEDDLE_CHUNK_TOKENS 256u // attention is split at multiples of this absolute position
@@ -60,6 +60,8 @@ typedef struct heddle_work {
 
 // ---------------------------------------------------------------------------------------------------------------
 // Records of program.bin
+#define HEDDLE_NO_FUNCTION UINT64_MAX
+
 typedef struct heddle_span { // a table: `count` records at byte `offset`
   uint64_t offset, count;
 } heddle_span;
@@ -76,8 +78,10 @@ typedef struct heddle_program_header {
   heddle_span operands;  // heddle_operand
   heddle_span functions; // heddle_function
   heddle_span codes;     // heddle_code: one per CPU level, ascending preference
-  heddle_span offsets; // u64 [codes.count][functions.count]: byte offset of the function in the code's image
-  heddle_span caches;  // heddle_cache: one per layer with a KV cache
+  // u64 [codes.count][functions.count]: byte offset of the function in the code's image, or
+  // HEDDLE_NO_FUNCTION where only alternatives that this code does not run call it
+  heddle_span offsets;
+  heddle_span caches;    // heddle_cache: one per layer with a KV cache
   uint64_t weights_size; // bytes of the member `weights.bin`
   uint32_t max_rows,
       max_wanted;       // bounds of HEDDLE_DIM_ROWS and HEDDLE_DIM_WANTED that memory was planned for
@@ -119,6 +123,9 @@ typedef struct heddle_variant {
   uint32_t first_launch, launch_count;
   uint32_t work_rows;   // most rows in one heddle_work; 0 when the variant uses none
   uint64_t arena_bytes; // activation arena, 64-byte aligned
+  // Code whose `features` include these runs variant `alternative` instead: same rows, same work records, at
+  // most this arena. Otherwise both are 0.
+  uint32_t alternative, alternative_features;
 } heddle_variant;
 
 enum {
@@ -152,7 +159,7 @@ typedef struct heddle_operand {
 } heddle_operand;
 
 typedef struct heddle_function {
-  uint32_t name; // "linear_q4_1_576x1536_add": also the ELF symbol and the profiler's name
+  uint32_t name;          // "linear_q4_1_576x1536_add": also the ELF symbol and the profiler's name
   uint32_t threads;       // of a block; 0 in code for CPUs
   uint64_t scratch_bytes; // per worker, or shared memory of a block
 } heddle_function;
@@ -162,10 +169,11 @@ enum { // instruction sets that a code member needs, a bit each; a host runs the
   HEDDLE_CPU_AVX_VNNI = 2,
   HEDDLE_CPU_X86_64_V4 = 4, // AVX-512 F, BW, CD, DQ, VL
   HEDDLE_CPU_AVX512_VNNI = 8,
-  HEDDLE_CPU_AVX512_BF16 = 16
+  HEDDLE_CPU_AVX512_BF16 = 16,
+  HEDDLE_CPU_AMX_BF16 = 32 // tiles, and that the system lets this process use them
 };
 #define HEDDLE_CPU_NAMES                                                                                     \
-  "x86-64-v3\0AVX-VNNI\0x86-64-v4\0AVX512-VNNI\0AVX512-BF16\0" // of the bits, ascending
+  "x86-64-v3\0AVX-VNNI\0x86-64-v4\0AVX512-VNNI\0AVX512-BF16\0AMX-BF16\0" // of the bits, ascending
 enum { // code for other devices, which no CPU takes (docs/cuda.md)
   HEDDLE_CODE_PTX = 1 << 30,
   HEDDLE_CODE_CUBIN = 1 << 29, // for the one architecture in bits 16 to 27 (80: sm_80)

@@ -50,12 +50,12 @@ def dense(array):
 
 
 # CPU levels above x86-64-v3, which every test host has, and the feature that a host needs.
-LEVELS = {"x86-64-v3-vnni": "avx_vnni", "x86-64-v4-vnni": "avx512_vnni", "x86-64-v4-bf16": "avx512_bf16"}
+LEVELS = {"x86-64-v3-vnni": "avx_vnni", "x86-64-v4-vnni": "avx512_vnni", "x86-64-v4-amx": "amx_bf16"}
 
 
 class File:
-    def __init__(self, op, comment):
-        self.op, self.comment = op, comment
+    def __init__(self, op, comment, levels):
+        self.op, self.comment, self.levels = op, comment, levels
         self.data = b""
         self.symbols, self.functions = [], []
         self.vocabulary = 0  # of the entries `step` and `encode`, whose tokens are rows of tables
@@ -101,7 +101,8 @@ class File:
                               "max_slots = 4 : i64, max_rows = 32 : i64}")
         head = " attributes {" + ", ".join(attributes) + "}" if attributes else ""
         runs = ["heddle-run-ir %s", "heddle-run-ir --target interpreter:cpu %s", "heddle-run-ir --target cpu:x86-64-v3 %s"]
-        runs += [f"%if cpu-{feature} %{{ heddle-run-ir --target cpu:{level} %s %}}" for level, feature in LEVELS.items()]
+        runs = runs[:None if self.levels == LEVELS else -1]
+        runs += [f"%if cpu-{feature} %{{ heddle-run-ir --target cpu:{level} %s %}}" for level, feature in self.levels.items()]
         return (f"// Written by generate.py: {self.comment}\n" + "".join(f"// RUN: {run}\n" for run in runs) + f"\nmodule{head} {{\n"
                 + "\n".join(self.symbols) + ("\n\n" if self.symbols else "") + "\n\n".join(self.functions) + "\n}\n")
 
@@ -109,8 +110,9 @@ class File:
 FILES = []
 
 
-def file(op, comment):
-    FILES.append(File(op, comment))
+def file(op, comment, levels=LEVELS):
+    """`levels`: those that have code for the file, x86-64-v3 being one of them unless it is named otherwise."""
+    FILES.append(File(op, comment, levels))
     return FILES[-1]
 
 
@@ -139,6 +141,15 @@ def quantize(x, limit):
 
 
 LIMITS = {"act_i8": 127, "act_i16": 32512}
+
+
+def bfloat16(x):
+    """Rounded half to even; what is no normal number becomes zero (Intel SDM, VCVTNEPS2BF16)."""
+    bits = np.ascontiguousarray(x, f32).view(np.uint32)
+    size = bits & 0x7FFFFFFF
+    rounded = (bits + 0x7FFF + (bits >> 16 & 1)) & np.uint32(0xFFFF0000)
+    rounded = np.where(size < 0x00800000, bits & 0x80000000, rounded)
+    return np.where(size > 0x7F800000, bits, rounded).astype(np.uint32).view(f32)
 
 
 def erf(x):
@@ -320,6 +331,25 @@ return %y : tensor<?x17xf32>""", ([x], [x.astype(f64) @ rows.T.astype(f64) + bia
                ([x[:1]], [x[:1].astype(f64) @ rows.T.astype(f64) + bias]))
 
 
+def make_linear_tiles():
+    rng = generator("linear_tiles")
+    f = file("linear_tiles", "activations and weights rounded to bf16, where the level has tiles", {"x86-64-v4-amx": "amx_bf16"})
+    for fmt in weights.TYPES:
+        if fmt in ("f32", "f16", "bf16"):
+            continue
+        columns = 256 if fmt.endswith("_k") or fmt == "iq4_xs" else 64
+        data = weights.random_blocks(rng, fmt, 5, columns)
+        kind = f.stored(f"w_{fmt}", fmt, data, 5, columns)
+        at, xt = f"!heddle.stored<?x{columns}xf32, #heddle.enc<act_bf16>>", f"tensor<?x{columns}xf32>"
+        w = bfloat16(weights.decoded(fmt, data, 5, columns)).astype(f64)
+        x = rng.standard_normal((3, columns)).astype(f32)
+        f.function(fmt, [("x", xt)], ["tensor<?x5xf32>"], f"""
+%w = heddle.get_param @w_{fmt} : {kind}
+%q = heddle.quantize %x : {xt} -> {at}
+%y = heddle.linear %q, %w : {at}, {kind} -> tensor<?x5xf32>
+return %y : tensor<?x5xf32>""", ([x], [bfloat16(x).astype(f64) @ w.T]))
+
+
 def make_norms():
     for op, formula in (("rms_norm", rms_norm), ("layer_norm", layer_norm)):
         rng = generator(op)
@@ -476,7 +506,7 @@ def make_attention():
     rng = generator("attention")
     f = file("attention", "cached and not, grouped heads, window, soft-cap, several slots, captured values, nothing visible")
 
-    def cached(name, calls, heads, kv_heads, width, value_width, score, mask, formula, before="", scale=0.25):
+    def cached(name, calls, heads, kv_heads, width, value_width, score, mask, formula, before="", scale=0.25, split=False):
         cache = f"!heddle.kv_cache<{kv_heads}x{width}x{value_width}xf16>"
         f.symbol(f"heddle.cache @kv_{name} : {cache}")
         tables = Rows(f, name, rng, q=(heads, width), k=(kv_heads, width), v=(kv_heads, value_width))
@@ -490,10 +520,15 @@ def make_attention():
             wanted = np.arange(len(slots), dtype=np.int32)[len(slots) // 4:]
             examples.append(([tokens, slots, positions, wanted], [result.reshape(len(slots), -1)[wanted]]))
         end, results = wanted_rows(heads, value_width)
+        out, attended = f"tensor<?x{heads}x{value_width}xf32>", "%o"
+        if split:  # 128 positions are one chunk
+            parts, attended = f"tensor<?x{heads}x1x{value_width + 2}xf32>", "%parts"
+            end = f"%o = heddle.merge_chunks %parts at %positions : {parts}, tensor<?xi32> -> {out}\n{end}"
+            out = parts
         f.function(name, TOKEN_ENTRY + [("wanted", "tensor<?xi32>")], results, f"""
 {tables.body()}
 %c = heddle.get_cache @kv_{name} : {cache}{before}
-%o = heddle.attention %q keys %k values %v cache %c at %slots, %positions {{scale = {number(scale)} : f32}} {REGION.format(score=score, mask=mask)} : {q}, {k}, {v} cache {cache}, tensor<?xi32>, tensor<?xi32> -> tensor<?x{heads}x{value_width}xf32>
+{attended} = heddle.attention %q keys %k values %v cache %c at %slots, %positions {{scale = {number(scale)} : f32}} {REGION.format(score=score, mask=mask)} : {q}, {k}, {v} cache {cache}, tensor<?xi32>, tensor<?xi32> -> {out}
 {end}""", *examples, entry="step", rows="m")
 
     prefill_then_decode = [([0] * 5, range(5)), ([0], [5]), ([0], [6])]
@@ -508,6 +543,9 @@ def make_attention():
     cached("captured_slope", prefill_then_decode, 2, 1, 16, 16, SLOPE, CAUSAL,
            dict(mask=causal, score=lambda s, q_pos, kv_pos, **_: s + 0.5 * (kv_pos - q_pos)), before="\n%slope = arith.constant 0.5 : f32")
     cached("slot_used_again", [([0] * 4, range(4)), ([0] * 2, range(2)), ([0], [2])], 2, 1, 16, 16, PLAIN, CAUSAL, dict(mask=causal))
+
+    cached("chunks_merged_after", two_slots, 6, 2, 16, 16, PLAIN, WINDOW, split=True,
+           formula=dict(mask=lambda q_pos, kv_pos, **_: kv_pos <= q_pos and q_pos - kv_pos < 2))
 
     # Without a cache: rows see the rows of their own text, both ways.
     hidden = ARGUMENTS + """  %zero = arith.constant 0 : i32
@@ -531,6 +569,185 @@ def make_attention():
 %flat = heddle.reshape %o : tensor<?x4x16xf32> -> tensor<?x64xf32>
 %y = heddle.pool_rows <last> %flat, %slots : tensor<?x64xf32>, tensor<?xi32> -> tensor<?x64xf32>
 return %y : tensor<?x64xf32>""", ([tokens, slots, positions], [rows[[2, 4, 5]]]), entry="encode", rows="s")
+
+
+def make_selections():
+    """Small texts without a cache, for each op that attention takes selections or numbers from; test/e2e/attention has large ones."""
+    slots, positions = np.array([0, 0, 0, 1, 1, 2], np.int32), np.array([0, 1, 2, 0, 1, 0], np.int32)
+    types = "tensor<?x4x16xf32>, tensor<?x2x16xf32>, tensor<?x2x16xf32>, tensor<?xi32>, tensor<?xi32> -> tensor<?x4x16xf32>"
+
+    def text(f, name, rng, before, options, score, formula):
+        tables = Rows(f, name, rng, q=(4, 16), k=(2, 16), v=(2, 16))
+        tokens, q, k, v = tables.more(6)
+
+        def same_text(slot, _):
+            return [(positions[j], k[j].astype(f64), v[j].astype(f64)) for j in range(6) if slots[j] == slot]
+
+        rows = attention(q, same_text, slots, positions, 0.25, 2, 16, **formula(q, same_text)).reshape(6, 64)
+        f.function(name, TOKEN_ENTRY, ["tensor<?x64xf32>"], f"""
+{tables.body()}{before}
+%o = heddle.attention %q keys %k values %v at %slots, %positions {options} {{scale = 0.25 : f32}} {REGION.format(score=score, mask=CAUSAL)} : {types}
+%flat = heddle.reshape %o : tensor<?x4x16xf32> -> tensor<?x64xf32>
+%y = heddle.pool_rows <last> %flat, %slots : tensor<?x64xf32>, tensor<?xi32> -> tensor<?x64xf32>
+return %y : tensor<?x64xf32>""", ([tokens, slots, positions], [rows[[2, 4, 5]]]), entry="encode", rows="s")
+
+    rng = generator("element")
+    f = file("element", "numbers of tensors in the score region: by head, by distance, indices clamped")
+    bias = grid(rng, 4, 2)
+    f.symbol(f"heddle.param @bias : tensor<4x2xf32> value {dense(bias)}")
+    score = """  %distance = arith.subi %qp, %kp : i32
+  %b = heddle.element %bias[%qh, %distance] : tensor<4x2xf32>
+  %y = arith.addf %s, %b : f32
+  heddle.yield %y : f32"""
+    text(f, "by_head_and_distance", rng, "\n%bias = heddle.get_param @bias : tensor<4x2xf32>", "", score,
+         lambda *_: dict(mask=causal, score=lambda s, q_head, q_pos, kv_pos, **_: s + f64(bias[q_head, np.clip(q_pos - kv_pos, 0, 1)])))
+
+    rng = generator("top_k")
+    f = file("top_k", "the two tokens of largest scores over all heads")
+    top = f"""
+%top = heddle.top_k 2 of %q keys %k at %slots, %positions {{scale = 0.25 : f32}} {REGION.format(score=PLAIN, mask=CAUSAL)} : tensor<?x4x16xf32>, tensor<?x2x16xf32>, tensor<?xi32>, tensor<?xi32> -> !heddle.selection<tokens, ?x32>"""
+
+    def two_best(q, same_text):
+        def mask(q_pos, kv_pos, slot, **_):
+            row = int(np.flatnonzero((slots == slot) & (positions == q_pos))[0])
+            sums = {p: sum(0.25 * (q[row, h].astype(f64) @ keys[h // 2]) for h in range(4))
+                    for p, keys, _ in same_text(slot, 0) if p <= q_pos}
+            return kv_pos in sorted(sums, key=lambda p: (-sums[p], p))[:2]
+        return dict(mask=mask)
+
+    text(f, "two_of_three", rng, top, "select(%top : !heddle.selection<tokens, ?x32>)", PLAIN, two_best)
+
+    rng = generator("select_blocks")
+    f = file("select_blocks", "blocks where a table is positive, by position; a query block that reads none yields zeros")
+    for name, layout in (("first_block", [[1.0, -1.0]]), ("no_block", [[0.0, np.nan]])):
+        layout = np.array(layout, f32)
+        f.symbol(f"heddle.param @{name} : tensor<1x2xf32> value {dense(layout)}")
+        before = f"""
+%layout = heddle.get_param @{name} : tensor<1x2xf32>
+%blocks = heddle.select_blocks %layout at %positions : tensor<1x2xf32>, tensor<?xi32> -> !heddle.selection<blocks, ?x2, 16>"""
+        sees = bool(layout[0, 0] > 0)
+        text(f, f"{name}_of_two", rng, before, "select(%blocks : !heddle.selection<blocks, ?x2, 16>)", PLAIN,
+             lambda *_: dict(mask=lambda q_pos, kv_pos, **_: sees and kv_pos <= q_pos))
+
+
+def make_head_gate():
+    rng = generator("head_gate")
+    f = file("head_gate", "a gate for each head; heads that are off become zeros or their skip values, whatever they held")
+    heads, width, columns = 3, 20, 70
+    w, b, skip = grid(rng, heads, columns), grid(rng, heads), grid(rng, heads, width)
+    f.symbol(f"heddle.param @w : tensor<{heads}x{columns}xf32> value {dense(w)}")
+    f.symbol(f"heddle.param @b : tensor<{heads}xf32> value {dense(b)}")
+    f.symbol(f"heddle.param @skip : tensor<{heads}x{width}xf32> value {dense(skip)}")
+    x, o = grid(rng, 6, columns), grid(rng, 6, heads, width)
+    x[5] = 0
+    x[4, 3] = np.nan  # no comparison with NaN is true: nothing is selected
+    xt, ot, st = f"tensor<?x{columns}xf32>", f"tensor<?x{heads}x{width}xf32>", f"!heddle.selection<heads, ?x{heads}>"
+    sums = x.astype(f64) @ w.T.astype(f64)
+    for name, bias in (("biased", b), ("plain", 0)):
+        on = sums + bias > 0
+        assert np.nanmin(np.abs(sums[:5] + bias)) > 1e-3 and 0.2 < on.mean() < 0.8
+        held = np.where(on[:, :, None], o, f32(np.nan))  # what is off is not looked at
+        with_bias = f" bias %b : {xt}, tensor<{heads}x{columns}xf32>, tensor<{heads}xf32>" if name == "biased" else f" : {xt}, tensor<{heads}x{columns}xf32>"
+        get = f"%w = heddle.get_param @w : tensor<{heads}x{columns}xf32>\n%b = heddle.get_param @b : tensor<{heads}xf32>\n"
+        f.function(name, [("x", xt), ("o", ot)], [ot], get + f"""%skip = heddle.get_param @skip : tensor<{heads}x{width}xf32>
+%h = heddle.head_gate %x, %w{with_bias} -> {st}
+%y = heddle.mask_heads %o by %h{" skip %skip" if name == "biased" else ""} : {ot}, {st}{f", tensor<{heads}x{width}xf32>" if name == "biased" else ""}
+return %y : {ot}""", ([x, held], [np.where(on[:, :, None], o, skip if name == "biased" else 0)]))
+    table = grid(rng, heads, 37)
+    f.symbol(f"heddle.param @table : tensor<{heads}x37xf32> value {dense(table)}")
+    f.function("skipped_sum", [("x", xt)], ["tensor<?x37xf32>"], f"""%w = heddle.get_param @w : tensor<{heads}x{columns}xf32>
+%table = heddle.get_param @table : tensor<{heads}x37xf32>
+%h = heddle.head_gate %x, %w : {xt}, tensor<{heads}x{columns}xf32> -> {st}
+%y = heddle.skipped_sum %table by %h : tensor<{heads}x37xf32>, {st} -> tensor<?x37xf32>
+return %y : tensor<?x37xf32>""", ([x], [(~(sums > 0)).astype(f64) @ table.astype(f64)]))
+
+
+def make_linear_select():
+    rng = generator("linear_select")
+    f = file("linear_select", "products of which rows need some heads only: rows of the one, columns of the other")
+    heads, width, columns, rows = 3, 32, 64, 19  # more rows than a panel takes
+    gate = grid(rng, heads, columns)
+    f.symbol(f"heddle.param @gate : tensor<{heads}x{columns}xf32> value {dense(gate)}")
+    x = grid(rng, rows, columns, step=8)
+    on = x.astype(f64) @ gate.T.astype(f64) > 0
+    assert 0.3 < on.mean() < 0.7 and not on.any(1).all()
+    st, ht = f"!heddle.selection<heads, ?x{heads}>", f"tensor<?x{heads}x{width}xf32>"
+    for fmt in ("f32", "q4_1", "q8_0"):
+        wq = weights.random_blocks(rng, fmt, heads * width, columns)
+        wo = weights.random_blocks(rng, fmt, 21, heads * width)
+        kq, ko = f.stored(f"q_{fmt}", fmt, wq, heads * width, columns), f.stored(f"o_{fmt}", fmt, wo, 21, heads * width)
+        xt, yt = f"tensor<?x{columns}xf32>", f"tensor<?x{heads * width}xf32>"
+        q = x.astype(f64) @ weights.decoded(fmt, wq, heads * width, columns).T.astype(f64)
+        if fmt == "f32":
+            at, quantized = xt, x.astype(f64)
+        else:
+            at = f"!heddle.stored<?x{columns}xf32, #heddle.enc<act_i16>>"
+            codes, scales, minima = weights.parts(fmt, wq, heads * width, columns)
+            qx, dx = quantize(x, LIMITS["act_i16"])
+            q = (qx * dx) @ (scales.astype(f64) * codes - minima.astype(f64)).T
+        masked = np.where(np.repeat(on, width, 1), q, 0)
+        prepare = "" if fmt == "f32" else f"%a = heddle.quantize %x : {xt} -> {at}\n"
+        head = f"""%gate = heddle.get_param @gate : tensor<{heads}x{columns}xf32>
+%w = heddle.get_param @q_{fmt} : {kq}
+%h = heddle.head_gate %x, %gate : {xt}, tensor<{heads}x{columns}xf32> -> {st}
+{prepare}%q = heddle.linear {"%x" if fmt == "f32" else "%a"}, %w select <results>(%h : {st}) : {at}, {kq} -> {yt}
+%t = heddle.reshape %q : {yt} -> {ht}
+%m = heddle.mask_heads %t by %h : {ht}, {st}
+"""
+        f.function(f"results_{fmt}", [("x", xt)], [ht], head + f"return %m : {ht}", ([x], [masked.reshape(rows, heads, width)]),
+                   ([x[:1]], [masked[:1].reshape(1, heads, width)]))
+        # The input of the second product is exact in its format: what its rounding does is not the matter here.
+        o = np.where(np.repeat(on, width, 1), grid(rng, rows, heads * width, step=8), 0).astype(f32)
+        decoded = weights.decoded(fmt, wo, 21, heads * width).T.astype(f64)
+        if fmt != "f32":
+            codes, scales, minima = weights.parts(fmt, wo, 21, heads * width)
+            qo, do = quantize(o, LIMITS["act_i16"])
+            product = (qo * do) @ (scales.astype(f64) * codes - minima.astype(f64)).T
+            ot = f"!heddle.stored<?x{heads * width}xf32, #heddle.enc<act_i16>>"
+            prepare = f"%a = heddle.quantize %o : {yt} -> {ot}\n"
+        else:
+            product, ot, prepare = o.astype(f64) @ decoded, yt, ""
+        f.function(f"inputs_{fmt}", [("x", xt), ("o", yt)], ["tensor<?x21xf32>"], f"""%gate = heddle.get_param @gate : tensor<{heads}x{columns}xf32>
+%w = heddle.get_param @o_{fmt} : {ko}
+%h = heddle.head_gate %x, %gate : {xt}, tensor<{heads}x{columns}xf32> -> {st}
+{prepare}%y = heddle.linear {"%o" if fmt == "f32" else "%a"}, %w select <inputs>(%h : {st}) : {ot}, {ko} -> tensor<?x21xf32>
+return %y : tensor<?x21xf32>""", ([x, o], [product]), ([x[3:4], o[3:4]], [product[3:4]]))
+
+
+def make_keep_parts():
+    rng = generator("keep_parts")
+    f = file("keep_parts", "parts of parameters: rows and columns of weights, of vectors; a block-diagonal matrix")
+    data = weights.random_blocks(rng, "q8_0", 6, 128)
+    decoded, kind = weights.decoded("q8_0", data, 6, 128).astype(f64), "!heddle.stored<{}x{}xf32, #heddle.enc<q8_0>>"
+    f.stored("w", "q8_0", data, 6, 128)
+    small = grid(rng, 3, 2)
+    f.symbol(f"heddle.param @small : tensor<3x2xf32> value {dense(small)}")
+
+    def derived(name, source, source_type, op, result):
+        f.symbol(f"""heddle.param @{name} : {result} derived [@{source}] {{
+  ^bb0(%a: {source_type}):
+    %0 = heddle.{op} : {source_type} -> {result}
+    heddle.yield %0 : {result}
+  }}""")
+
+    derived("rows", "w", kind.format(6, 128), "keep_parts %a axis 0 keep [false, true, true]", kind.format(4, 128))
+    derived("columns", "w", kind.format(6, 128), "keep_parts %a axis 1 keep [true, false, false, true]", kind.format(6, 64))
+    derived("vectors", "small", "tensor<3x2xf32>", "keep_parts %a axis 0 keep [true, false, true]", "tensor<2x2xf32>")
+    derived("diagonal", "small", "tensor<3x2xf32>", "block_diagonal %a", "tensor<3x6xf32>")
+    x = grid(rng, 3, 128, step=8)
+    for name, w in (("rows", decoded[2:]), ("columns", decoded[:, np.r_[0:32, 96:128]])):
+        out, columns = w.shape
+        f.function(name, [("x", f"tensor<?x{columns}xf32>")], [f"tensor<?x{out}xf32>"], f"""%w = heddle.get_param @{name} : {kind.format(out, columns)}
+%y = heddle.linear %x, %w : tensor<?x{columns}xf32>, {kind.format(out, columns)} -> tensor<?x{out}xf32>
+return %y : tensor<?x{out}xf32>""", ([x[:, :columns]], [x[:, :columns].astype(f64) @ w.T]))
+    diagonal = np.zeros((3, 6), f32)
+    for head in range(3):
+        diagonal[head, 2 * head:2 * head + 2] = small[head]
+    for name, table in (("vectors", small[[0, 2]]), ("diagonal", diagonal)):
+        kind_of = f"tensor<{table.shape[0]}x{table.shape[1]}xf32>"
+        f.function(name, [("i", "tensor<?xi32>")], [f"tensor<?x{table.shape[1]}xf32>"], f"""%t = heddle.get_param @{name} : {kind_of}
+%y = heddle.gather_rows %t, %i : {kind_of}, tensor<?xi32> -> tensor<?x{table.shape[1]}xf32>
+return %y : tensor<?x{table.shape[1]}xf32>""", ([np.array([1, 0], np.int32)], [table[[1, 0]]]))
 
 
 def make_cache_append():
@@ -668,6 +885,10 @@ def make_quantize():
 %q = heddle.quantize %x : tensor<?x64xf32> -> !heddle.stored<?x64xf32, #heddle.enc<{act}>>
 %y = heddle.dequantize %q : !heddle.stored<?x64xf32, #heddle.enc<{act}>> -> tensor<?x64xf32>
 return %y : tensor<?x64xf32>""", ([x], [codes * scales]))
+    f.function("act_bf16", [("x", "tensor<?x64xf32>")], ["tensor<?x64xf32>"], """
+%q = heddle.quantize %x : tensor<?x64xf32> -> !heddle.stored<?x64xf32, #heddle.enc<act_bf16>>
+%y = heddle.dequantize %q : !heddle.stored<?x64xf32, #heddle.enc<act_bf16>> -> tensor<?x64xf32>
+return %y : tensor<?x64xf32>""", ([x], [bfloat16(x)]))
 
 
 def make_dequantize():

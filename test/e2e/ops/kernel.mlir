@@ -4,7 +4,7 @@
 // RUN: heddle-run-ir --target cpu:x86-64-v3 %s
 // RUN: %if cpu-avx_vnni %{ heddle-run-ir --target cpu:x86-64-v3-vnni %s %}
 // RUN: %if cpu-avx512_vnni %{ heddle-run-ir --target cpu:x86-64-v4-vnni %s %}
-// RUN: %if cpu-avx512_bf16 %{ heddle-run-ir --target cpu:x86-64-v4-bf16 %s %}
+// RUN: %if cpu-amx_bf16 %{ heddle-run-ir --target cpu:x86-64-v4-amx %s %}
 
 module {
   heddle.kernel @square_add family <rows> target "cpu" {

@@ -4,7 +4,7 @@
 // RUN: heddle-run-ir --target cpu:x86-64-v3 %s
 // RUN: %if cpu-avx_vnni %{ heddle-run-ir --target cpu:x86-64-v3-vnni %s %}
 // RUN: %if cpu-avx512_vnni %{ heddle-run-ir --target cpu:x86-64-v4-vnni %s %}
-// RUN: %if cpu-avx512_bf16 %{ heddle-run-ir --target cpu:x86-64-v4-bf16 %s %}
+// RUN: %if cpu-amx_bf16 %{ heddle-run-ir --target cpu:x86-64-v4-amx %s %}
 
 module attributes {heddle.files = [dense<"0x0000A0BF0000B43F0000BCBF0000FE3F0000BC3F0000583F0038003FE03A"> : tensor<30xi8>]} {
   heddle.param @file : tensor<2x3xf32> file 0 at 0

@@ -4,7 +4,7 @@
 // RUN: heddle-run-ir --target cpu:x86-64-v3 %s
 // RUN: %if cpu-avx_vnni %{ heddle-run-ir --target cpu:x86-64-v3-vnni %s %}
 // RUN: %if cpu-avx512_vnni %{ heddle-run-ir --target cpu:x86-64-v4-vnni %s %}
-// RUN: %if cpu-avx512_bf16 %{ heddle-run-ir --target cpu:x86-64-v4-bf16 %s %}
+// RUN: %if cpu-amx_bf16 %{ heddle-run-ir --target cpu:x86-64-v4-amx %s %}
 
 module attributes {heddle.model = {name = "pool_rows", vocabulary = 7 : i64, max_context = 128 : i64, max_slots = 4 : i64, max_rows = 32 : i64}} {
   heddle.param @mean.x : tensor<7x8xf32> value dense<[[0.5625, 1.0, -0.25, -0.625, 0.0625, 0.75, 0.5625, 0.5625], [-0.75, 0.125, 0.0, 0.1875, 0.9375, -0.6875, -0.6875, -0.0625], [0.0625, -0.875, 0.25, -0.875, -0.0625, -0.5, 0.1875, 0.625], [0.75, 0.5, -0.0625, -1.0, 0.5625, 0.0, 0.125, 0.6875], [-0.75, -0.25, 0.25, -0.625, -1.0, 0.375, -0.6875, -0.6875], [0.6875, 0.9375, -0.875, 0.9375, -0.1875, 0.3125, -0.5625, -0.625], [0.6875, 0.3125, -0.375, 0.5625, -0.4375, 0.1875, 0.875, 0.8125]]> : tensor<7x8xf32>

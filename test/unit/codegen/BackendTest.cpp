@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 #include <random>
 
+using namespace heddle;
 using namespace heddle::cpu;
 using namespace heddle::cpu::testing;
 
@@ -87,7 +88,7 @@ TEST_CASE("a math op without an instruction is an error that names it") {
   auto object = compile(*kernels.module, level);
   REQUIRE(!object);
   CHECK(llvm::toString(object.takeError()) ==
-        "cpu code generation: expected kernels of ops with a lowering to LLVM, but found 'math.tanh'");
+        "code generation: expected kernels of ops with a lowering to LLVM, but found 'math.tanh'");
 }
 
 TEST_CASE("a missing function is an error") {

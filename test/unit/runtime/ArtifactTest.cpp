@@ -458,7 +458,7 @@ TEST_CASE("wrong programs are refused") {
     return toy.artifact().build();
   };
   refuse("magic", with([](auto &p) { p.header.magic[0] = 'X'; }), "start with");
-  refuse("newer version", with([](auto &p) { p.header.version = 2; }), "version 2", HEDDLE_UNSUPPORTED);
+  refuse("newer version", with([](auto &p) { p.header.version = 3; }), "version 3", HEDDLE_UNSUPPORTED);
   refuse("other code ABI", with([](auto &p) { p.header.code_abi = 2; }), "code ABI 2", HEDDLE_UNSUPPORTED);
   refuse("no rows", with([](auto &p) { p.header.max_rows = 0; }), "bound in the header");
   refuse("absurd rows", with([](auto &p) { p.header.max_rows = 1u << 31; }), "bound in the header");
@@ -500,8 +500,22 @@ TEST_CASE("wrong programs are refused") {
          "text entry's inputs and output");
   refuse("logits width", with([](auto &p) { p.ios[4].dim[1] = 99; }), "text entry's inputs and output");
   refuse("rows not covered at the start", with([](auto &p) { p.variants[0].min_rows = 2; }),
-         "variant is out of range (0)");
-  refuse("rows with a gap", with([](auto &p) { p.variants[1].min_rows = 6; }), "variant is out of range (1)");
+         "variant does not follow the one before (0)");
+  refuse("rows with a gap", with([](auto &p) { p.variants[1].min_rows = 6; }),
+         "variant does not follow the one before (1)");
+  auto alternative = [&](uint32_t number, auto change) {
+    return with([=](auto &p) {
+      p.variants[1].alternative = number;
+      p.variants[1].alternative_features = HEDDLE_CPU_AMX_BF16;
+      change(p);
+    });
+  };
+  refuse("alternative past the variants", alternative(1000, [](auto &) {}),
+         "expected an alternative that fits");
+  refuse("alternative with a larger arena", alternative(0, [](auto &p) { p.variants[0].arena_bytes += 64; }),
+         "expected an alternative that fits");
+  refuse("alternative with other work", alternative(0, [](auto &p) { p.variants[1].work_rows = 7; }),
+         "expected an alternative that fits");
   refuse("rows not covered at the end", with([](auto &p) { p.variants[1].max_rows = 299; }),
          "do not cover all rows (299)");
   refuse("more rows than the bound", with([](auto &p) { p.variants[1].max_rows = 301; }),
@@ -557,7 +571,7 @@ TEST_CASE("wrong programs are refused") {
          "missing unknown features", HEDDLE_UNSUPPORTED);
   refuse("function outside of the code", with([](auto &p) { p.offsets[0] = 8; }),
          "function 'append' lies outside");
-  refuse("function past the code", with([](auto &p) { p.offsets[0] = ~0ull; }),
+  refuse("function past the code", with([](auto &p) { p.offsets[0] = ~0ull - 1; }),
          "function 'append' lies outside");
   refuse("cache type", with([](auto &p) { p.caches[0].dtype = HEDDLE_DTYPE_F32; }),
          "cache is out of range (0)");

@@ -92,6 +92,35 @@ TEST_CASE("a step is refused before any work") {
   CHECK(session.step({1}, {0}, {0}, {}, "scale") == HEDDLE_INVALID_ARGUMENT);
 }
 
+TEST_CASE("code runs the alternative of a variant that it has the features for") {
+  for (uint32_t features : {uint32_t(HEDDLE_CPU_X86_64_V3), uint32_t(HEDDLE_CPU_AMX_BF16)}) {
+    ToyModel toy;
+    // Everything that the first variant launches is missing, unless its alternative replaces it.
+    ProgramBuilder &p = toy.program;
+    heddle_variant replaced = p.variants[0];
+    for (uint32_t i = 0; i < replaced.launch_count; ++i) {
+      heddle_launch launch = p.launches[replaced.first_launch + i];
+      p.launches.push_back(launch);
+      p.launches[replaced.first_launch + i].function = p.functions.size();
+    }
+    p.functions.push_back({p.string("absent"), 0, 0});
+    p.offsets.push_back(HEDDLE_NO_FUNCTION);
+    p.variants[0].alternative = p.variants.size();
+    p.variants[0].alternative_features = features;
+    replaced.first_launch = p.launches.size() - replaced.launch_count;
+    p.variants.push_back(replaced);
+    OpenModel open(toy.artifact().build());
+    Session session(open.model);
+    if (features == HEDDLE_CPU_X86_64_V3) {
+      REQUIRE(session.append(0, {3}) == HEDDLE_OK);
+      CHECK(session.output()[0] == expectedLogit({3}));
+    } else {
+      CHECK(session.append(0, {3}) == HEDDLE_INVALID_FILE);
+      CHECK_THAT(session.error.message, Catch::Contains("the code has no function 'absent'"));
+    }
+  }
+}
+
 TEST_CASE("texts to encode are checked") {
   OpenModel open(ToyModel().artifact().build());
   Session session(open.model);

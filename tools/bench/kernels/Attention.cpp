@@ -3,6 +3,8 @@
 //   heddle-bench-attention [--level NAME] [--query-heads N] [--kv-heads N] [--width N] [--rows N] [--position
 //   N] [--window N] [--no-cache] heddle-bench-attention --kernel FILE --rows N    a rows kernel of IR text
 //   whose operands are f32 tensors or activations
+//   heddle-bench-attention --attention FILE --rows N --position N [--keep N]    an attention kernel of IR
+//   text with a cache; of what a selection chooses among every N-th is selected
 //
 // Attention: microseconds per layer, GF/s of the products that the mask lets through with their share of a
 // register-only loop of fused multiply-adds, GB/s of keys and values. Rows kernels: nanoseconds per row.
@@ -23,7 +25,8 @@ namespace cl = llvm::cl;
 
 namespace {
 struct Options {
-  std::string level, kernel;
+  std::string level, kernel, attention;
+  int64_t keep = 1;
   int64_t queryHeads = 9, kvHeads = 3, width = 64, rows = 512, position = 0, window = 0;
   bool noCache = false;
 };
@@ -42,6 +45,8 @@ struct BenchKernel {
 static Options parse(int argc, char **argv) {
   static cl::opt<std::string> level("level", cl::desc("CPU level; the best of this host by default"));
   static cl::opt<std::string> kernel("kernel", cl::desc("file of IR text with one rows kernel"));
+  static cl::opt<std::string> attention("attention", cl::desc("file of IR text with one attention kernel"));
+  static cl::opt<int64_t> keep("keep", cl::init(1), cl::desc("selections select every N-th"));
   static cl::opt<int64_t> queryHeads("query-heads", cl::init(9), cl::desc("query heads"));
   static cl::opt<int64_t> kvHeads("kv-heads", cl::init(3), cl::desc("KV heads"));
   static cl::opt<int64_t> width("width", cl::init(64), cl::desc("width of a head, a multiple of 16"));
@@ -51,7 +56,7 @@ static Options parse(int argc, char **argv) {
   static cl::opt<bool> noCache("no-cache",
                                cl::desc("keys and values of the call, all visible, as in encoders"));
   cl::ParseCommandLineOptions(argc, argv, "Times generated attention and rows kernels.\n");
-  return {level, kernel, queryHeads, kvHeads, width, rows, position, window, noCache};
+  return {level, kernel, attention, keep, queryHeads, kvHeads, width, rows, position, window, noCache};
 }
 
 [[noreturn]] static void stop(const llvm::Twine &message) {
@@ -191,6 +196,66 @@ static void timeRows(mlir::MLIRContext &context, const CpuLevel &level, const Op
          (long long)o.rows, seconds * 1e9 / o.rows);
 }
 
+/// An attention kernel with any regions and selections: prints its microseconds.
+static void timeVariant(mlir::MLIRContext &context, const CpuLevel &level, const Options &o,
+                        llvm::StringRef text) {
+  const int64_t keys = o.position + o.rows, pages = (keys + HEDDLE_PAGE_TOKENS - 1) / HEDDLE_PAGE_TOKENS;
+  BenchKernel bench = build(context, text, level, {pages * int64_t(HEDDLE_PAGE_TOKENS), o.rows, 1});
+  mlir::Block &body = bench.kernel.getBody().front();
+  std::vector<std::unique_ptr<GuardedBuffer<float>>> floats;
+  std::vector<std::unique_ptr<GuardedBuffer<uint8_t>>> bytes;
+  std::vector<void *> operands;
+  GuardedBuffer<_Float16> cache(size_t(pages) * HEDDLE_PAGE_TOKENS * o.kvHeads * o.width * 2);
+  GuardedBuffer<int32_t> table(pages), indices(o.rows);
+  fill(cache);
+  for (int64_t i = 0; i < pages; ++i)
+    table[i] = int32_t(i);
+  auto add = [&](mlir::Type type) {
+    if (mlir::isa<mlir::heddle::KvCacheType>(type)) {
+      operands.insert(operands.end(), {cache.data(), table.data()});
+    } else if (auto selection = mlir::dyn_cast<mlir::heddle::SelectionType>(type)) {
+      int64_t count = selection.getShape()[1];
+      bytes.push_back(std::make_unique<GuardedBuffer<uint8_t>>(o.rows * count));
+      for (int64_t i = 0; i < o.rows * count; ++i)
+        (*bytes.back())[i] = i % count % o.keep == 0;
+      operands.push_back(bytes.back()->data());
+    } else if (mlir::getElementTypeOrSelf(type).isF32()) {
+      floats.push_back(std::make_unique<GuardedBuffer<float>>(bytesOf(type, o.rows) / 4));
+      fill(*floats.back());
+      operands.push_back(floats.back()->data());
+    } else {
+      operands.push_back(indices.data()); // slots and positions, which work records stand for
+    }
+  };
+  for (mlir::Type type : body.getArgumentTypes())
+    add(type);
+  for (mlir::Type type : body.getTerminator()->getOperandTypes())
+    add(type);
+  std::vector<heddle_work> work;
+  for (int64_t row = 0; row < o.rows; row += bench.facts.workRows)
+    work.push_back({int32_t(row),
+                    int32_t(std::min<int64_t>(bench.facts.workRows, o.rows - row)),
+                    0,
+                    int32_t(o.position + row),
+                    0,
+                    int32_t(o.rows),
+                    {}});
+  operands.push_back(work.data());
+  int64_t dims[HEDDLE_DIM_COUNT] = {o.rows, 1, int64_t(work.size())};
+  auto scoring = *body.getOps<mlir::heddle::ScoringOpInterface>().begin();
+  int64_t items = work.size() * (mlir::isa<mlir::heddle::TopKOp>(scoring) ? 1 : scoring.kvHeads());
+  double seconds =
+      best([&] { bench.image->function(0)(operands.data(), dims, bench.scratch->data(), 0, items); });
+  printf("%s %.3f us\n", level.name.data(), seconds * 1e6);
+}
+
+static std::unique_ptr<llvm::MemoryBuffer> readFile(const std::string &path) {
+  auto text = llvm::MemoryBuffer::getFile(path);
+  if (!text)
+    stop("cannot read '" + path + "': " + text.getError().message());
+  return std::move(*text);
+}
+
 int main(int argc, char **argv) {
   Options options = parse(argc, argv);
   const CpuLevel *level = options.level.empty() ? nullptr : cpuLevelByName(options.level);
@@ -202,12 +267,10 @@ int main(int argc, char **argv) {
   mlir::MLIRContext context;
   loadKernelDialects(context);
   context.loadDialect<mlir::heddle::HeddleDialect>();
-  if (options.kernel.empty()) {
+  if (!options.attention.empty())
+    timeVariant(context, *level, options, readFile(options.attention)->getBuffer());
+  else if (options.kernel.empty())
     timeAttention(context, *level, options);
-    return 0;
-  }
-  auto text = llvm::MemoryBuffer::getFile(options.kernel);
-  if (!text)
-    stop("cannot read '" + options.kernel + "': " + text.getError().message());
-  timeRows(context, *level, options, (*text)->getBuffer());
+  else
+    timeRows(context, *level, options, readFile(options.kernel)->getBuffer());
 }

@@ -31,7 +31,8 @@ struct Options {
 static Options parse(int argc, char **argv) {
   static cl::opt<std::string> level("level", cl::desc("CPU level; the best of this host by default"));
   static cl::opt<std::string> format("format", cl::init("q4_1"), cl::desc("storage format of the weights"));
-  static cl::opt<int> planes("planes", cl::init(1), cl::desc("planes of quantized activations"));
+  static cl::opt<int> planes("planes", cl::init(1),
+                             cl::desc("planes of quantized activations; 0: bf16 on tiles"));
   static cl::opt<int64_t> rows("rows", cl::init(1536), cl::desc("rows of the weight matrix"));
   static cl::opt<int64_t> columns("columns", cl::init(576), cl::desc("columns of the weight matrix"));
   static cl::opt<int> products("products", cl::init(1), cl::desc("weight matrices, 1 or 2"));
@@ -87,7 +88,8 @@ int main(int argc, char **argv) {
   spec.rows = rows;
   spec.columns = columns;
   spec.weights.assign(products, *format);
-  spec.planes = integer ? planes : 0;
+  spec.planes = integer ? planes : 0; // 0: bf16 on tiles
+  spec.tiles = integer && planes == 0;
   spec.maxRows = 512;
   if (products == 2)
     spec.epilogue = [](EpilogueContext &context, ValueRange sums) {
