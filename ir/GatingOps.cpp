@@ -48,3 +48,46 @@ LogicalResult BlockDiagonalOp::verify() {
                          << getInput().getType() << " and " << getType();
   return success();
 }
+
+SmallVector<int64_t> KeepPartsOp::keptParts() {
+  SmallVector<int64_t> parts;
+  for (auto [number, keeps] : llvm::enumerate(getKeep()))
+    if (keeps)
+      parts.push_back(number);
+  return parts;
+}
+
+int64_t KeepPartsOp::partSize() {
+  return shapeOf(getInput().getType())[getAxis()] / int64_t(getKeep().size());
+}
+
+LogicalResult KeepPartsOp::verify() {
+  auto shape = shapeOf(getInput().getType());
+  int64_t axis = getAxis(), parts = getKeep().size();
+  if (axis < 0 || axis >= int64_t(shape.size()) || llvm::is_contained(shape, ShapedType::kDynamic))
+    return emitOpError() << "expected 'axis' to be one of a static input, but found " << axis << " of "
+                         << getInput().getType();
+  if (parts == 0 || shape[axis] % parts != 0)
+    return emitOpError() << "expected 'keep' to cut the " << shape[axis] << " elements of axis " << axis
+                         << " into equal parts, but found " << parts << " entries";
+  SmallVector<int64_t> expected(shape);
+  expected[axis] = keptParts().size() * partSize();
+  auto stored = dyn_cast<StoredType>(getInput().getType());
+  if (stored && failed(StoredType::verify([&] { return emitOpError(); }, expected, stored.getElementType(),
+                                          stored.getEncoding())))
+    return failure();
+  Type type =
+      stored ? Type(StoredType::get(getContext(), expected, stored.getElementType(), stored.getEncoding()))
+             : cast<RankedTensorType>(getInput().getType()).clone(expected);
+  if (stored) {
+    EncAttr encoding = stored.getEncoding();
+    int64_t block = encoding.isActivation() ? 1 : ::heddle::formatInfo(storageFormat(encoding)).blockElements;
+    bool cutsBlocks = axis + 1 == int64_t(shape.size()) && partSize() % block != 0;
+    if (encoding.isActivation() || encoding.getLayout() != Layout::Rows || cutsBlocks)
+      return emitOpError() << "expected weights in row order and parts of whole blocks of " << block
+                           << ", but found parts of " << partSize() << " of " << stored;
+  }
+  if (getType() != type)
+    return emitOpError() << "expected 'result' to be " << type << ", but found " << getType();
+  return success();
+}

@@ -68,4 +68,25 @@ def Heddle_BlockDiagonalOp : Heddle_Op<"block_diagonal", [Pure]> {
   let hasVerifier = 1;
 }
 
+def Heddle_KeepPartsOp : Heddle_Op<"keep_parts", [Pure]> {
+  let summary = "Some of the equal parts of an axis, for a parameter's recipe";
+  let description = [{
+    Cuts axis `axis` into as many equal parts as `keep` has entries and keeps those where it is true, in order. Stored weights keep their bytes, so parts of
+    their last axis are whole blocks.
+    ```mlir
+    %y = heddle.keep_parts %w axis 0 keep [true, false, true] : !heddle.stored<48x32xf32, #heddle.enc<q8_0>> -> !heddle.stored<32x32xf32, #heddle.enc<q8_0>>
+    ```
+  }];
+  let arguments = (ins Heddle_Numbers:$input, I64Attr:$axis, DenseBoolArrayAttr:$keep);
+  let results = (outs Heddle_Numbers:$result);
+  let assemblyFormat = "$input `axis` $axis `keep` $keep attr-dict `:` type($input) `->` type($result)";
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    /// Numbers of the parts that stay, ascending.
+    ::llvm::SmallVector<int64_t> keptParts();
+    /// Elements of a part along the axis.
+    int64_t partSize();
+  }];
+}
+
 #endif

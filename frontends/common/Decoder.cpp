@@ -30,6 +30,10 @@ std::vector<ParameterSpec> decoderParameters(const DecoderConfig &config) {
       vector(role("attn_k_norm"), config.keyDim);
     }
     matrix(role("attn_output"), config.hidden, config.heads * config.valueDim);
+    // Of models that gate their heads (docs/head-gating.md): heddle-insert-head-gating reads them.
+    specs.push_back(
+        {role("attn.gate.weight"), {config.heads, config.hidden}, /*optional=*/true, /*decoded=*/true});
+    specs.push_back({role("attn.gate.bias"), {config.heads}, /*optional=*/true});
     if (config.outputNorms)
       vector(role("post_attention_norm"), config.hidden);
     vector(role("ffn_norm"), config.hidden);

@@ -27,6 +27,12 @@ std::vector<ParameterSpec> encoderParameters(const EncoderConfig &config) {
   for (int64_t layer = 0; layer < config.layers; ++layer) {
     for (llvm::StringRef name : {"attn_q", "attn_k", "attn_v", "attn_output"})
       matrix(layerRole(layer, name), config.hidden, config.hidden);
+    // Of models that gate their heads (docs/head-gating.md): heddle-insert-head-gating reads them.
+    specs.push_back({layerRole(layer, "attn.gate.weight"),
+                     {config.heads, config.hidden},
+                     /*optional=*/true,
+                     /*decoded=*/true});
+    specs.push_back({layerRole(layer, "attn.gate.bias"), {config.heads}, /*optional=*/true});
     norm(layerRole(layer, "attn_output_norm"));
     matrix(layerRole(layer, "ffn_up"), config.intermediate, config.hidden);
     matrix(layerRole(layer, "ffn_down"), config.hidden, config.intermediate);

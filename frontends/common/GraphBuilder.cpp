@@ -37,8 +37,8 @@ void GraphBuilder::declareSource(const ParameterSpec &spec, const StoredTensor &
   auto format = static_cast<ir::Format>(stored.format);
   Type storedType = ir::StoredType::get(builder.getContext(), spec.shape, builder.getF32Type(),
                                         ir::EncAttr::get(builder.getContext(), format, ir::Layout::Rows));
-  bool isVector = spec.shape.size() == 1, isF32 = stored.format == StorageFormat::F32;
-  // Vectors are f32 tensors to their users; where the file has another format, a recipe decodes them.
+  bool isVector = spec.shape.size() == 1 || spec.decoded, isF32 = stored.format == StorageFormat::F32;
+  // These are f32 tensors to their users; where the file has another format, a recipe decodes them.
   std::string name = isVector && !isF32 ? spec.role + ".stored" : spec.role;
   Type type = isVector && isF32 ? Type(f32Tensor(spec.shape)) : storedType;
   ir::ParamOp param = declareParam(name, type, stored.sourceName);

@@ -20,6 +20,7 @@ struct ParameterSpec {
   std::string role; // also the symbol of its heddle.param
   Shape shape;      // outermost first
   bool optional = false;
+  bool decoded = false; // an f32 tensor to its users, as vectors always are
 };
 
 /// Where a parameter lies.

@@ -13,9 +13,10 @@ using llvm::Twine;
 
 namespace heddle::gguf {
 
-/// What a GGUF file calls the tensor of a role: roles are its names without ".weight".
+/// What a GGUF file calls the tensor of a role: roles are its names, mostly without ".weight".
 static std::string tensorName(const std::string &role) {
-  return StringRef(role).ends_with(".bias") ? role : role + ".weight";
+  bool isWhole = StringRef(role).ends_with(".bias") || StringRef(role).ends_with(".weight");
+  return isWhole ? role : role + ".weight";
 }
 
 static llvm::Error listed(const File &file, llvm::ArrayRef<std::string> things, StringRef heading) {

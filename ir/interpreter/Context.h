@@ -70,6 +70,7 @@ Result evaluateSelectedLinear(LinearOp op, const Datum &input, const Weights &we
 Result evaluateMaskHeads(MaskHeadsOp op, const Numbers &input, const Integers &selection, const Numbers *skip,
                          Context &context);
 Result evaluateSkippedSum(SkippedSumOp op, const Numbers &table, const Integers &selection, Context &context);
+Result evaluateKeepParts(KeepPartsOp op, const Datum &input, Context &context);
 Result evaluateBlockDiagonal(BlockDiagonalOp op, const Numbers &input, Context &context);
 
 // Weights.cpp
@@ -90,6 +91,8 @@ struct ScoringOperands {
   const Numbers *skip;
 };
 Result evaluateAttention(AttentionOp op, const ScoringOperands &operands, Lookup captured, Context &context);
+Result evaluateMergeChunks(MergeChunksOp op, const Numbers &parts, const Integers &positions,
+                           Context &context);
 Result evaluateTopK(TopKOp op, const ScoringOperands &operands, Lookup captured, Context &context);
 Result evaluateSelectBlocks(SelectBlocksOp op, const Numbers &mask, const Integers *positions,
                             Context &context);

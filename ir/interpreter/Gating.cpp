@@ -118,3 +118,39 @@ Result interpreter::evaluateBlockDiagonal(BlockDiagonalOp op, const Numbers &inp
     }
   return std::move(*result);
 }
+
+Result interpreter::evaluateKeepParts(KeepPartsOp op, const Datum &input, Context &context) {
+  auto shape = shapeOf(op.getInput().getType());
+  int64_t outer = 1, inner = op.partSize(), axis = op.getAxis();
+  for (int64_t size : shape.take_front(axis))
+    outer *= size;
+  for (int64_t size : shape.drop_front(axis + 1))
+    inner *= size;
+  // Copies the kept parts of each outer row; a part is `size` units that `copy` moves.
+  auto copyParts = [&](int64_t size, auto copy) {
+    for (int64_t row = 0; row < outer; ++row)
+      for (int64_t part : op.keptParts())
+        copy((row * int64_t(op.getKeep().size()) + part) * size, size);
+  };
+  if (const Weights *weights = input.weights()) {
+    auto bytes = std::make_shared<std::vector<uint8_t>>();
+    copyParts(::heddle::storedBytes(weights->format, inner), [&](int64_t begin, int64_t size) {
+      auto from = weights->bytes.slice(begin, size);
+      bytes->insert(bytes->end(), from.begin(), from.end());
+    });
+    return Weights{Shape(shapeOf(op.getType())), weights->format, *bytes, bytes};
+  }
+  const Numbers &numbers = *input.numbers();
+  auto result = context.numbers(op, shapeOf(op.getType()));
+  if (!result)
+    return result.takeError();
+  int64_t to = 0;
+  copyParts(inner, [&](int64_t begin, int64_t size) {
+    for (int64_t i = begin; i < begin + size; ++i, ++to) {
+      result->data[to] = numbers.data[i];
+      if (context.tracks())
+        result->tolerance[to] = numbers.toleranceAt(i);
+    }
+  });
+  return std::move(*result);
+}

@@ -50,7 +50,7 @@ public:
     for (auto [offset, value, datum] : llvm::zip(*launch.getArena(), launch.getResults(), results)) {
       if (offset < 0)
         continue; // an output of the function
-      int64_t end = offset + arenaBytes(datum);
+      int64_t end = offset + arenaBytes(datum, value.getType());
       for (const Interval &other : added)
         if (offset < other.end && other.begin < end)
           return fail(launch, Twine("expected its results to lie apart in the arena, but found one at ") +
@@ -81,11 +81,11 @@ private:
     mlir::Value value;
   };
 
-  static int64_t arenaBytes(const Datum &datum) {
+  static int64_t arenaBytes(const Datum &datum, Type type) {
     if (auto *activations = datum.activations())
       return activations->rows() *
              ::heddle::ActivationLayout{activations->columns(), activations->planes}.stride();
-    return 4 * elementCount(datum.shape()).value_or(0);
+    return (isa<SelectionType>(type) ? 1 : 4) * elementCount(datum.shape()).value_or(0);
   }
 
   DenseMap<mlir::Value, Entry> entries;
@@ -420,6 +420,9 @@ private:
               return evaluateAttention(o, scoring, captured, context);
             })
             .Case([&](TopKOp o) { return evaluateTopK(o, scoringOperands(o), captured, context); })
+            .Case([&](MergeChunksOp o) {
+              return evaluateMergeChunks(o, *numbers(o.getChunks()), integers(o.getPositions()), context);
+            })
             .Case([&](SelectBlocksOp o) {
               return evaluateSelectBlocks(o, *numbers(o.getMask()), optionalIntegers(o.getPositions()),
                                           context);
@@ -435,6 +438,7 @@ private:
             .Case([&](SkippedSumOp o) {
               return evaluateSkippedSum(o, *numbers(o.getTable()), integers(o.getSelection()), context);
             })
+            .Case([&](KeepPartsOp o) { return evaluateKeepParts(o, operands[0], context); })
             .Case([&](BlockDiagonalOp o) {
               return evaluateBlockDiagonal(o, *numbers(o.getInput()), context);
             })

@@ -61,3 +61,27 @@ func.func @heads_that_do_not_divide(%x: tensor<?x32xf32>, %w: !heddle.stored<64x
   %0 = heddle.linear %x, %w select <results>(%h : !heddle.selection<heads, ?x5>) : tensor<?x32xf32>, !heddle.stored<64x32xf32, #heddle.enc<f16>> -> tensor<?x64xf32>
   return
 }
+
+// -----
+
+func.func @parts_of_unequal_size(%x: tensor<6x4xf32>) {
+  // expected-error @below {{expected 'keep' to cut the 6 elements of axis 0 into equal parts, but found 4 entries}}
+  %0 = heddle.keep_parts %x axis 0 keep [true, true, false, true] : tensor<6x4xf32> -> tensor<4x4xf32>
+  return
+}
+
+// -----
+
+func.func @parts_of_blocks(%x: !heddle.stored<4x64xf32, #heddle.enc<q8_0>>) {
+  // expected-error @below {{expected the innermost dimension to be a multiple of the 32 elements}}
+  %0 = heddle.keep_parts %x axis 1 keep [true, false, false, false] : !heddle.stored<4x64xf32, #heddle.enc<q8_0>> -> !heddle.stored<4x32xf32, #heddle.enc<q8_0>>
+  return
+}
+
+// -----
+
+func.func @too_many_parts(%x: tensor<6x4xf32>) {
+  // expected-error @below {{expected 'result' to be 'tensor<4x4xf32>', but found 'tensor<6x4xf32>'}}
+  %0 = heddle.keep_parts %x axis 0 keep [true, false, true] : tensor<6x4xf32> -> tensor<6x4xf32>
+  return
+}

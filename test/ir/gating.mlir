@@ -21,5 +21,7 @@ func.func @gates(%x: tensor<?x32xf32>, %w: tensor<4x32xf32>, %b: tensor<4xf32>, 
   %5 = heddle.linear %x, %wq bias %bias select <results>(%heads : !heddle.selection<heads, ?x4>) : tensor<?x32xf32>, !heddle.stored<64x32xf32, #heddle.enc<f16>>, tensor<64xf32> -> tensor<?x64xf32>
   // CHECK: heddle.linear %{{.*}}, %{{.*}} select <inputs>(%[[H]] : !heddle.selection<heads, ?x4>) :
   %6 = heddle.linear %a, %wo select <inputs>(%heads : !heddle.selection<heads, ?x4>) : tensor<?x64xf32>, !heddle.stored<32x64xf32, #heddle.enc<f16>> -> tensor<?x32xf32>
+  // CHECK: heddle.keep_parts %{{.*}} axis 0 keep [true, false, true, false] : !heddle.stored<64x32xf32, #heddle.enc<f16>> -> !heddle.stored<32x32xf32, #heddle.enc<f16>>
+  %7 = heddle.keep_parts %wq axis 0 keep [true, false, true, false] : !heddle.stored<64x32xf32, #heddle.enc<f16>> -> !heddle.stored<32x32xf32, #heddle.enc<f16>>
   return
 }

@@ -1,4 +1,6 @@
 #include "tools/heddle/ImportVerb.h"
+#include "codegen/plugin/Plugin.h"
+#include "frontends/common/Gates.h"
 #include "frontends/common/InputError.h"
 #include "mlir/IR/Diagnostics.h"
 #include "tools/HostFeatures.h"
@@ -11,7 +13,8 @@ namespace heddle::cli {
 
 void addImportOptions(CLI::App &app, ImportVerb &verb) {
   app.add_option("model", verb.model, "Model file (.gguf)")->required()->option_text("MODEL");
-  app.add_option("--target", verb.targets, "cpu (all levels), cpu:LEVEL, cpu:native; see heddle targets")
+  app.add_option("--target", verb.targets,
+                 "cpu (all levels), cpu:LEVEL, cpu:native, cuda; see heddle targets")
       ->option_text("TARGET,...");
   app.add_option("--max-context", verb.maxContext,
                  "Most tokens of a sequence; 0: the model's own, at most 4096")
@@ -29,21 +32,45 @@ void addImportOptions(CLI::App &app, ImportVerb &verb) {
       ->option_text("mixed|i8|i16");
   app.add_flag("--precise", verb.precise,
                "i16 everywhere: results do not depend on how tokens are cut into steps");
+  app.add_option("--observe", verb.observe,
+                 "Return intermediate values too: linear (what products read), attention (what it yields)")
+      ->delimiter(',')
+      ->check(CLI::IsMember({"linear", "attention"}))
+      ->option_text("linear,attention");
+  app.add_option("--gates", verb.gates,
+                 "Gates of attention heads, from heddle's gate fitting (docs/head-gating.md)")
+      ->option_text("FILE");
+  app.add_flag("--dense-gates", verb.denseGates,
+               "Compute the heads that gates turn off too, to compare with");
   app.add_option("--max-memory", verb.maxMemory, "Most memory for the reader's tables (1G)")
       ->option_text("SIZE");
+  app.add_option("--plugin", verb.plugins, "Load this plug-in, a path with a slash (docs/plugins.md)")
+      ->allow_extra_args(false)
+      ->option_text("./LIB.so");
+  app.add_option("--attention", verb.attention,
+                 "Compile all attention as this variant: causal, window, alibi, or one of a plug-in")
+      ->option_text("NAME[:PARAMETER=NUMBER,...]");
   app.add_option("--allow-external-dir", verb.externalFolders, "Links in the model's folder may lead there")
       ->allow_extra_args(false)
       ->option_text("DIR");
 }
 
-std::vector<const cpu::CpuLevel *> parseTargets(const std::string &targets) {
+Target parseTargets(const std::string &targets) {
   std::vector<const cpu::CpuLevel *> levels;
   bool all = false;
   for (llvm::StringRef target : llvm::split(targets, ',')) {
     auto [device, name] = target.split(':');
-    if (device == "cuda" || device == "npu")
-      fail(ExitUnsupported,
-           "target '" + device.str() + "' is not available in this build; available targets: cpu");
+    if (device == "npu")
+      fail(ExitUnsupported, "target 'npu' is not available in this build; available targets: cpu, cuda");
+    if (device == "cuda") {
+      if (!name.empty() && name != "sm_80")
+        fail(ExitUnsupported, "target '" + printable(target.str()) +
+                                  "' is not available; code for cuda:sm_80 runs on every later GPU too");
+      if (llvm::StringRef(targets).contains(','))
+        fail(ExitUnsupported, "'--target " + printable(targets) +
+                                  "': an artifact holds code for one target only; compile one for each");
+      return {"cuda", {}};
+    }
     if (device != "cpu")
       fail(ExitUsage, "unknown target '" + printable(target.str()) + "'; known targets: cpu, cuda, npu");
     if (name.empty()) {
@@ -68,13 +95,25 @@ std::vector<const cpu::CpuLevel *> parseTargets(const std::string &targets) {
     levels.push_back(level);
   }
   if (all)
-    return {};
+    levels.clear();
   std::sort(levels.begin(), levels.end()); // the table is in ascending preference
   levels.erase(std::unique(levels.begin(), levels.end()), levels.end());
-  return levels;
+  return {"cpu", levels};
+}
+
+void loadPlugins(const ImportVerb &verb) {
+  for (const std::string &plugin : verb.plugins)
+    if (llvm::Error error = loadPlugin(plugin))
+      fail(ExitUsage, printableText(llvm::toString(std::move(error))));
 }
 
 Importer::Importer(const ImportVerb &verb) : verb(verb) {
+  loadPlugins(verb);
+  context.appendDialectRegistry(pluginDialects());
+  if (verb.attention.find_first_not_of(
+          "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:=,+") != std::string::npos)
+    fail(ExitUsage,
+         "--attention takes NAME[:PARAMETER=NUMBER,...], but found '" + printable(verb.attention) + "'");
   context.getDiagEngine().registerHandler([this](mlir::Diagnostic &diagnostic) {
     std::string text;
     llvm::raw_string_ostream out(text);
@@ -103,14 +142,24 @@ Importer::Importer(const ImportVerb &verb) : verb(verb) {
   if (!model)
     raise(model.takeError());
   imported = std::move(*model);
+  if (!verb.gates.empty())
+    if (llvm::Error error = addGates(imported, verb.gates))
+      raise(std::move(error));
   llvm::raw_string_ostream(original) << *imported.module;
 }
 
 CompileOptions Importer::compileOptions() const {
   CompileOptions options;
-  options.levels = parseTargets(verb.targets);
+  Target target = parseTargets(verb.targets);
+  options.target = target.name;
+  options.levels = target.levels;
   options.activations = verb.precise ? "i16" : verb.activations;
+  options.observe = llvm::join(verb.observe, ",");
   options.inputPaths = {verb.model};
+  if (!verb.gates.empty())
+    options.inputPaths.push_back(verb.gates);
+  options.denseGates = verb.denseGates;
+  options.attention = verb.attention;
   return options;
 }
 

@@ -11,12 +11,14 @@
 namespace heddle::cli {
 
 struct ImportVerb {
-  std::string model, targets = "cpu", activations = "mixed", maxMemory;
+  std::string model, targets = "cpu", activations = "mixed", maxMemory, attention, gates;
   int64_t maxContext = 0, maxSequences = 4, maxChunk = 512;
-  std::vector<std::string> externalFolders;
-  bool precise = false;
+  std::vector<std::string> externalFolders, observe, plugins;
+  bool precise = false, denseGates = false;
 };
 void addImportOptions(CLI::App &app, ImportVerb &verb);
+// Those of `--plugin`; an importer does it too.
+void loadPlugins(const ImportVerb &verb);
 
 // A context that collects the compiler's diagnostics; a model imported into it.
 class Importer {
@@ -39,8 +41,12 @@ private:
   std::string original; // the module as imported, for a reproducer: no weights, no prompt
 };
 
-// CPU levels that `--target` names; none means all.
-std::vector<const cpu::CpuLevel *> parseTargets(const std::string &targets);
+// What `--target` names.
+struct Target {
+  std::string name;                          // "cpu" or "cuda"
+  std::vector<const cpu::CpuLevel *> levels; // of the CPU; none means all
+};
+Target parseTargets(const std::string &targets);
 
 } // namespace heddle::cli
 

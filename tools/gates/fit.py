@@ -1,0 +1,177 @@
+"""Fits gates of attention heads in closed form: no training of the model.
+
+A head that is off yields a constant, its mean over the rows for which it is off. What that costs a row is the squared distance
+from the head's mean output in the metric in which the model's result moves (second moment of gradients behind the output
+projection). Ridge regression predicts the cost's logarithm from the layer's input, which is all that a gate may see. Where a gate
+opens is decided by what a head's rows cost on average at each prediction, measured by cross-validation: the cheapest rows of all
+heads together are skipped.
+"""
+
+import numpy
+
+from models import Decoder, Encoder, Gates, Run, log_softmax
+
+RIDGE = 3e-2  # of the mean variance of the input's elements
+BINS = 48
+DRAWS = {Decoder: 1, Encoder: 4}  # of gradients for a sequence: an embedding has one result, text one a row
+ALWAYS = numpy.float32(1e30)
+
+
+class Calibration:
+    """What the model does on the calibration sequences."""
+
+    def __init__(self, model, sequences, random, report=lambda *_: None):
+        self.model = model
+        inputs, outputs, ends = [], [], []
+        self.metric = numpy.zeros((model.layers, model.width, model.width), numpy.float32)
+        for number, tokens in enumerate(sequences):
+            run = Run(observe=True, differentiate=True)
+            result = model.evaluate(tokens, run)
+            for _ in range(DRAWS[type(model)]):
+                for layer, gradient in enumerate(model.gradients(run, result, random)):
+                    self.metric[layer] += gradient.T @ gradient / DRAWS[type(model)]
+            inputs.append(run.inputs)
+            outputs.append(run.outputs)
+            ends.append(numpy.full(len(tokens), number))
+            report(f"calibrated {number + 1} of {len(sequences)} sequences")
+        self.inputs = [numpy.concatenate(parts) for parts in zip(*inputs)]  # by layer: [rows, width], f16
+        self.outputs = [numpy.concatenate(parts) for parts in zip(*outputs)]  # [rows, heads, head width], f16
+        self.sequence = numpy.concatenate(ends)
+        self.metric /= len(self.sequence)
+        # The first row of a causal sequence sees only itself: it says nothing about others.
+        first = numpy.flatnonzero(numpy.diff(self.sequence, prepend=-1))
+        self.counts = numpy.ones(len(self.sequence), bool)
+        if isinstance(model, Decoder):
+            self.counts[first] = False
+
+
+def solve(x, y):
+    """Ridge regression of the columns of y: weights [columns, width] and biases."""
+    mean, centre = x.mean(0), y.mean(0)
+    x = x - mean
+    squares = x.T @ x
+    squares[numpy.diag_indices(len(squares))] += RIDGE * numpy.trace(squares) / len(squares)
+    weight = numpy.linalg.solve(squares, x.T @ (y - centre)).T.astype(numpy.float32)
+    return weight, (centre - weight @ mean).astype(numpy.float32)
+
+
+class Fit:
+    def __init__(self, calibration):
+        self.calibration = calibration
+        model, counts = calibration.model, calibration.counts
+        shape = (model.layers, model.heads)
+        self.weight, self.bias = numpy.zeros((*shape, model.width), numpy.float32), numpy.zeros(shape, numpy.float32)
+        self.predicted = numpy.empty((model.layers, len(counts), model.heads), numpy.float32)
+        self.costs = numpy.empty_like(self.predicted)
+        halves = calibration.sequence % 2 == 0
+        for layer in range(model.layers):
+            x = calibration.inputs[layer].astype(numpy.float32)
+            self.costs[layer] = self.cost_of_mean(layer)
+            y = numpy.log(self.costs[layer] + 1e-12)
+            for trained in (halves, ~halves):  # every row is predicted by a fit that has not seen its sequence
+                weight, bias = solve(x[trained & counts], y[trained & counts])
+                self.predicted[layer, ~trained] = x[~trained] @ weight.T + bias
+            self.weight[layer], self.bias[layer] = solve(x[counts], y[counts])
+        self.explained = self.explained_variance()
+        self.bins = [[self.mean_costs(layer, head) for head in range(model.heads)] for layer in range(model.layers)]
+
+    def cost_of_mean(self, layer):
+        model, counts = self.calibration.model, self.calibration.counts
+        heads = self.calibration.outputs[layer].astype(numpy.float32)
+        distance = heads - heads[counts].mean(0)
+        projection, metric = model.output_weight(layer), self.calibration.metric[layer]
+        return numpy.stack([((distance[:, head] @ (projection[:, head].T @ metric @ projection[:, head])) * distance[:, head]).sum(-1)
+                            for head in range(model.heads)], axis=1)
+
+    def explained_variance(self):
+        y, p = numpy.log(self.costs[:, self.calibration.counts] + 1e-12), self.predicted[:, self.calibration.counts]
+        return float((1 - ((y - p) ** 2).sum(1) / ((y - y.mean(1, keepdims=True)) ** 2).sum(1)).mean())
+
+    def mean_costs(self, layer, head):
+        """Predictions that end bins of equally many rows, and the mean cost of each bin, made ascending."""
+        predicted, cost = self.predicted[layer, self.calibration.counts, head], self.costs[layer, self.calibration.counts, head]
+        order = numpy.argsort(predicted)
+        edges = numpy.linspace(0, len(order), BINS + 1).astype(int)
+        means = [cost[order[begin:end]].mean() for begin, end in zip(edges, edges[1:])]
+        return predicted[order[edges[1:] - 1]], numpy.maximum.accumulate(means)
+
+    def gates(self, share):
+        """Gates that skip about `share` of all heads of all rows."""
+        model = self.calibration.model
+        every = numpy.sort(numpy.concatenate([costs for layer in self.bins for _, costs in layer]))
+        limit = every[min(int(share * len(every)), len(every) - 1)]
+        threshold = numpy.empty((model.layers, model.heads), numpy.float32)
+        skip = numpy.empty((model.layers, model.heads, model.head_width), numpy.float32)
+        for layer in range(model.layers):
+            outputs = self.calibration.outputs[layer].astype(numpy.float32)
+            for head in range(model.heads):
+                ends, costs = self.bins[layer][head]
+                closed = int((costs < limit).sum())
+                threshold[layer, head] = -ALWAYS if closed == 0 else ALWAYS if closed == BINS else ends[closed - 1]
+                off = (self.predicted[layer, :, head] <= threshold[layer, head]) & self.calibration.counts
+                skip[layer, head] = outputs[off if off.sum() > 20 else self.calibration.counts, head].mean(0)
+        return Gates(self.weight, self.bias - threshold, skip)
+
+    def static_mask(self, share):
+        """[layers, heads], false for the heads that cost least when they are always off: the same number in every group
+        of a layer, as heads that share keys and values need it."""
+        model = self.calibration.model
+        size = model.heads // model.kv_heads
+        costs = self.costs[:, self.calibration.counts].mean(1).reshape(model.layers, model.kv_heads, size)
+        order = numpy.argsort(costs, axis=2)
+        keep = numpy.ones(costs.shape, bool)
+        # Steps: turning off one more head in every group of a layer.
+        ranked = numpy.take_along_axis(costs, order, axis=2).sum(1)  # [layers, size]: cost of the n-th step
+        steps = sorted((ranked[layer, n], layer, n) for layer in range(model.layers) for n in range(size if size > 1 else 1))
+        if size == 1:  # no groups: heads one by one
+            flat = numpy.argsort(costs.reshape(-1))[:round(share * costs.size)]
+            keep.reshape(-1)[flat] = False
+        else:
+            removed = 0
+            for _, layer, n in steps:
+                if removed + model.kv_heads > share * costs.size + model.kv_heads / 2:
+                    break
+                if n == size - 1:
+                    continue  # an attention keeps a head
+                for group in range(model.kv_heads):
+                    keep[layer, group, order[layer, group, n]] = False
+                removed += model.kv_heads
+        return keep.reshape(model.layers, model.heads)
+
+    def masked(self, keep):
+        """Gates that turn off exactly the heads that a static mask removes."""
+        model = self.calibration.model
+        bias = numpy.where(keep, ALWAYS, -ALWAYS).astype(numpy.float32)
+        skip = numpy.stack([outputs[self.calibration.counts].astype(numpy.float32).mean(0) for outputs in self.calibration.outputs])
+        return Gates(numpy.zeros_like(self.weight), bias, skip)
+
+
+class HeldOut:
+    """Error on sequences that the fit has not seen, against the model without gates."""
+
+    def __init__(self, model, sequences):
+        self.model, self.sequences = model, sequences
+        self.exact = []
+        for tokens in sequences:
+            result = model.evaluate(tokens, Run())
+            self.exact.append(log_softmax(result).astype(numpy.float16) if isinstance(model, Decoder) else result)
+
+    def measure(self, gates):
+        figures, off = [], []
+        for tokens, exact in zip(self.sequences, self.exact):
+            run = Run(gates)
+            result = self.model.evaluate(tokens, run)
+            off.append(numpy.mean(run.off))
+            figures.append(self.compare_logits(exact.astype(numpy.float32), log_softmax(result), tokens)
+                           if isinstance(self.model, Decoder) else {"cosine_distance": 1 - float(exact @ result)})
+        mean = {name: float(numpy.mean([figure[name] for figure in figures])) for name in figures[0]}
+        if "log_perplexity_change" in mean:
+            mean["perplexity_change"] = float(numpy.expm1(mean.pop("log_perplexity_change")))
+        return {"skipped": float(numpy.mean(off)), **mean}
+
+    @staticmethod
+    def compare_logits(exact, gated, tokens):
+        rows, labels = numpy.arange(len(tokens) - 1), numpy.asarray(tokens)[1:]
+        return {"log_perplexity_change": float((exact[rows, labels] - gated[rows, labels]).mean()),
+                "kl_nats": float((numpy.exp(exact) * (exact - gated)).sum(-1).mean()),
+                "top1_agreement": float((exact.argmax(-1) == gated.argmax(-1)).mean())}
