@@ -118,7 +118,6 @@ llvm::Expected<TargetCode> compileCpu(ModuleOp module, const CompileOptions &opt
                                       llvm::ThreadPoolInterface &pool) {
   auto levels = chosenLevels(options);
   std::vector<std::optional<llvm::Expected<LevelCode>>> compiled(levels.size());
-  std::optional<llvm::Expected<Samples>> samples;
   llvm::ThreadPoolTaskGroup group(pool);
   for (size_t i = 0; i < levels.size(); ++i)
     group.async([&, i] { compiled[i].emplace(compileLevel(module, *levels[i])); });
@@ -223,7 +222,6 @@ llvm::Expected<std::array<uint8_t, 32>> compileToArtifact(ModuleOp module, const
                                       : llvm::Expected<Samples>(Samples{}));
     });
     compiled.emplace(options.target == "cuda" ? compileCuda(module) : compileCpu(module, options, pool));
-    pool.async([&] { samples.emplace(makeSamples(*source, module, "cpu", parameters)); });
     pool.wait();
   }
   llvm::Error errors = llvm::Error::success();
