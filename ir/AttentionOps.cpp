@@ -77,7 +77,13 @@ LogicalResult AttentionOp::verify() {
                            << "] and [rows, " << kvHeads() << ", " << valueDim() << "], but found "
                            << getKeys().getType() << " and " << getValues().getType();
   }
-  if (result[0] != query[0] || result[1] != query[1] || result[2] != valueDim())
+  if (isSplit()) {
+    if (result[0] != query[0] || result[1] != query[1] || result[2] < 1 || result[3] != valueDim() + 2)
+      return emitOpError() << "expected chunks of the rows and heads of 'query', " << valueDim() + 2
+                           << " numbers each, but found " << getType();
+    if (!getCache())
+      return emitOpError() << "expected a cache where chunks are not merged, but found none";
+  } else if (result.size() != 3 || result[0] != query[0] || result[1] != query[1] || result[2] != valueDim())
     return emitOpError() << "expected 'result' to have the rows and heads of 'query' and width " << valueDim()
                          << ", but found " << getType();
   if (getSelections().size() > size_t(headSelection() ? 1 : 0) + (keySelection() ? 1 : 0))
@@ -151,6 +157,14 @@ LogicalResult ElementOp::verify() {
                               "0, but found "
                            << getTensor().getType();
   return success();
+}
+
+LogicalResult MergeChunksOp::verify() {
+  auto chunks = shapeOf(getChunks().getType()), result = shapeOf(getType());
+  if (result[0] == chunks[0] && result[1] == chunks[1] && result[2] == chunks[3] - 2)
+    return success();
+  return emitOpError() << "expected 'result' to have the rows and heads of 'chunks' and width "
+                       << chunks[3] - 2 << ", but found " << getType();
 }
 
 LogicalResult TopKOp::verify() {

@@ -27,7 +27,7 @@ bool isContext(Operation *op) {
 
 bool isRowsOp(Operation *op) {
   return isa<EmbeddingOp, GatherRowsOp, RmsNormOp, LayerNormOp, L2NormalizeOp, RopeOp, CacheAppendOp,
-             ReshapeOp, QuantizeOp, DequantizeOp, PoolRowsOp, SelectBlocksOp, HeadGateOp, MaskHeadsOp,
+             ReshapeOp, QuantizeOp, DequantizeOp, PoolRowsOp, SelectBlocksOp, MergeChunksOp, HeadGateOp, MaskHeadsOp,
              SkippedSumOp, ElementwiseOpInterface>(op);
 }
 
@@ -262,7 +262,8 @@ SmallVector<Operation *> Fusion::secondProduct(Value value, LinearOp first) {
     chain.push_back(op);
     if (auto linear = dyn_cast<LinearOp>(op)) {
       bool alike = linear.getInput() == first.getInput() &&
-                   linear.getWeight().getType() == first.getWeight().getType();
+                   linear.getWeight().getType() == first.getWeight().getType() &&
+                   !linear.getSelection() && !first.getSelection();
       if (!alike)
         return {};
       return {chain.rbegin(), chain.rend()};

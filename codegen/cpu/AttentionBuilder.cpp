@@ -1,4 +1,5 @@
 #include "codegen/cpu/AttentionBuilder.h"
+#include "codegen/AttentionItems.h"
 #include "heddle/program.h"
 
 using namespace mlir;
@@ -11,38 +12,44 @@ static constexpr int64_t kPage = HEDDLE_PAGE_TOKENS, kChunk = HEDDLE_CHUNK_TOKEN
 /// sign tells the two apart.
 static constexpr double kUnseen = -1;
 
+static std::optional<SelectionType> typeOf(Value selection) {
+  return selection ? std::optional(cast<SelectionType>(selection.getType())) : std::nullopt;
+}
+
 AttentionBuilder::AttentionBuilder(Emitter &e, AttentionOp op, const CpuKernelContext &context)
-    : e(e), op(op), context(context), mask(summarizeMask(op.getMask())), cached(bool(op.getCache())),
-      queryHeads(shapeOf(op.getQuery().getType())[1]), kvHeads(op.kvHeads()), group(op.groupSize()),
-      keyDim(shapeOf(op.getQuery().getType())[2]), valueDim(op.valueDim()), floats(e.vec(e.f32(), kLanes)),
-      ints(e.vec(e.i32(), kLanes)) {
-  element = cached ? cast<KvCacheType>(op.getCache().getType()).getElementType() : e.f32();
-  elementBytes = element.getIntOrFloatBitWidth() / 8;
-  valueRowBytes = valueDim * elementBytes * (cached ? 1 : kvHeads);
-  if (cached)
-    pageBytes = kPage * kvHeads * (keyDim + valueDim) * elementBytes;
-
-  // 24 of 32 registers hold products of 16 lanes, or, where such a vector is two registers, 12 of 16.
-  accumulators = e.lanes == 16 ? 24 : 6;
-  int most = accumulators / 2 > 6 ? 12 : 6;
-  for (tileHeads = std::min<int64_t>(group, most); group % tileHeads != 0;)
+    : ScoreBuilder(e, op, context), attention(op), valueDim(op.valueDim()), heads(typeOf(op.headSelection())),
+      keys(typeOf(op.keySelection())) {
+  resultBytes = attention.isSplit() ? shapeOf(op.getType())[2] * (valueDim + 2) * 4 : valueDim * 4;
+  valueRowBytes = valueDim * elementBytes * (cached || op.getKeySequences() ? 1 : kvHeads);
+  for (tileHeads = std::min<int64_t>(group, mostRows); group % tileHeads != 0;)
     --tileHeads;
-  tileRows = most / tileHeads;
+  // Rows that select tokens each on their own share none.
+  bool perRow = keys && keys->getKind() == SelectionKind::Tokens;
+  tileRows = perRow ? 1 : mostRows / tileHeads;
+  if (keys)
+    keyLimit = keys->getShape()[1] * keys->getBlockTokens();
+  storesMasks = !mask.exact || keys;
+  bool byHead = !op.getMask().empty() &&
+                !(op.getMask().getArgument(1).use_empty() && op.getMask().getArgument(2).use_empty());
+  allSeen = perRow && mask.exact && mask.spans.size() == 1 && !byHead;
 
-  int tile = tileRows * tileHeads;
-  auto reserve = [&](int64_t bytes) {
-    int64_t offset = scratchSize;
-    scratchSize += llvm::alignTo(bytes, 64);
-    return offset;
-  };
-  reserve(tile * kScoreRow);
+  int tile = mostRows;
   maximaOffset = reserve(tile * 4);
   sumsOffset = reserve(tile * 4);
   oldFactorsOffset = reserve(tile * 4);
   newFactorsOffset = reserve(tile * 4);
-  masksOffset = reserve(mask.exact ? 0 : kChunk / 16 * 2);
+  masksOffset = reserve(storesMasks ? kChunk / 16 * 2 : 0);
   outputsOffset = reserve(tile * valueDim * 4);
-  keysOffset = reserve(cached ? 0 : llvm::alignTo(context.maxRows, kPage) * keyDim * 4);
+  if (op.getKeySequences())
+    valuesOffset = reserve(maxKeys * valueRowBytes);
+  if (heads) {
+    pairsOffset = reserve(workRows() * group * 8);
+    queriesOffset = reserve(tile * keyDim * 4);
+  }
+  if (keys) {
+    groupListOffset = reserve(kChunk / 16 * 8);
+    keyListOffset = reserve((kChunk + 1) * 16);
+  }
 }
 
 int64_t AttentionBuilder::workRows() const {
@@ -52,51 +59,47 @@ int64_t AttentionBuilder::workRows() const {
   return llvm::alignTo(rows, tileRows);
 }
 
-Value AttentionBuilder::loadF32(VectorType type, Value address, Type element) {
-  Value value = e.load(type.clone(element), address);
-  return element.isF32() ? value : e.toF32(value);
+Value AttentionBuilder::resultAddress(Value row, Value head) {
+  Value number = e.add(e.mul(e.add(item.rowBegin, row), queryHeads), e.add(e.mul(item.head, group), head));
+  return e.at(operands->result, e.mul(number, resultBytes));
 }
 
-int64_t AttentionBuilder::queryOffset(const Tile &tile, int row) const {
-  return (row / tile.heads * queryHeads + row % tile.heads) * keyDim * 4;
+Value AttentionBuilder::valueBase() {
+  if (cached)
+    return e.at(operands->cache, e.mul(item.head, kPage * valueRowBytes),
+                kvHeads * kPage * keyDim * elementBytes);
+  if (attention.getKeySequences())
+    return e.at(scratch, valuesOffset);
+  return e.at(e.at(operands->values, e.mul(item.firstRow, valueRowBytes)),
+              e.mul(item.head, valueDim * elementBytes));
 }
 
-void AttentionBuilder::emitItem(const AttentionOperands &operands, Value workCount, Value scratchAddress,
+void AttentionBuilder::emitItem(const AttentionOperands &from, Value workCount, Value scratchAddress,
                                 Value number) {
   scratch = scratchAddress;
-  // Later rows of a prompt see more keys: records are taken from both ends in turn, so that any range of
-  // items has some of each.
-  Value index = e.divU(number, kvHeads), half = e.shiftRightU(index, 1);
-  Value fromEnd = e.sub(e.sub(workCount, half), e.cI64(1));
-  index = e.select(e.equal(e.bitAnd(index, 1), e.cI64(0)), half, fromEnd);
-  Value record = e.at(operands.work, e.mul(index, sizeof(heddle_work)));
-  auto field = [&](size_t offset) { return e.extendS(e.load(e.i32(), e.at(record, offset)), e.i64()); };
-  Value rowBegin = field(offsetof(heddle_work, row_begin)),
-        firstRow = field(offsetof(heddle_work, first_row));
-  item = {};
-  item.head = e.create<arith::RemUIOp>(number, e.cI64(kvHeads));
-  item.rowCount = field(offsetof(heddle_work, row_count));
-  item.position = field(offsetof(heddle_work, position));
-  item.slot = field(offsetof(heddle_work, slot));
-  auto rowAddress = [&](Value base, int64_t width) {
-    Value head = e.add(e.mul(rowBegin, queryHeads), e.mul(item.head, group));
-    return e.at(base, e.mul(head, width * 4));
-  };
-  item.query = rowAddress(operands.query, keyDim);
-  item.result = rowAddress(operands.result, valueDim);
-  if (cached) {
-    item.pages = e.at(operands.pageTable, e.mul(item.slot, context.maxContext / kPage * 4));
-    item.keyBase = e.at(operands.cache, e.mul(item.head, kPage * keyDim * elementBytes));
-    item.valueBase = e.at(operands.cache, e.mul(item.head, kPage * valueRowBytes),
-                          kvHeads * kPage * keyDim * elementBytes);
-  } else {
-    item.keyStart = e.sub(item.position, e.sub(rowBegin, firstRow));
-    item.keyCount = field(offsetof(heddle_work, slot_rows));
-    item.keyBase = e.at(scratch, keysOffset);
-    item.valueBase = e.at(e.at(operands.values, e.mul(firstRow, valueRowBytes)),
-                          e.mul(item.head, valueDim * elementBytes));
-    transposeKeys(operands, firstRow);
+  int64_t splits = attentionSplits(attention);
+  split = e.create<arith::RemUIOp>(number, e.cI64(splits));
+  number = e.divU(number, splits);
+  beginRecord(from, workCount, e.divU(number, kvHeads));
+  Value head = e.create<arith::RemUIOp>(number, e.cI64(kvHeads));
+  if (heads) {
+    // Keys of a head that no row needs are not even transposed.
+    item.head = head;
+    bool perRow = tileRows == 1;
+    Value count = listPairs(e.cI64(0), item.rowCount);
+    e.ifThen(e.lessThan(e.cI64(0), count), [&] {
+      beginHead(head);
+      gatherValues();
+      if (perRow)
+        e.forRange(e.cI64(0), item.rowCount, e.cI64(1),
+                   [&](Value row) { emitListedTiles(row, e.add(row, 1)); });
+      else
+        emitListedTiles(e.cI64(0), item.rowCount);
+    });
+    return;
   }
+  beginHead(head);
+  gatherValues();
   // A tile of fewer rows serves records that are smaller than the full one. The last tile of a record ends
   // with it and computes some rows again, which changes nothing.
   SmallVector<int, 3> sizes{tileRows};
@@ -104,7 +107,20 @@ void AttentionBuilder::emitItem(const AttentionOperands &operands, Value workCou
     sizes.push_back(4);
   if (tileRows > 1)
     sizes.push_back(1);
-  e.forRange(0, group, tileHeads, [&](Value head) { emitTiles(sizes, head); });
+  e.forRange(0, group, tileHeads, [&](Value first) { emitTiles(sizes, first); });
+}
+
+/// Values of other sequences are brought together, in the order of their keys.
+void AttentionBuilder::gatherValues() {
+  if (!attention.getKeySequences())
+    return;
+  Value from = e.at(operands->values, e.mul(item.head, valueRowBytes)), to = e.at(scratch, valuesOffset);
+  e.forRange(e.cI64(0), item.keyCount, e.cI64(1), [&](Value key) {
+    Value row = e.extendS(e.load(e.i32(), e.at(scratch, e.mul(key, 4), keyRowsOffset)), e.i64());
+    Value source = e.at(from, e.mul(row, kvHeads * valueRowBytes)),
+          target = e.at(to, e.mul(key, valueRowBytes));
+    copyFloats(source, target, valueDim);
+  });
 }
 
 void AttentionBuilder::emitTiles(ArrayRef<int> sizes, Value head) {
@@ -112,257 +128,203 @@ void AttentionBuilder::emitTiles(ArrayRef<int> sizes, Value head) {
   auto tiles = [&] {
     Value last = e.sub(item.rowCount, e.cI64(rows));
     e.forRange(e.cI64(0), item.rowCount, e.cI64(rows),
-               [&](Value row) { emitTile(rows, e.minS(row, last), head); });
+               [&](Value row) { emitDenseTile(rows, e.minS(row, last), head); });
   };
   if (sizes.size() == 1)
     return tiles();
   e.ifThenElse(e.lessThan(item.rowCount, e.cI64(rows)), [&] { emitTiles(sizes.drop_front(), head); }, tiles);
 }
 
-/// Rows of `rows` become columns.
-static void transpose16(Emitter &e, Values &rows) {
-  for (int distance : {8, 4, 2, 1}) {
-    SmallVector<int64_t> low, high;
-    for (int lane = 0; lane < 16; ++lane) {
-      low.push_back(lane & distance ? 16 + lane - distance : lane);
-      high.push_back(lane & distance ? 16 + lane : lane + distance);
-    }
-    for (int i = 0; i < 16; ++i) {
-      if (i & distance)
-        continue;
-      Value a = rows[i], b = rows[i + distance];
-      rows[i] = e.create<vector::ShuffleOp>(a, b, low);
-      rows[i + distance] = e.create<vector::ShuffleOp>(a, b, high);
-    }
-  }
-}
-
-void AttentionBuilder::transposeKeys(const AttentionOperands &operands, Value firstRow) {
-  int64_t rowBytes = kvHeads * keyDim * 4;
-  Value from = e.at(e.at(operands.keys, e.mul(firstRow, rowBytes)), e.mul(item.head, keyDim * 4));
-  Value last = e.add(item.keyCount, -1);
-  e.forRange(e.cI64(0), item.keyCount, e.cI64(16), [&](Value key) {
-    SmallVector<Value> rows;
-    for (int i = 0; i < 16; ++i) // past the end the last one again: lanes that no row sees
-      rows.push_back(e.at(from, e.mul(e.minS(e.add(key, i), last), rowBytes)));
-    Value to = e.at(item.keyBase, e.mul(key, keyDim * 4));
-    int64_t full = keyDim / 16 * 16;
-    if (full > 0)
-      e.forRange(0, full, 16, [&](Value d) {
-        Values columns;
-        for (Value row : rows)
-          columns.push_back(e.load(floats, e.at(row, e.mul(d, 4))));
-        transpose16(e, columns);
-        for (int i = 0; i < 16; ++i)
-          e.store(columns[i], e.at(to, e.mul(d, 64), i * 64));
-      });
-    for (int64_t d = full; d < keyDim; ++d)
-      for (int i = 0; i < 16; ++i)
-        e.store(e.load(e.f32(), e.at(rows[i], d * 4)), e.at(to, d * 64 + i * 4));
-  });
-}
-
-AttentionBuilder::Range AttentionBuilder::visibleKeys(Value position) {
-  Value index = cached ? position : e.sub(position, item.keyStart);
-  Value end = e.add(index, 1);
-  if (!cached)
-    end = mask.causal ? e.minS(end, item.keyCount) : item.keyCount;
-  Value begin = e.cI64(0);
-  if (mask.window)
-    begin = e.minS(e.maxS(e.add(index, 1 - *mask.window), begin), end);
-  return {begin, end};
-}
-
-void AttentionBuilder::emitTile(int rows, Value row, Value head) {
+void AttentionBuilder::emitDenseTile(int rows, Value row, Value head) {
   Tile tile;
   tile.rows = rows;
   tile.heads = tileHeads;
+  tile.count = rows * tileHeads;
   tile.row = row;
   tile.head = head;
-  Value offset = e.add(e.mul(row, queryHeads), head);
-  tile.query = e.at(item.query, e.mul(offset, keyDim * 4));
-  tile.position = e.add(item.position, row);
-  Range first = visibleKeys(tile.position), last = visibleKeys(e.add(tile.position, rows - 1));
-  tile.begin = first.begin;
-  tile.end = last.end;
-  tile.commonBegin = mask.exact ? clamp(last.begin, {tile.begin, tile.end}) : tile.end;
-  tile.commonEnd = mask.exact ? clamp(first.end, {tile.commonBegin, tile.end}) : tile.end;
+  tile.query = e.at(item.query, e.mul(e.add(e.mul(row, queryHeads), head), keyDim * 4));
+  emitTile(tile);
+}
 
-  e.forRange(0, tile.count(), 1, [&](Value v) {
+void AttentionBuilder::resetState(const Tile &tile) {
+  e.forRange(0, tile.count, 1, [&](Value v) {
     Value at = e.at(scratch, e.mul(v, 4));
     e.store(e.cF32(-INFINITY), e.at(at, maximaOffset));
     e.store(e.cF32(0), e.at(at, sumsOffset));
   });
-  e.forRange(0, tile.count() * valueDim, kLanes, [&](Value i) { // the area is a whole number of vectors
+  e.forRange(0, tile.count * valueDim, kLanes, [&](Value i) { // the area is a whole number of vectors
     e.store(e.constant(floats, 0), e.at(scratch, e.mul(i, 4), outputsOffset));
   });
-  Value end = e.divU(e.add(tile.end, kChunk - 1), kChunk);
-  e.forRange(e.divU(tile.begin, kChunk), end, e.cI64(1), [&](Value chunk) { emitChunk(tile, chunk); });
+}
+
+void AttentionBuilder::emitTile(Tile &tile) {
+  emitSpans(tile);
+  if (attention.isSplit()) {
+    Range own = ownChunks();
+    return e.forRange(own.begin, own.end, e.cI64(1), [&](Value number) {
+      resetState(tile);
+      atChunk(tile, number, [&](Chunk &chunk) { emitChunk(tile, chunk); });
+      storeChunk(tile, number);
+    });
+  }
+  resetState(tile);
+  forChunks(tile, [&](Chunk &chunk) { emitChunk(tile, chunk); });
   finishTile(tile);
 }
 
-void AttentionBuilder::emitChunk(const Tile &tile, Value chunk) {
-  Value chunkBegin = e.mul(chunk, kChunk);
-  Range keys{e.maxS(tile.begin, chunkBegin), e.minS(tile.end, e.add(chunkBegin, kChunk))};
-  emitScores(tile, chunkBegin, keys);
-  emitSoftmax(tile, chunkBegin, keys);
-  emitValues(tile, chunkBegin, keys);
+/// The chunks that this item works on: its share of those up to the record's last position.
+AttentionBuilder::Range AttentionBuilder::ownChunks() {
+  Value count = e.add(e.divU(e.add(item.position, e.add(item.rowCount, -1)), kChunk), 1);
+  int64_t splits = attentionSplits(attention);
+  return {e.divU(e.mul(split, count), splits), e.divU(e.mul(e.add(split, 1), count), splits)};
 }
 
-Value AttentionBuilder::exp(Value x) {
-  auto c = [&](double value) { return e.constant(x.getType(), value); };
-  auto like = [&](Type element) -> Type {
-    return isa<VectorType>(x.getType()) ? Type(cast<VectorType>(x.getType()).clone(element)) : element;
-  };
-  // The expansion of heddle-expand-math, less what positive arguments and denormal results need: those are 0
-  // here. NaN stays.
-  Value lowest = c(-87.0), tiny = greater(lowest, x), bounded = e.select(tiny, lowest, x);
-  Value shifted = e.fma(bounded, c(1.44269504f), c(12582912.0)), n = e.subF(shifted, c(12582912.0));
-  Value r = e.fma(n, c(-0x1.7f7d1cp-20), e.fma(n, c(-0x1.62e4p-1), bounded));
-  Value p = c(0.0013820136f);
-  for (float coefficient : {0.008368686f, 0.041668274f, 0.16666521f, 0.49999994f, 1.0f, 1.0f})
-    p = e.fma(p, r, c(coefficient));
-  Value exponent =
-      e.shiftLeft(e.add(e.bitcast(shifted, like(e.i32())), 127), 23); // shifted holds n in its low bits
-  return e.select(tiny, c(0), e.mulF(p, e.bitcast(exponent, x.getType())));
-}
-
-Value AttentionBuilder::keyAddress(Value key) {
-  if (!cached)
-    return e.at(item.keyBase, e.mul(key, keyDim * 4));
-  Value entry = e.load(e.i32(), e.at(item.pages, e.mul(e.divU(key, kPage), 4)));
-  Value page = e.at(item.keyBase, e.mul(e.extendS(entry, e.i64()), pageBytes));
-  return e.at(page, e.mul(e.bitAnd(key, kPage - 1), keyDim * elementBytes));
-}
-
-/// Calls `use` for all pairs of `rows` splats and `columns` vectors. The fewer of the two stay in registers
-/// while the others pass.
-static void multiplyAll(int rows, int columns, function_ref<Value(int)> splat,
-                        function_ref<Value(int)> vector, function_ref<void(int, int, Value, Value)> use) {
-  Values kept;
-  bool keepsVectors = columns < rows;
-  for (int i = 0; i < std::min(rows, columns); ++i)
-    kept.push_back(keepsVectors ? vector(i) : splat(i));
-  for (int i = 0; i < std::max(rows, columns); ++i) {
-    Value passing = keepsVectors ? splat(i) : vector(i);
-    for (int j = 0; j < int(kept.size()); ++j)
-      keepsVectors ? use(i, j, passing, kept[j]) : use(j, i, kept[j], passing);
-  }
-}
-
-/// Plain products of queries and keys; lanes past the tile's keys hold whatever the page holds.
-void AttentionBuilder::emitScores(const Tile &tile, Value chunkBegin, Range keys) {
-  // Groups of 16 keys, a power of two so that they divide a page: two share each query element; more where it
-  // takes them to hide the fma's latency.
-  int count = tile.count(), groups = 1;
-  while (groups < 8 && (groups < 2 || count * groups < 12) && count * groups * 2 <= accumulators)
-    groups *= 2;
-  int64_t step = groups * 16, groupBytes = keyDim * 16 * elementBytes;
-  int unroll = keyDim % 2 == 0 ? 2 : 1;
-  Value begin = e.mul(e.divU(e.sub(keys.begin, chunkBegin), step), step), end = e.sub(keys.end, chunkBegin);
-  e.forRange(begin, end, e.cI64(step), [&](Value offset) {
-    Value address = keyAddress(e.add(chunkBegin, offset));
-    Values sums =
-        e.forRange(e.cI64(0), e.cI64(keyDim), e.cI64(unroll), Values(count * groups, e.constant(floats, 0)),
-                   [&](Value d, ValueRange carried) {
-                     Values next(carried);
-                     Value keyAt = e.at(address, e.mul(d, 16 * elementBytes)),
-                           queryAt = e.at(tile.query, e.mul(d, 4));
-                     for (int u = 0; u < unroll; ++u) {
-                       auto key = [&](int g) {
-                         return loadF32(floats, e.at(keyAt, g * groupBytes + u * 16 * elementBytes), element);
-                       };
-                       auto query = [&](int v) {
-                         return e.loadSplat(floats, e.at(queryAt, queryOffset(tile, v) + u * 4));
-                       };
-                       multiplyAll(count, groups, query, key, [&](int v, int g, Value q, Value k) {
-                         next[v * groups + g] = e.fma(q, k, next[v * groups + g]);
-                       });
-                     }
-                     return next;
-                   });
-    Value to = e.at(scratch, e.mul(offset, 4));
-    for (int v = 0; v < count; ++v)
-      for (int g = 0; g < groups; ++g)
-        e.store(sums[v * groups + g], e.at(to, v * kScoreRow + g * 64));
+/// What a chunk came to, for `merge_chunks`.
+void AttentionBuilder::storeChunk(const Tile &tile, Value number) {
+  e.forRange(0, tile.count, 1, [&](Value v) {
+    Value to = e.at(resultAddress(rowOf(tile, v), headOf(tile, v)), e.mul(number, (valueDim + 2) * 4)),
+          from = e.at(scratch, e.mul(v, valueDim * 4), outputsOffset), state = e.at(scratch, e.mul(v, 4));
+    copyFloats(from, to, valueDim);
+    e.store(e.load(e.f32(), e.at(state, sumsOffset)), e.at(to, valueDim * 4));
+    e.store(e.load(e.f32(), e.at(state, maximaOffset)), e.at(to, valueDim * 4 + 4));
   });
 }
 
-void AttentionBuilder::emitSoftmax(const Tile &tile, Value chunkBegin, Range keys) {
-  Value firstGroup = e.divU(e.sub(keys.begin, chunkBegin), 16);
-  Value endGroup = e.divU(e.add(e.sub(keys.end, chunkBegin), 15), 16);
+/// Copies `count` numbers; zeros where `from` is null.
+void AttentionBuilder::copyFloats(Value from, Value to, int64_t count) {
+  auto copy = [&](Value d, int width) {
+    VectorType type = e.vec(e.f32(), width);
+    e.store(from ? e.load(type, e.at(from, e.mul(d, 4))) : e.constant(type, 0), e.at(to, e.mul(d, 4)));
+  };
+  int64_t full = count / kLanes * kLanes;
+  if (full > 0)
+    e.forRange(0, full, kLanes, [&](Value d) { copy(d, kLanes); });
+  if (full < count)
+    copy(e.cI64(full), int(count - full));
+}
+
+void AttentionBuilder::emitChunk(const Tile &tile, Chunk &chunk) {
+  auto attend = [&] {
+    emitScores(tile, chunk);
+    emitSoftmax(tile, chunk);
+    emitValues(tile, chunk);
+  };
+  if (!keys)
+    return attend();
+  listKeys(tile, chunk);
+  e.ifThen(e.lessThan(e.cI64(0), chunk.groupCount), attend);
+}
+
+Values AttentionBuilder::forGroups(const Chunk &chunk, ValueRange initial,
+                                   function_ref<Values(Value, ValueRange)> body) {
+  if (chunk.groups)
+    return e.forRange(e.cI64(0), chunk.groupCount, e.cI64(1), initial, [&](Value i, ValueRange carried) {
+      return body(e.extendS(e.load(e.i32(), e.at(chunk.groups, e.mul(i, 4))), e.i64()), carried);
+    });
+  Value first = e.divU(e.sub(chunk.keys.begin, chunk.begin), 16);
+  Value end = e.divU(e.add(e.sub(chunk.keys.end, chunk.begin), 15), 16);
+  return e.forRange(first, end, e.cI64(1), initial, body);
+}
+
+void AttentionBuilder::emitSoftmax(const Tile &tile, const Chunk &chunk) {
   SmallVector<int32_t> numbers;
   for (int i = 0; i < kLanes; ++i)
     numbers.push_back(i);
   Value lane = e.create<arith::ConstantOp>(DenseElementsAttr::get(ints, ArrayRef<int32_t>(numbers)));
   Type bits = e.i16();
   VectorType lanesMask = e.vec(e.getI1Type(), kLanes);
-  auto splatI32 = [&](Value x) { return e.splat(e.truncate(x, e.i32()), ints); };
+  RegionCode score(e, op.getScore(), operands->captured);
+  std::optional<RegionCode> masks;
+  if (!mask.exact)
+    masks.emplace(e, op.getMask(), operands->captured);
 
-  e.forRange(0, tile.count(), 1, [&](Value v) {
-    Value row = e.divU(v, tile.heads), head = e.sub(v, e.mul(row, tile.heads));
-    Value position = e.add(tile.position, row);
-    Range seen = visibleKeys(position);
-    Value begin = splatI32(seen.begin), end = splatI32(seen.end);
+  e.forRange(0, tile.count, 1, [&](Value v) {
+    RegionRow row = regionRow(tile, v);
+    SmallVector<Range> spans; // as numbers, and on all lanes
+    SmallVector<Range> splats;
+    for (size_t s = 0; s < mask.spans.size(); ++s) {
+      spans.push_back(spanOf(v, s));
+      splats.push_back({e.splat(i32(spans[s].begin), ints), e.splat(i32(spans[s].end), ints)});
+    }
     Value scores = e.at(scratch, e.mul(v, kScoreRow));
-    auto keyNumbers = [&](Value g) { return e.add(splatI32(e.add(chunkBegin, e.mul(g, 16))), lane); };
-    auto inRange = [&](Value key) {
-      Value from = e.create<arith::CmpIOp>(arith::CmpIPredicate::sge, key, begin);
-      return e.create<arith::AndIOp>(from, e.create<arith::CmpIOp>(arith::CmpIPredicate::slt, key, end));
+    auto firstKey = [&](Value g) { return i32(e.add(chunk.begin, e.mul(g, 16))); };
+    auto inSpans = [&](Value g) {
+      Value key = e.add(e.splat(firstKey(g), ints), lane), any;
+      for (const Range &span : splats) {
+        Value from = e.create<arith::CmpIOp>(arith::CmpIPredicate::sge, key, span.begin);
+        Value inside = both(from, e.create<arith::CmpIOp>(arith::CmpIPredicate::slt, key, span.end));
+        any = any ? either(any, inside) : inside;
+      }
+      return any;
     };
-    Value queryHead = splatI32(e.add(e.add(e.mul(item.head, group), tile.head), head));
-    Value kvHead = splatI32(item.head), queryPosition = splatI32(position), slot = splatI32(item.slot);
+    score.begin(row);
+    if (masks)
+      masks->begin(row);
 
     Value least = e.constant(floats, -INFINITY);
-    Values found = e.forRange(
-        firstGroup, endGroup, e.cI64(1), {least, e.constantInt(bits, 0)}, [&](Value g, ValueRange carried) {
-          Value at = e.at(scores, e.mul(g, 64)), key = keyNumbers(g), seenLanes = inRange(key);
-          Value keyPosition = cached ? key : e.add(key, splatI32(item.keyStart));
-          Value dot = e.mulF(e.load(floats, at), e.constant(floats, op.getScale().convertToFloat()));
-          SmallVector<Value, 6> arguments{dot, queryHead, kvHead, queryPosition, keyPosition, slot};
-          Value score = vectorizeRegion(e, op.getScore(), arguments), any = carried[1];
-          if (!mask.exact) {
-            seenLanes = e.create<arith::AndIOp>(seenLanes, vectorizeRegion(e, op.getMask(), arguments));
-            Value packed = e.bitcast(seenLanes, bits);
-            e.store(packed, e.at(scratch, e.mul(g, 2), masksOffset));
-            any = e.create<arith::OrIOp>(any, packed);
-          }
-          score = e.select(seenLanes, score, least);
-          e.store(score, at);
-          return Values{maxKeepingFirst(score, carried[0]), any};
-        });
-    Value chunkMaximum = e.maxLanes(found[0]), maxima = e.splat(chunkMaximum, floats);
-    Value visible = mask.exact
-                        ? e.lessThan(e.maxS(seen.begin, keys.begin), e.minS(seen.end, keys.end))
-                        : e.create<arith::CmpIOp>(arith::CmpIPredicate::ne, found[1], e.constantInt(bits, 0));
+    Values found = forGroups(chunk, {least, e.constantInt(bits, 0)}, [&](Value g, ValueRange carried) {
+      Value at = e.at(scores, e.mul(g, 64)), seenLanes = inSpans(g), any = carried[1];
+      Value position = firstKey(g);
+      if (!cached)
+        position = e.add(position, i32(item.keyStart));
+      Value dot = e.mulF(e.load(floats, at), e.constant(floats, op.getScale().convertToFloat()));
+      Value result = score.emit(dot, position);
+      if (masks)
+        seenLanes = both(seenLanes, masks->emit(dot, position));
+      if (storesMasks) {
+        Value packed = e.bitcast(seenLanes, bits);
+        if (keys) {
+          packed = both(packed, selectedLanes(rowOf(tile, v), chunk, g));
+          seenLanes = e.bitcast(packed, lanesMask);
+        }
+        e.store(packed, e.at(scratch, e.mul(g, 2), masksOffset));
+        any = either(any, packed);
+      }
+      result = e.select(seenLanes, result, least);
+      e.store(result, at);
+      return Values{maxKeepingFirst(e, result, carried[0]), any};
+    });
+    Value chunkMaximum = e.maxLanes(found[0]), maxima = e.splat(chunkMaximum, floats), visible;
+    if (storesMasks) {
+      visible = e.create<arith::CmpIOp>(arith::CmpIPredicate::ne, found[1], e.constantInt(bits, 0));
+    } else {
+      for (const Range &span : spans) {
+        Value some = e.lessThan(e.maxS(span.begin, chunk.keys.begin), e.minS(span.end, chunk.keys.end));
+        visible = visible ? either(visible, some) : some;
+      }
+    }
 
     // Lanes that are not seen hold minus infinity, whose weight is 0.
-    Values sums = e.forRange(
-        firstGroup, endGroup, e.cI64(1), {e.constant(floats, 0)}, [&](Value g, ValueRange carried) {
-          Value at = e.at(scores, e.mul(g, 64)), weight = exp(e.subF(e.load(floats, at), maxima));
-          e.store(e.bitAnd(e.bitcast(weight, ints), 0x7fffffff), at);
-          return Values{e.addF(carried[0], weight)};
-        });
-    // The values' sums must tell such keys from those whose weight is 0. With ranges only groups at their
+    Values sums = forGroups(chunk, {e.constant(floats, 0)}, [&](Value g, ValueRange carried) {
+      Value at = e.at(scores, e.mul(g, 64)), weight = expOfNegative(e, e.subF(e.load(floats, at), maxima));
+      e.store(e.bitAnd(e.bitcast(weight, ints), 0x7fffffff), at);
+      return Values{e.addF(carried[0], weight)};
+    });
+    // The values' sums must tell such keys from those whose weight is 0. With one span only groups at its
     // ends have any.
-    auto markUnseen = [&](Value from, Value to) {
-      e.forRange(from, to, e.cI64(1), [&](Value g) {
-        Value at = e.at(scores, e.mul(g, 64));
-        Value seenLanes = mask.exact
-                              ? inRange(keyNumbers(g))
-                              : e.bitcast(e.load(bits, e.at(scratch, e.mul(g, 2), masksOffset)), lanesMask);
-        e.store(e.select(seenLanes, e.load(floats, at), e.constant(floats, kUnseen)), at);
-      });
+    auto markUnseen = [&](Value g) {
+      Value at = e.at(scores, e.mul(g, 64));
+      Value seenLanes = storesMasks
+                            ? e.bitcast(e.load(bits, e.at(scratch, e.mul(g, 2), masksOffset)), lanesMask)
+                            : inSpans(g);
+      e.store(e.select(seenLanes, e.load(floats, at), e.constant(floats, kUnseen)), at);
     };
-    if (mask.exact) {
-      auto groupOf = [&](Value key) {
-        return clamp(e.divU(e.maxS(e.sub(key, chunkBegin), e.cI64(0)), 16), {firstGroup, endGroup});
-      };
-      Value fromEnd = groupOf(seen.end);
-      markUnseen(firstGroup, e.minS(groupOf(e.add(seen.begin, 15)), fromEnd));
-      markUnseen(fromEnd, endGroup);
+    if (allSeen) {
+      // Only keys that all rows see are listed.
+    } else if (storesMasks || spans.size() > 1) {
+      forGroups(chunk, {}, [&](Value g, ValueRange) {
+        markUnseen(g);
+        return Values{};
+      });
     } else {
-      markUnseen(firstGroup, endGroup);
+      Value firstGroup = e.divU(e.sub(chunk.keys.begin, chunk.begin), 16);
+      Value endGroup = e.divU(e.add(e.sub(chunk.keys.end, chunk.begin), 15), 16);
+      auto groupOf = [&](Value key) {
+        return clamp(e.divU(e.maxS(e.sub(key, chunk.begin), e.cI64(0)), 16), {firstGroup, endGroup});
+      };
+      Value fromEnd = groupOf(spans[0].end);
+      e.forRange(firstGroup, e.minS(groupOf(e.add(spans[0].begin, 15)), fromEnd), e.cI64(1), markUnseen);
+      e.forRange(fromEnd, endGroup, e.cI64(1), markUnseen);
     }
     Value chunkSum = e.sumPairs(sums[0]);
 
@@ -370,74 +332,81 @@ void AttentionBuilder::emitSoftmax(const Tile &tile, Value chunkBegin, Range key
     Value state = e.at(scratch, e.mul(v, 4));
     Value oldMaximum = e.load(e.f32(), e.at(state, maximaOffset)),
           oldSum = e.load(e.f32(), e.at(state, sumsOffset));
-    Value maximum = maxKeepingFirst(chunkMaximum, oldMaximum);
-    Value oldFactor = exp(e.subF(oldMaximum, maximum)), newFactor = exp(e.subF(chunkMaximum, maximum));
-    Value sum = e.fma(chunkSum, newFactor, e.mulF(oldSum, oldFactor));
-    e.store(e.select(visible, maximum, oldMaximum), e.at(state, maximaOffset));
-    e.store(e.select(visible, sum, oldSum), e.at(state, sumsOffset));
-    e.store(oldFactor, e.at(state, oldFactorsOffset));
-    newFactor = e.bitcast(e.bitAnd(e.bitcast(newFactor, e.i32()), 0x7fffffff), e.f32());
-    e.store(e.select(visible, newFactor, e.cF32(kUnseen)), e.at(state, newFactorsOffset));
+    MergedSum merged = mergeChunk(e, {oldSum, oldMaximum}, {chunkSum, chunkMaximum});
+    e.store(e.select(visible, merged.total.maximum, oldMaximum), e.at(state, maximaOffset));
+    e.store(e.select(visible, merged.total.sum, oldSum), e.at(state, sumsOffset));
+    e.store(merged.oldFactor, e.at(state, oldFactorsOffset));
+    e.store(e.select(visible, merged.newFactor, e.cF32(kUnseen)), e.at(state, newFactorsOffset));
   });
 }
 
-void AttentionBuilder::emitValues(const Tile &tile, Value chunkBegin, Range keys) {
-  int vectors = std::max(1, accumulators / tile.count());
+void AttentionBuilder::emitValues(const Tile &tile, const Chunk &chunk) {
+  int vectors = std::max(1, accumulators / tile.count);
   vectors = int(std::min<int64_t>({vectors, 8, std::max<int64_t>(valueDim / kLanes, 1)}));
   int64_t step = vectors * kLanes, full = valueDim / step * step;
   if (full > 0)
-    e.forRange(0, full, step, [&](Value d) { emitValueSlice(tile, chunkBegin, keys, d, vectors, kLanes); });
+    e.forRange(0, full, step, [&](Value d) { emitValueSlice(tile, chunk, d, vectors, kLanes); });
   int64_t rest = valueDim - full;
   if (rest >= kLanes)
-    emitValueSlice(tile, chunkBegin, keys, e.cI64(full), int(rest / kLanes), kLanes);
+    emitValueSlice(tile, chunk, e.cI64(full), int(rest / kLanes), kLanes);
   if (rest % kLanes != 0)
-    emitValueSlice(tile, chunkBegin, keys, e.cI64(valueDim - rest % kLanes), 1, int(rest % kLanes));
+    emitValueSlice(tile, chunk, e.cI64(valueDim - rest % kLanes), 1, int(rest % kLanes));
 }
 
-void AttentionBuilder::emitValueSlice(const Tile &tile, Value chunkBegin, Range keys, Value d, int vectors,
-                                      int width) {
-  int count = tile.count();
+Value AttentionBuilder::seen(Value weight) {
+  Type bits =
+      isa<VectorType>(weight.getType()) ? Type(cast<VectorType>(weight.getType()).clone(e.i32())) : e.i32();
+  return e.create<arith::CmpIOp>(arith::CmpIPredicate::sge, e.bitcast(weight, bits), e.constantInt(bits, 0));
+}
+
+void AttentionBuilder::emitValueSlice(const Tile &tile, const Chunk &chunk, Value d, int vectors, int width) {
+  int count = tile.count;
   VectorType type = e.vec(e.f32(), width);
-  VectorType bits = e.vec(e.i32(), width);
-  auto seen = [&](Value x) {
-    return e.create<arith::CmpIOp>(arith::CmpIPredicate::sge, e.bitcast(x, bits), e.constantInt(bits, 0));
+  auto addKey = [&](Value from, Value weights, bool selects, ValueRange carried) {
+    Values next(carried);
+    auto value = [&](int i) { return loadF32(type, e.at(from, i * width * elementBytes), element); };
+    auto weight = [&](int v) { return e.loadSplat(type, e.at(weights, v * kScoreRow)); };
+    multiplyAll(count, vectors, weight, value, [&](int v, int i, Value w, Value x) {
+      Value &sum = next[v * vectors + i];
+      Value added = e.fma(w, x, sum);
+      sum = selects ? e.select(seen(w), added, sum) : added;
+    });
+    return next;
   };
   // Keys of `range`, which lie at `base` + key * valueRowBytes.
   auto accumulate = [&](Value base, Range range, bool selects, ValueRange initial) {
     return e.forRange(range.begin, range.end, e.cI64(1), initial, [&](Value key, ValueRange carried) {
-      Values next(carried);
-      Value from = e.at(base, e.mul(key, valueRowBytes)),
-            weights = e.at(scratch, e.mul(e.sub(key, chunkBegin), 4));
-      auto value = [&](int i) { return loadF32(type, e.at(from, i * width * elementBytes), element); };
-      auto weight = [&](int v) { return e.loadSplat(type, e.at(weights, v * kScoreRow)); };
-      multiplyAll(count, vectors, weight, value, [&](int v, int i, Value w, Value x) {
-        Value &sum = next[v * vectors + i];
-        Value added = e.fma(w, x, sum);
-        sum = selects ? e.select(seen(w), added, sum) : added;
-      });
-      return next;
+      return addKey(e.at(base, e.mul(key, valueRowBytes)), e.at(scratch, e.mul(e.sub(key, chunk.begin), 4)),
+                    selects, carried);
     });
   };
   // Ascending keys: those that some rows see, those that all see, again those that some see.
   auto segment = [&](Value base, Range range, ValueRange initial) {
-    Value commonBegin = clamp(tile.commonBegin, range), commonEnd = clamp(tile.commonEnd, range);
+    Value commonBegin = clamp(chunk.common.begin, range), commonEnd = clamp(chunk.common.end, range);
     Values sums = accumulate(base, {range.begin, commonBegin}, true, initial);
     sums = accumulate(base, {commonBegin, commonEnd}, false, sums);
     return accumulate(base, {commonEnd, range.end}, true, sums);
   };
-  Value first = e.at(item.valueBase, e.mul(d, elementBytes));
+  Value first = e.at(valueBase(), e.mul(d, elementBytes));
   Values sums(count * vectors, e.constant(type, 0));
-  if (cached) {
-    Value endPage = e.divU(e.add(keys.end, kPage - 1), kPage);
-    sums =
-        e.forRange(e.divU(keys.begin, kPage), endPage, e.cI64(1), sums, [&](Value page, ValueRange carried) {
+  if (keys) {
+    sums = e.forRange(e.cI64(0), keyCount, e.cI64(1), sums, [&](Value i, ValueRange carried) {
+      Value entry = e.at(scratch, e.mul(i, 16), keyListOffset);
+      return addKey(e.at(first, e.load(e.i64(), entry)), e.at(scratch, e.load(e.i64(), e.at(entry, 8))),
+                    !allSeen, carried);
+    });
+  } else if (cached) {
+    Value endPage = e.divU(e.add(chunk.keys.end, kPage - 1), kPage);
+    sums = e.forRange(
+        e.divU(chunk.keys.begin, kPage), endPage, e.cI64(1), sums, [&](Value page, ValueRange carried) {
           Value number = e.extendS(e.load(e.i32(), e.at(item.pages, e.mul(page, 4))), e.i64()),
                 start = e.mul(page, kPage);
           Value base = e.at(first, e.sub(e.mul(number, pageBytes), e.mul(start, valueRowBytes)));
-          return segment(base, {e.maxS(start, keys.begin), e.minS(e.add(start, kPage), keys.end)}, carried);
+          return segment(base, {e.maxS(start, chunk.keys.begin), e.minS(e.add(start, kPage), chunk.keys.end)},
+                         carried);
         });
   } else {
-    sums = segment(first, keys, sums);
+    sums = segment(first, chunk.keys, sums);
   }
   Value outputs = e.at(scratch, e.mul(d, 4), outputsOffset);
   for (int v = 0; v < count; ++v) {
@@ -452,14 +421,11 @@ void AttentionBuilder::emitValueSlice(const Tile &tile, Value chunkBegin, Range 
 }
 
 void AttentionBuilder::finishTile(const Tile &tile) {
-  e.forRange(0, tile.count(), 1, [&](Value v) {
-    Value row = e.divU(v, tile.heads), head = e.add(e.sub(v, e.mul(row, tile.heads)), tile.head);
-    Value number = e.add(e.mul(e.add(tile.row, row), queryHeads), head);
-    Value to = e.at(item.result, e.mul(number, valueDim * 4)),
+  e.forRange(0, tile.count, 1, [&](Value v) {
+    Value to = resultAddress(rowOf(tile, v), headOf(tile, v)),
           from = e.at(scratch, e.mul(v, valueDim * 4), outputsOffset);
     Value sum = e.load(e.f32(), e.at(scratch, e.mul(v, 4), sumsOffset));
-    Value nothing = e.create<arith::CmpFOp>(arith::CmpFPredicate::OEQ, sum, e.cF32(0));
-    Value factor = e.select(nothing, e.cF32(0), e.divF(e.cF32(1), sum));
+    Value factor = inverseSum(e, sum);
     auto scaled = [&](Value d, int width) {
       VectorType type = e.vec(e.f32(), width);
       e.store(e.mulF(e.load(type, e.at(from, e.mul(d, 4))), e.splat(factor, type)), e.at(to, e.mul(d, 4)));

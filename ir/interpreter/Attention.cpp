@@ -203,10 +203,14 @@ private:
   std::vector<Candidate> candidates;
 };
 
+/// Tokens of a chunk, as docs/kernel-abi.md has them.
+constexpr int64_t kChunkTokens = 256;
+
 /// A visible key of one head.
 struct Weighted {
   Token value;
   Real score;
+  int64_t position;
   double weight;
 };
 
@@ -251,6 +255,48 @@ void average(MutableArrayRef<Weighted> visible, int64_t kvHead, int64_t valueDim
   }
 }
 
+/// What a chunk of keys comes to: its sum of weighted values, of weights, and the score they are relative to.
+void sumChunk(MutableArrayRef<Weighted> visible, int64_t kvHead, int64_t valueDim, Context &context,
+              Numbers &result, size_t target) {
+  const Arithmetics &a = context.arithmetic;
+  if (visible.empty())
+    return; // zeros
+  double largest = -std::numeric_limits<double>::infinity(), sum = 0, sumMoves = 0;
+  for (const Weighted &key : visible)
+    largest = std::isnan(key.score.value) || std::isnan(largest) ? std::numeric_limits<double>::quiet_NaN()
+                                                                 : std::max(largest, key.score.value);
+  auto moves = [&](const Weighted &key) {
+    double relative = key.score.tolerance + a.unit * (1 + std::abs(key.score.value - largest));
+    return key.weight * std::expm1(std::min(2 * relative, 300.0)) / 2;
+  };
+  for (Weighted &key : visible) {
+    key.weight = a.round(std::exp(a.round(key.score.value - largest)));
+    sum = a.round(sum + key.weight);
+    if (context.tracks())
+      sumMoves += square(moves(key));
+  }
+  for (int64_t d = 0; d < valueDim; ++d) {
+    size_t index = kvHead * valueDim + d;
+    double acc = 0, magnitude = 0, moved = 0;
+    for (const Weighted &key : visible) {
+      double v = key.value.numbers[index];
+      acc = a.round(acc + key.weight * v);
+      if (!context.tracks())
+        continue;
+      magnitude += std::abs(key.weight * v);
+      moved += square(moves(key) * v) +
+               square(key.weight * (key.value.tolerance ? key.value.tolerance[index] : 0));
+    }
+    result.data[target + d] = acc;
+    if (context.tracks())
+      result.tolerance[target + d] = a.unit * magnitude + std::sqrt(moved);
+  }
+  result.data[target + valueDim] = sum;
+  result.data[target + valueDim + 1] = largest; // the sums are relative to this very number
+  if (context.tracks())
+    result.tolerance[target + valueDim] = a.unit * sum + std::sqrt(sumMoves);
+}
+
 llvm::Error checkRows(Operation *op, const ScoringOperands &operands) {
   int64_t rows = operands.query.shape[0];
   if (operands.slots.shape[0] != rows || operands.positions.shape[0] != rows)
@@ -281,7 +327,11 @@ Result interpreter::evaluateAttention(AttentionOp op, const ScoringOperands &ope
     return scoring.takeError();
   int64_t rows = operands.query.shape[0], heads = operands.query.shape[1], group = op.groupSize(),
           valueDim = op.valueDim();
-  auto result = context.numbers(op, {rows, heads, valueDim});
+  // Of a split attention each chunk has its place; it is as wide as the result where there is but one.
+  bool isSplit = op.isSplit();
+  int64_t chunks = isSplit ? shapeOf(op.getType())[2] : 1, width = isSplit ? valueDim + 2 : valueDim;
+  auto result = isSplit ? context.numbers(op, {rows, heads, chunks, width})
+                        : context.numbers(op, {rows, heads, valueDim});
   if (!result)
     return result.takeError();
 
@@ -303,13 +353,15 @@ Result interpreter::evaluateAttention(AttentionOp op, const ScoringOperands &ope
             context.spend(op, {candidates->size(), uint64_t(heads), scoring->steps() + valueDim}))
       return std::move(error);
     for (int64_t head = 0; head < heads; ++head) {
-      size_t target = (number * heads + head) * valueDim;
+      size_t target = (number * heads + head) * chunks * width;
       if (operands.heads && !operands.heads->data[number * heads + head]) {
         for (int64_t d = 0; operands.skip && d < valueDim; ++d) {
           result->data[target + d] = operands.skip->data[head * valueDim + d];
           if (context.tracks())
             result->tolerance[target + d] = operands.skip->toleranceAt(head * valueDim + d);
         }
+        if (isSplit)
+          result->data[target + valueDim] = 1;
         continue;
       }
       visible.clear();
@@ -320,9 +372,77 @@ Result interpreter::evaluateAttention(AttentionOp op, const ScoringOperands &ope
         if (!score)
           return score.takeError();
         if (*score)
-          visible.push_back({candidate.value, **score, 0});
+          visible.push_back({candidate.value, **score, candidate.position, 0});
       }
-      average(visible, head / group, valueDim, context, *result, target);
+      if (!isSplit) {
+        average(visible, head / group, valueDim, context, *result, target);
+        continue;
+      }
+      // Candidates with a cache ascend.
+      MutableArrayRef<Weighted> left = visible;
+      for (int64_t chunk = 0; !left.empty(); ++chunk) {
+        size_t count = 0;
+        while (count < left.size() && left[count].position / kChunkTokens == chunk)
+          ++count;
+        if (count > 0 && chunk >= chunks)
+          return fail(op, Twine("expected positions in ") + Twine(chunks) + " chunks, but found " +
+                              Twine(left[0].position));
+        sumChunk(left.take_front(count), head / group, valueDim, context, *result, target + chunk * width);
+        left = left.drop_front(count);
+      }
+    }
+  }
+  return std::move(*result);
+}
+
+Result interpreter::evaluateMergeChunks(MergeChunksOp op, const Numbers &parts, const Integers &positions,
+                                        Context &context) {
+  const Arithmetics &a = context.arithmetic;
+  int64_t rows = parts.shape[0], heads = parts.shape[1], chunks = parts.shape[2], width = parts.shape[3] - 2;
+  if (positions.shape[0] != rows)
+    return fail(op, Twine("expected a position for each of ") + Twine(rows) + " rows, but found " +
+                        Twine(positions.shape[0]));
+  auto result = context.numbers(op, {rows, heads, width});
+  if (!result)
+    return result.takeError();
+  if (llvm::Error error = context.spend(op, {uint64_t(rows), uint64_t(heads), uint64_t(chunks * width)}))
+    return std::move(error);
+  for (int64_t i = 0; i < rows * heads; ++i) {
+    int64_t count = std::min(std::max<int64_t>(positions.data[i / heads], 0) / kChunkTokens + 1, chunks);
+    auto place = [&](int64_t chunk) { return (i * chunks + chunk) * (width + 2); };
+    double largest = -std::numeric_limits<double>::infinity(), sum = 0, sumMoves = 0;
+    for (int64_t c = 0; c < count; ++c)
+      if (parts.data[place(c) + width] != 0)
+        largest = std::isnan(parts.data[place(c) + width + 1])
+                      ? std::numeric_limits<double>::quiet_NaN()
+                      : std::max(largest, parts.data[place(c) + width + 1]);
+    std::vector<double> factors(count);
+    for (int64_t c = 0; c < count; ++c) {
+      if (parts.data[place(c) + width] == 0)
+        continue;
+      factors[c] = a.round(std::exp(a.round(parts.data[place(c) + width + 1] - largest)));
+      sum = a.round(sum + factors[c] * parts.data[place(c) + width]);
+      sumMoves += square(factors[c] * parts.toleranceAt(place(c) + width)) +
+                  square(a.unit * factors[c] * parts.data[place(c) + width] *
+                         (1 + std::abs(parts.data[place(c) + width + 1] - largest)));
+    }
+    for (int64_t d = 0; sum != 0 && d < width; ++d) {
+      double acc = 0, magnitude = 0, moved = 0;
+      for (int64_t c = 0; c < count; ++c) {
+        if (factors[c] == 0)
+          continue;
+        double x = factors[c] * parts.data[place(c) + d];
+        acc = a.round(acc + x);
+        magnitude += std::abs(x);
+        moved += square(factors[c] * parts.toleranceAt(place(c) + d)) +
+                 square(a.unit * x * (1 + std::abs(parts.data[place(c) + width + 1] - largest)));
+      }
+      double y = a.round(acc / sum);
+      result->data[i * width + d] = y;
+      if (context.tracks())
+        result->tolerance[i * width + d] =
+            (std::sqrt(moved) + std::abs(y) * std::sqrt(sumMoves) + a.unit * magnitude) / std::abs(sum) +
+            a.unit * std::abs(y);
     }
   }
   return std::move(*result);

@@ -113,6 +113,48 @@ func.func @attend(%q: tensor<?x4x16xf32>, %k: tensor<?x2x16xf32>, %v: tensor<?x2
   return
 }
 
+// CHECK-LABEL: func.func @selections(
+func.func @selections(%q: tensor<?x4x16xf32>, %k: tensor<?x2x16xf32>, %v: tensor<?x2x8xf32>, %c: !heddle.kv_cache<2x16x8xf16>, %s: tensor<?xi32>, %p: tensor<?xi32>,
+                      %mask: tensor<4x4xf32>, %heads: !heddle.selection<heads, ?x4>, %skip: tensor<4x8xf32>, %bias: tensor<4x64xf32>, %other: tensor<?xi32>) {
+  // CHECK: %[[B:.*]] = heddle.select_blocks %{{.*}} at %{{.*}} : tensor<4x4xf32>, tensor<?xi32> -> <blocks, ?x4, 16>
+  %0 = heddle.select_blocks %mask at %p : tensor<4x4xf32>, tensor<?xi32> -> !heddle.selection<blocks, ?x4, 16>
+  // CHECK: heddle.select_blocks %{{.*}} : tensor<4x4xf32> -> <blocks, 4x4, 32>
+  %1 = heddle.select_blocks %mask : tensor<4x4xf32> -> !heddle.selection<blocks, 4x4, 32>
+  // CHECK: heddle.top_k 3 of %{{.*}} cache %{{.*}} at %{{.*}}, %{{.*}} {scale = 2.500000e-01 : f32} score {
+  // CHECK: } : tensor<?x4x16xf32> cache !heddle.kv_cache<2x16x8xf16>, tensor<?xi32>, tensor<?xi32> -> <tokens, ?x64>
+  %2 = heddle.top_k 3 of %q cache %c at %s, %p {scale = 0.25 : f32} score {
+  ^bb0(%score: f32, %qh: i32, %kh: i32, %qp: i32, %kp: i32, %slot: i32):
+    heddle.yield %score : f32
+  } mask {
+  } : tensor<?x4x16xf32> cache !heddle.kv_cache<2x16x8xf16>, tensor<?xi32>, tensor<?xi32> -> !heddle.selection<tokens, ?x64>
+  // CHECK: heddle.attention %{{.*}} cache %{{.*}} at %{{.*}}, %{{.*}} select(%{{.*}}, %[[B]] : !heddle.selection<heads, ?x4>, !heddle.selection<blocks, ?x4, 16>) skip %{{.*}} : tensor<4x8xf32> {
+  %3 = heddle.attention %q cache %c at %s, %p select(%heads, %0 : !heddle.selection<heads, ?x4>, !heddle.selection<blocks, ?x4, 16>) skip %skip : tensor<4x8xf32> {scale = 0.25 : f32} score {
+  ^bb0(%score: f32, %qh: i32, %kh: i32, %qp: i32, %kp: i32, %slot: i32, %row: i32):
+    // CHECK: heddle.element %{{.*}}[%{{.*}}, %{{.*}}] : tensor<4x64xf32>
+    %b = heddle.element %bias[%qh, %row] : tensor<4x64xf32>
+    %y = arith.addf %score, %b : f32
+    heddle.yield %y : f32
+  } mask {
+  } : tensor<?x4x16xf32> cache !heddle.kv_cache<2x16x8xf16>, tensor<?xi32>, tensor<?xi32> -> tensor<?x4x8xf32>
+  // CHECK: %[[C:.*]] = heddle.attention
+  // CHECK: -> tensor<?x4x3x10xf32>
+  %5 = heddle.attention %q cache %c at %s, %p {scale = 0.25 : f32} score {
+  ^bb0(%score: f32, %qh: i32, %kh: i32, %qp: i32, %kp: i32, %slot: i32):
+    heddle.yield %score : f32
+  } mask {
+  } : tensor<?x4x16xf32> cache !heddle.kv_cache<2x16x8xf16>, tensor<?xi32>, tensor<?xi32> -> tensor<?x4x3x10xf32>
+  // CHECK: heddle.merge_chunks %[[C]] at %{{.*}} : tensor<?x4x3x10xf32>, tensor<?xi32> -> tensor<?x4x8xf32>
+  %6 = heddle.merge_chunks %5 at %p : tensor<?x4x3x10xf32>, tensor<?xi32> -> tensor<?x4x8xf32>
+  // CHECK: heddle.attention %{{.*}} keys %{{.*}} values %{{.*}} from %{{.*}} at %{{.*}}, %{{.*}} {
+  %4 = heddle.attention %q keys %k values %v from %other at %s, %p {scale = 0.25 : f32} score {
+  ^bb0(%score: f32, %qh: i32, %kh: i32, %qp: i32, %kp: i32, %slot: i32):
+    heddle.yield %score : f32
+  } mask {
+  // CHECK: from tensor<?xi32>, tensor<?xi32>, tensor<?xi32> -> tensor<?x4x8xf32>
+  } : tensor<?x4x16xf32>, tensor<?x2x16xf32>, tensor<?x2x8xf32> from tensor<?xi32>, tensor<?xi32>, tensor<?xi32> -> tensor<?x4x8xf32>
+  return
+}
+
 //===-------------------------------------------------------------------------------------------------------------===//
 // Kernel level
 //===-------------------------------------------------------------------------------------------------------------===//

@@ -67,3 +67,8 @@ func.func private @f(!heddle.selection<tokens, 4x?>)
 
 // expected-error @below {{expected blocks of a multiple of 16 tokens, but found 24}}
 func.func private @f(!heddle.selection<blocks, ?x32, 24>)
+
+// -----
+
+// expected-error @below {{expected a selection among a multiple of 16 tokens, but found 24}}
+func.func private @f(!heddle.selection<tokens, ?x24>)

@@ -1,0 +1,136 @@
+// Attention of what is selected: lists of pairs of rows and heads, and of keys.
+#include "codegen/cpu/AttentionBuilder.h"
+#include "heddle/program.h"
+
+using namespace mlir;
+using namespace mlir::heddle;
+
+namespace heddle::cpu {
+
+static constexpr int64_t kPage = HEDDLE_PAGE_TOKENS;
+
+static Value isSet(Emitter &e, Value byte) {
+  return e.create<arith::CmpIOp>(arith::CmpIPredicate::ne, byte, e.constantInt(byte.getType(), 0));
+}
+
+Value AttentionBuilder::listPairs(Value begin, Value end) {
+  Value pairs = e.at(scratch, pairsOffset), first = e.mul(item.head, group);
+  auto store = [&](Value row, Value head, Value count) -> Values {
+    Value pair = e.at(pairs, e.mul(count, 8));
+    e.store(i32(row), pair);
+    e.store(i32(head), e.at(pair, 4));
+    return {e.add(count, 1)};
+  };
+  auto skip = [&](Value row, Value head, Value count) -> Values {
+    Value to = resultAddress(row, head);
+    Value from = operands->skip ? e.at(operands->skip, e.mul(e.add(first, head), valueDim * 4)) : Value();
+    if (!attention.isSplit()) {
+      copyFloats(from, to, valueDim);
+      return {count};
+    }
+    // The first chunk is the whole; the others hold nothing.
+    Range own = ownChunks();
+    e.forRange(own.begin, own.end, e.cI64(1), [&](Value number) {
+      Value part = e.at(to, e.mul(number, (valueDim + 2) * 4)), isFirst = e.equal(number, e.cI64(0));
+      copyFloats(from, part, valueDim);
+      e.store(e.select(isFirst, e.cF32(1), e.cF32(0)), e.at(part, valueDim * 4));
+      e.store(e.cF32(0), e.at(part, valueDim * 4 + 4));
+    });
+    return {count};
+  };
+  return e.forRange(begin, end, e.cI64(1), {e.cI64(0)}, [&](Value row, ValueRange carried) {
+    Value bytes = e.at(operands->heads, e.add(e.mul(e.add(item.rowBegin, row), queryHeads), first));
+    return e.forRange(e.cI64(0), e.cI64(group), e.cI64(1), carried, [&](Value head, ValueRange inner) {
+      return e.ifValues(
+          isSet(e, e.load(e.i8(), e.at(bytes, head))), [&] { return store(row, head, inner[0]); },
+          [&] { return skip(row, head, inner[0]); });
+    });
+  })[0];
+}
+
+void AttentionBuilder::emitListedTiles(Value begin, Value end) {
+  Value left = listPairs(begin, end), pairs = e.at(scratch, pairsOffset);
+  SmallVector<int> sizes{mostRows};
+  for (int size : {6, 4, 3, 2, 1})
+    if (size < mostRows && (tileRows > 1 || size <= group))
+      sizes.push_back(size);
+  for (int size : sizes) {
+    // Whole tiles of this size, then smaller ones.
+    Value tiles = e.divU(left, size);
+    e.forRange(e.cI64(0), tiles, e.cI64(1), [&](Value number) {
+      Tile tile;
+      tile.count = tile.rows = size;
+      tile.heads = 1;
+      tile.listed = true;
+      tile.pairs = e.at(pairs, e.mul(number, size * 8));
+      tile.query = e.at(scratch, queriesOffset);
+      e.forRange(0, size, 1, [&](Value v) {
+        Value head = e.add(e.mul(rowOf(tile, v), queryHeads), headOf(tile, v));
+        Value from = e.at(item.query, e.mul(head, keyDim * 4)), to = e.at(tile.query, e.mul(v, keyDim * 4));
+        copyFloats(from, to, keyDim);
+      });
+      emitTile(tile);
+    });
+    pairs = e.at(pairs, e.mul(tiles, size * 8));
+    left = e.sub(left, e.mul(tiles, size));
+  }
+}
+
+Value AttentionBuilder::selectedLanes(Value row, const Chunk &chunk, Value group) {
+  Value key = e.add(chunk.begin, e.mul(group, 16));
+  Value bytes = e.at(operands->selectedKeys, e.mul(e.add(item.rowBegin, row), keys->getShape()[1]));
+  if (keys->getKind() == SelectionKind::Blocks) {
+    Value block = e.load(e.i8(), e.at(bytes, e.divU(key, keys->getBlockTokens())));
+    return e.select(isSet(e, block), e.constantInt(e.i16(), -1), e.constantInt(e.i16(), 0));
+  }
+  return e.bitcast(isSet(e, e.load(e.vec(e.i8(), kLanes), e.at(bytes, key))), e.i16());
+}
+
+void AttentionBuilder::listKeys(const Tile &tile, Chunk &chunk) {
+  Value first = e.divU(e.sub(chunk.keys.begin, chunk.begin), 16);
+  Value end = e.divU(e.add(e.sub(chunk.keys.end, chunk.begin), 15), 16);
+  Value groups = e.at(scratch, groupListOffset), keyList = e.at(scratch, keyListOffset);
+  int rows = tile.rows;
+  Values counts =
+      e.forRange(first, end, e.cI64(1), {e.cI64(0), e.cI64(0)}, [&](Value g, ValueRange carried) -> Values {
+        Value lanes;
+        for (int r = 0; r < rows; ++r) {
+          Value row = tile.listed ? rowOf(tile, e.cI64(r)) : e.add(tile.row, r);
+          Value selected = selectedLanes(row, chunk, g);
+          lanes = lanes ? either(lanes, selected) : selected;
+        }
+        Value some = isSet(e, lanes);
+        e.store(i32(g), e.at(groups, e.mul(carried[0], 4)));
+        Value key = e.add(chunk.begin, e.mul(g, 16));
+        auto listGroup = [&]() -> Values {
+          // Where the group's values lie, past the head's values at key 0 or in page 0.
+          Value values = e.mul(key, valueRowBytes);
+          if (cached) {
+            Value page = e.extendS(e.load(e.i32(), e.at(item.pages, e.mul(e.divU(key, kPage), 4))), e.i64());
+            values = e.add(e.mul(page, pageBytes), e.mul(e.bitAnd(key, kPage - 1), valueRowBytes));
+          }
+          Value scores = e.mul(g, 64), wide = e.extendU(lanes, e.i32());
+          return e.forRange(
+              e.cI64(0), e.cI64(16), e.cI64(1), carried.drop_front(),
+              [&](Value lane, ValueRange inner) -> Values {
+                // Written always, kept if the key is wanted: there is room for one more.
+                Value entry = e.at(keyList, e.mul(inner[0], 16));
+                e.store(e.add(values, e.mul(lane, valueRowBytes)), entry);
+                e.store(e.add(scores, e.mul(lane, 4)), e.at(entry, 8));
+                Value bit = e.create<arith::ShRUIOp>(wide, i32(lane)), number = e.add(key, lane);
+                Value inside =
+                    both(e.create<arith::CmpIOp>(arith::CmpIPredicate::sge, number, chunk.keys.begin),
+                         e.lessThan(number, chunk.keys.end));
+                Value wanted = both(inside, e.truncate(bit, e.getI1Type()));
+                return {e.add(inner[0], e.extendU(wanted, e.i64()))};
+              });
+        };
+        Value count = e.ifValues(some, listGroup, [&]() -> Values { return {carried[1]}; })[0];
+        return {e.add(carried[0], e.extendU(some, e.i64())), count};
+      });
+  chunk.groups = groups;
+  chunk.groupCount = counts[0];
+  keyCount = counts[1];
+}
+
+} // namespace heddle::cpu
