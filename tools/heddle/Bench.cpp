@@ -1,3 +1,4 @@
+#include "tools/heddle/Devices.h"
 #include "tools/heddle/Generation.h"
 #include "tools/heddle/PerKernel.h"
 #include "tools/heddle/ReadBound.h"
@@ -228,6 +229,8 @@ int benchEncode(const BenchVerb &verb, heddle_model *model, const heddle_entry_i
 }
 
 int bench(const BenchVerb &verb) {
+  if (verb.run.device == "cuda-sim")
+    return benchCounts({verb.run, verb.format, verb.prefillTokens, verb.depth});
   if (verb.perKernel || !verb.trace.empty()) {
     if (verb.threads.size() > 1)
       fail(ExitUsage, "--per-kernel takes one number of --threads");
@@ -275,7 +278,11 @@ void addBench(CLI::App &app, Action &action) {
                  "Where the time goes: every kernel's time, bytes, arithmetic, share of the machine's limit");
   verb->add_option("--trace", options->trace, "The same, with each launch of a run as a Chrome trace in FILE")
       ->option_text("FILE");
-  verb->callback([&action, options] { action = [options] { return bench(*options); }; });
+  verb->callback([&action, options, verb] {
+    if (options->run.device == "cuda-sim" && verb->count("--prefill") == 0)
+      options->prefillTokens = 32; // every token is simulated
+    action = [options] { return bench(*options); };
+  });
 }
 
 } // namespace heddle::cli

@@ -1,6 +1,6 @@
 // Opening compiled models, past the trust gate.
 #include "codegen/cpu/Level.h"
-#include "tools/heddle/Common.h"
+#include "tools/heddle/Devices.h"
 #include <cstdio>
 #include <map>
 
@@ -19,7 +19,7 @@ static const std::map<std::string, uint32_t> &cpuLevelMasks() {
 
 void addRunOptions(CLI::App &app, RunOptions &options) {
   app.add_option("file", options.file, "Compiled model (.heddle)")->required()->option_text("FILE");
-  app.add_option("--device", options.device, "Where to run: cpu")->option_text("NAME");
+  app.add_option("--device", options.device, "Where to run (cpu)")->option_text("cpu|cuda|cuda-sim");
   app.add_option("--cpu", options.cpu, "Use code of this level at most, for tests and comparisons")
       ->check(CLI::IsMember(cpuLevelMasks()))
       ->option_text("x86-64-v3|x86-64-v3-vnni|x86-64-v4-vnni|x86-64-v4-bf16");
@@ -121,9 +121,7 @@ static void logToStderr(void *, heddle_log_level level, const char *message) {
 }
 
 ModelPtr openToRun(const RunOptions &request, const heddle_allocator *allocator) {
-  if (request.device != "cpu")
-    fail(ExitUnsupported,
-         "device '" + printable(request.device) + "' is not available in this build; available devices: cpu");
+  const heddle_driver *driver = driverOfDevice(request.device);
   refuseUncompiled(request.file);
   auto source = pathSource(request.file);
   auto options = sized<heddle_model_options>();
@@ -137,7 +135,7 @@ ModelPtr openToRun(const RunOptions &request, const heddle_allocator *allocator)
     options.cpu_features = cpuLevelMasks().at(request.cpu);
   if (request.features)
     options.cpu_features = request.features;
-  options.driver = request.driver;
+  options.driver = request.driver ? request.driver : driver;
   if (!request.maxMemory.empty())
     options.max_memory = parseBytes(request.maxMemory, "--max-memory");
   std::optional<std::array<uint8_t, 32>> digest;

@@ -1,0 +1,24 @@
+// What `--device` names.
+#ifndef HEDDLE_TOOLS_DEVICES_H
+#define HEDDLE_TOOLS_DEVICES_H
+
+#include "tools/heddle/Common.h"
+
+namespace heddle::cli {
+
+// The driver of a device, to open a model with; nullptr is the CPU's own. Fails with exit 4 for a device that
+// this build does not know.
+const heddle_driver *driverOfDevice(const std::string &device);
+
+// `heddle bench --device cuda-sim`: what the kernels of a prefill and of a step do, counted. No times: a
+// simulator has none to give.
+struct CountedBenchOptions {
+  RunOptions run;
+  Format format = Format::Text;
+  uint32_t prefillTokens = 32, depth = 0;
+};
+int benchCounts(const CountedBenchOptions &options);
+
+} // namespace heddle::cli
+
+#endif
