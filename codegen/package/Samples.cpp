@@ -82,7 +82,8 @@ std::optional<Call> drawCall(func::FuncOp function, StringRef entry, int64_t slo
                              int64_t vocabulary, std::array<int64_t, 2> &lengths, Random &random) {
   auto [least, most] = rowRange(function);
   int64_t rows = std::min(std::max<int64_t>(least, 2), most), others = rows > 1 && slots > 1;
-  if (rows > kMostRows || lengths[0] + rows > context)
+  bool hasMoreInputs = function.getNumArguments() > (entry == "encode" ? 3 : 4); // the model's own tensors
+  if (rows > kMostRows || lengths[0] + rows > context || hasMoreInputs)
     return std::nullopt;
   std::vector<int64_t> tokens, sequences, positions, wanted;
   for (int64_t row = 0; row < rows; ++row) {
@@ -177,6 +178,14 @@ private:
 /// Which functions of a module an evaluation runs.
 enum class Functions { Entries, Variants, Tiled };
 
+/// The function of an entry; its name may be another.
+std::string entryFunction(ModuleOp module, StringRef entry) {
+  for (auto function : module.getOps<func::FuncOp>())
+    if (auto name = function->getAttrOfType<StringAttr>(kEntryAttr); name && name.getValue() == entry)
+      return function.getName().str();
+  return entry.str();
+}
+
 llvm::Expected<Outputs> evaluate(ModuleOp module, ArrayRef<Call> calls, Functions functions,
                                  Arithmetic arithmetic, const ParameterSource &parameters) {
   interpreter::Options options;
@@ -190,16 +199,17 @@ llvm::Expected<Outputs> evaluate(ModuleOp module, ArrayRef<Call> calls, Function
     std::vector<Datum> inputs;
     for (const auto &[name, values] : call.inputs)
       inputs.push_back(Integers{{int64_t(values.size())}, values, nullptr});
-    auto results = interpreter.run(functions == Functions::Entries    ? call.entry
+    auto results = interpreter.run(functions == Functions::Entries    ? entryFunction(module, call.entry)
                                    : functions == Functions::Variants ? call.variant
                                                                       : call.tiled,
                                    inputs);
     if (!results)
       return results.takeError();
-    const Numbers *numbers = results->size() == 1 ? results->front().numbers() : nullptr;
+    // Observers (heddle-insert-observers) may follow the model's own result.
+    const Numbers *numbers = results->empty() ? nullptr : results->front().numbers();
     if (!numbers || numbers->shape.size() != 2)
       return llvm::createStringError(llvm::inconvertibleErrorCode(),
-                                     "expected entry '" + call.entry + "' to have one result with rows");
+                                     "expected entry '" + call.entry + "' to have a first result with rows");
     outputs.push_back(*numbers);
   }
   return outputs;

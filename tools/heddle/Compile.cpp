@@ -2,6 +2,7 @@
 #include "codegen/package/Program.h"
 #include "tools/heddle/ImportVerb.h"
 #include "tools/heddle/KernelDump.h"
+#include "tools/heddle/Quantize.h"
 #include "llvm/ADT/SmallString.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FormatVariadic.h"
@@ -18,6 +19,7 @@ namespace heddle::cli {
 namespace {
 struct CompileVerb {
   ImportVerb import;
+  QuantizeOptions quantize;
   DumpOptions dump;
   Format format = Format::Text;
   std::string output, emit, weights = "packed", chatTemplate;
@@ -109,12 +111,14 @@ Linkable linkableFor(const CompileVerb &verb) {
 }
 
 int compile(const CompileVerb &verb) {
-  parseTargets(verb.import.targets); // before any work
   if (verb.weights != "packed")
     fail(ExitUnsupported, "--weights " + verb.weights + " is not available yet; packed weights are");
   bool isLinkable = verb.emit == "obj" || verb.emit == "lib";
-  if (verb.emit == "ptx" || verb.emit == "npu")
-    fail(ExitUnsupported, "--emit " + verb.emit + " is not available yet; mlir, llvm, asm, obj and lib are");
+  if (verb.emit == "npu")
+    fail(ExitUnsupported, "--emit npu is not available yet; mlir, llvm, asm, ptx, obj and lib are");
+  bool isCuda = parseTargets(verb.import.targets).name == "cuda";
+  if (isCuda ? verb.emit == "asm" || isLinkable : verb.emit == "ptx")
+    fail(ExitUsage, "--emit " + verb.emit + " goes with --target " + (isCuda ? "cpu" : "cuda") + " only");
   std::string output = verb.output;
   if (output.empty())
     output = (llvm::sys::path::stem(verb.import.model) + ".heddle").str();
@@ -127,9 +131,12 @@ int compile(const CompileVerb &verb) {
   refuseOwnInput(verb.import.model, output);
 
   auto start = std::chrono::steady_clock::now();
+  loadPlugins(verb.import); // they may bring schemes
+  auto quantization = planQuantization(verb.import, verb.quantize);
   Importer importer(verb.import);
   const ImportedModel &model = importer.model();
   CompileOptions options = importer.compileOptions();
+  quantization->apply(importer, options);
   PassPrinter printer(verb.dump, options);
   if (!verb.dump.kernels.empty())
     return dumpKernels(importer, std::move(options), verb.dump.kernels);
@@ -211,6 +218,7 @@ void addCompile(CLI::App &app, Action &action) {
       app.add_subcommand("compile", "Compile a model to one file of machine code, weights and metadata");
   auto options = std::make_shared<CompileVerb>();
   addImportOptions(*verb, options->import);
+  addQuantizeOptions(*verb, options->quantize);
   addDumpOptions(*verb, options->dump);
   addFormatOption(*verb, options->format);
   verb->add_option("-o,--output", options->output, "Result; default: the model's stem and .heddle")

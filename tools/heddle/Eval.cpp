@@ -1,4 +1,5 @@
 #include "tools/heddle/Generation.h"
+#include "tools/heddle/Metrics.h"
 #include "tools/heddle/Tensor.h"
 #include "tools/heddle/Text.h"
 #include "llvm/Support/JSON.h"
@@ -18,28 +19,6 @@ struct EvalVerb {
 };
 
 constexpr uint64_t kLargestText = uint64_t(1) << 30;
-
-// log(sum(exp(row))), in f64 whatever the row holds.
-double logSumExp(const float *row, size_t size) {
-  double largest = *std::max_element(row, row + size), sum = 0;
-  for (size_t index = 0; index < size; ++index)
-    sum += std::exp(row[index] - largest);
-  return largest + std::log(sum);
-}
-
-// KL(expected || actual) of two rows of logits, in nats.
-double divergence(const float *expected, const float *actual, size_t size) {
-  double expectedNorm = logSumExp(expected, size), actualNorm = logSumExp(actual, size), sum = 0;
-  for (size_t index = 0; index < size; ++index) {
-    double logExact = expected[index] - expectedNorm;
-    sum += std::exp(logExact) * (logExact - (actual[index] - actualNorm));
-  }
-  return sum;
-}
-
-size_t largest(const float *row, size_t size) {
-  return static_cast<size_t>(std::max_element(row, row + size) - row);
-}
 
 struct Evaluation {
   ModelPtr model;

@@ -1,0 +1,273 @@
+#include "tools/heddle/Calibrator.h"
+#include "codegen/package/StoredRows.h"
+#include "ir/SourceNames.h"
+#include "passes/Parameters.h"
+#include "passes/Passes.h"
+#include "tools/heddle/Text.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/Parallel.h"
+#include "llvm/Support/raw_ostream.h"
+#include <unistd.h>
+
+namespace heddle::cli {
+
+namespace {
+// Rows of logits that are compared, and that the head's statistics see: one in so many.
+constexpr size_t kErrorStride = Samples::kLeastTokens, kStatisticsStride = 4;
+constexpr int64_t kPieceRows = 512; // rows that are rounded between two writes
+constexpr int64_t kErrorRows = 512; // of a weight, spread over it, that tell its error
+constexpr double kFewBits = 6.1;    // schemes up to here gain from second-order corrections
+
+const WeightScheme &schemeNamed(const std::string &name) {
+  const WeightScheme *scheme = weightSchemeByName(name);
+  if (!scheme)
+    fail(ExitUsage, "unknown scheme '" + printable(name) + "'");
+  return *scheme;
+}
+
+double bitsPerWeight(const WeightScheme &scheme, int64_t columns) {
+  return 8.0 * static_cast<double>(storedBytes(scheme.format, columns)) / static_cast<double>(columns);
+}
+
+// Sums over rows of squared errors and squared sizes, as statistics weigh them.
+struct ErrorSum {
+  double change = 0, size = 0;
+  void add(const InputStatistics *statistics, std::span<const float> exact, std::span<const float> rounded) {
+    std::vector<float> difference(exact.size());
+    for (size_t k = 0; k < exact.size(); ++k)
+      difference[k] = rounded[k] - exact[k];
+    auto loss = [&](std::span<const float> row) {
+      if (statistics)
+        return statistics->loss(row);
+      double sum = 0;
+      for (float x : row)
+        sum += double(x) * x;
+      return sum;
+    };
+    change += loss(difference);
+    size += loss(exact);
+  }
+  double relative() const { return size > 0 ? std::sqrt(change / size) : 0; }
+};
+
+void note(const llvm::Twine &what) {
+  if (isatty(STDERR_FILENO))
+    llvm::errs() << "\r\x1b[K" << what << "\r";
+}
+} // namespace
+
+uint64_t Calibrator::Weight::bytes(const std::string &scheme) const {
+  return rows * storedBytes(schemeNamed(scheme).format, columns);
+}
+
+bool Calibrator::Weight::fits(const std::string &scheme) const {
+  return columns % formatInfo(schemeNamed(scheme).format).blockElements == 0;
+}
+
+Calibrator::Calibrator(const ImportVerb &import, const QuantizeOptions &options, const std::string &sideFile)
+    : exact(import), quantized(import), side(sideFile, std::ios::binary) {
+  for (ImportVerb *verb : {&exact, &quantized}) {
+    verb->targets = "cpu:native";
+    verb->maxSequences = 1;
+    verb->maxChunk = Samples::kSampleTokens;
+    verb->observe.clear();
+  }
+  exact.precise = true;
+  ImportVerb observed = exact;
+  observed.observe = {"linear"};
+  importer = std::make_unique<Importer>(exact);
+  for (auto param : mlir::heddle::storedMatrices(importer->module())) {
+    auto shape = mlir::heddle::shapeOf(param.getType());
+    all.push_back({param.getSymName().str(), shape[0], shape[1], nullptr});
+  }
+  importer->module().walk([&](mlir::heddle::LinearOp linear) {
+    if (auto get = linear.getWeight().getDefiningOp<mlir::heddle::GetParamOp>())
+      weightOfNode[mlir::heddle::sourceNames(linear.getLoc())] = get.getParam().str();
+  });
+  reference = compileTrial(observed, nullptr);
+  Text text(reference->get(), import.model);
+  calibration = readSamples(options.calibrate, text, reference->kind(), options.tokens);
+  llvm::errs() << "calibrating with " << calibration.chosenBy.size() << " samples of " << calibration.tokens()
+               << " tokens in all, " << calibration.heldOut.size() << " more held out\n";
+  gather(calibration.chosenBy, /*statistics=*/true, chosenByRows);
+  gather(calibration.heldOut, /*statistics=*/false, heldOutRows);
+  reference.reset(); // its weights are large
+}
+
+std::vector<std::string> Calibrator::weightsOf(const std::string &observed) const {
+  std::vector<std::string> weights;
+  size_t at = observed.find("input:");
+  if (at == std::string::npos)
+    return weights;
+  for (llvm::StringRef node : llvm::split(llvm::StringRef(observed).substr(at + 6).split(';').first, ','))
+    if (auto found = weightOfNode.find(node.str()); found != weightOfNode.end())
+      weights.push_back(found->second);
+  return weights;
+}
+
+void Calibrator::gather(const std::vector<std::vector<int32_t>> &samples, bool statistics,
+                        std::vector<std::vector<float>> &rows) {
+  for (size_t number = 0; number < samples.size(); ++number) {
+    note("running sample " + llvm::Twine(number + 1) + " of " + llvm::Twine(samples.size()));
+    const bool text = reference->kind() == HEDDLE_ENTRY_STEP;
+    const size_t stride = text && statistics ? kStatisticsStride : kErrorStride;
+    CompiledTrial::Rows results = reference->run(samples[number], stride);
+    std::vector<float> &kept = rows.emplace_back();
+    const size_t every = text ? kErrorStride / stride : 1;
+    for (size_t row = every - 1; row < results.count; row += every)
+      kept.insert(kept.end(), results.row(row).begin(), results.row(row).end());
+    if (kept.empty())
+      kept.assign(results.row(results.count - 1).begin(), results.row(results.count - 1).end());
+    if (!statistics)
+      continue;
+    reference->observed([&](const std::string &name, const float *data, int64_t count, int64_t columns) {
+      // Readers of one value share its statistics.
+      std::shared_ptr<InputStatistics> shared;
+      for (const std::string &weight : weightsOf(name))
+        for (Weight &entry : all)
+          if (entry.name == weight) {
+            if (!entry.statistics)
+              entry.statistics = shared ? shared : std::make_shared<InputStatistics>(columns);
+            if (entry.statistics != shared) {
+              entry.statistics->add(data, count);
+              shared = entry.statistics;
+            }
+          }
+    });
+  }
+}
+
+std::unique_ptr<CompiledTrial> Calibrator::compileTrial(const ImportVerb &verb,
+                                                        const QuantizationPlan *plan) {
+  Importer trial(verb);
+  CompileOptions options = trial.compileOptions();
+  options.samples = false;
+  if (plan)
+    plan->apply(trial, options);
+  const ImportedModel &model = trial.model();
+  if (model.tokenizer) {
+    auto text = writeTextMember(*model.tokenizer, {});
+    if (!text)
+      trial.raise(text.takeError());
+    options.text = std::move(text->bytes);
+  }
+  std::string file = makeTemporaryFile(".heddle");
+  setTemporaryFile(file.c_str());
+  auto digest = compileToArtifact(trial.module(), *model.files, std::move(options), file);
+  if (!digest) {
+    unlink(file.c_str());
+    trial.raise(digest.takeError());
+  }
+  auto compiled = std::make_unique<CompiledTrial>(file, *digest, 0);
+  setTemporaryFile(nullptr);
+  return compiled;
+}
+
+const Calibrator::Rounded &Calibrator::round(const Weight &weight, const std::string &schemeName,
+                                             bool secondOrder) {
+  auto [entry, fresh] = rounded.try_emplace({weight.name, schemeName});
+  Rounded &result = entry->second;
+  if (!fresh)
+    return result;
+  const WeightScheme &scheme = schemeNamed(schemeName);
+  result.choice.scheme = schemeName;
+  if (!secondOrder || !weight.statistics || bitsPerWeight(scheme, weight.columns) > kFewBits) {
+    result.error = nearestError(weight, schemeName);
+    return result;
+  }
+  note("rounding " + weight.name + " to " + schemeName);
+  auto param = importer->module().lookupSymbol<mlir::heddle::ParamOp>(weight.name);
+  mlir::SymbolTable symbols(importer->module());
+  auto stored = StoredRows::of(param, symbols, *importer->model().files);
+  if (!stored)
+    importer->raise(stored.takeError());
+  const StorageFormat from =
+      mlir::heddle::storageFormat(mlir::cast<mlir::heddle::StoredType>(param.getType()).getEncoding());
+  const uint64_t fromBytes = storedBytes(from, weight.columns),
+                 toBytes = storedBytes(scheme.format, weight.columns);
+  WeightEncoder encoder(scheme, weight.columns, ScaleFit::Search); // no scheme of few bits looks first
+  SecondOrderRounder rounder(scheme, *weight.statistics, encoder);
+  sideBytes = (sideBytes + 63) / 64 * 64;
+  side.seekp(static_cast<std::streamoff>(sideBytes));
+  result.choice.offset = sideBytes;
+  ErrorSum error;
+  const int64_t every = std::max<int64_t>(1, weight.rows / kErrorRows);
+  std::vector<float> exactRows(kPieceRows * weight.columns), row(weight.columns);
+  std::vector<uint8_t> piece(kPieceRows * toBytes);
+  for (int64_t first = 0; first < weight.rows; first += kPieceRows) {
+    const int64_t count = std::min(kPieceRows, weight.rows - first);
+    auto bytes = (*stored)->read(first, count);
+    if (!bytes)
+      importer->raise(bytes.takeError());
+    llvm::parallelFor(
+        0, (count + SecondOrderRounder::kRows - 1) / SecondOrderRounder::kRows, [&](size_t group) {
+          const int64_t begin = static_cast<int64_t>(group) * SecondOrderRounder::kRows,
+                        rows = std::min(SecondOrderRounder::kRows, count - begin);
+          for (int64_t r = begin; r < begin + rows; ++r)
+            decode(from, bytes->slice(r * fromBytes, fromBytes),
+                   std::span(exactRows).subspan(r * weight.columns, weight.columns));
+          rounder.round(first + begin, rows,
+                        std::span(exactRows).subspan(begin * weight.columns, rows * weight.columns),
+                        std::span(piece).subspan(begin * toBytes, rows * toBytes));
+        });
+    for (int64_t r = (every - first % every) % every; r < count; r += every) {
+      decode(scheme.format, std::span(piece).subspan(r * toBytes, toBytes), row);
+      error.add(weight.statistics.get(), std::span(exactRows).subspan(r * weight.columns, weight.columns),
+                row);
+    }
+    side.write(reinterpret_cast<const char *>(piece.data()), static_cast<std::streamsize>(count * toBytes));
+  }
+  side.flush();
+  if (!side)
+    fail(ExitInputOutput, "cannot write the temporary file of rounded weights");
+  sideBytes += weight.rows * toBytes;
+  result.error = error.relative();
+  return result;
+}
+
+double Calibrator::nearestError(const Weight &weight, const std::string &schemeName) {
+  const WeightScheme &scheme = schemeNamed(schemeName);
+  auto param = importer->module().lookupSymbol<mlir::heddle::ParamOp>(weight.name);
+  mlir::SymbolTable symbols(importer->module());
+  auto stored = StoredRows::of(param, symbols, *importer->model().files);
+  if (!stored)
+    importer->raise(stored.takeError());
+  const StorageFormat from =
+      mlir::heddle::storageFormat(mlir::cast<mlir::heddle::StoredType>(param.getType()).getEncoding());
+  WeightEncoder encoder(scheme, weight.columns, ScaleFit::Range);
+  std::vector<float> exactRow(weight.columns), row(weight.columns);
+  std::vector<uint8_t> to(storedBytes(scheme.format, weight.columns));
+  auto readRow = [&](int64_t r) {
+    auto bytes = (*stored)->read(r, 1);
+    if (!bytes)
+      importer->raise(bytes.takeError());
+    decode(from, *bytes, exactRow);
+  };
+  for (int64_t r = 0; encoder.looksFirst() && r < weight.rows; ++r) {
+    readRow(r);
+    encoder.look(r, exactRow);
+  }
+  ErrorSum error;
+  for (int64_t r = 0; r < weight.rows; r += std::max<int64_t>(1, weight.rows / kErrorRows)) {
+    readRow(r);
+    encoder.encode(r, exactRow, to);
+    decode(scheme.format, to, row);
+    error.add(weight.statistics.get(), exactRow, row);
+  }
+  return error.relative();
+}
+
+Distance Calibrator::measure(const QuantizationPlan &plan, bool heldOut) {
+  auto trial = compileTrial(quantized, &plan);
+  Distance distance;
+  const auto &samples = heldOut ? calibration.heldOut : calibration.chosenBy;
+  const auto &expected = heldOut ? heldOutRows : chosenByRows;
+  for (size_t number = 0; number < samples.size(); ++number) {
+    CompiledTrial::Rows results = trial->run(samples[number], kErrorStride);
+    for (size_t row = 0; row < results.count; ++row)
+      distance.add(std::span(expected[number]).subspan(row * results.width, results.width), results.row(row));
+  }
+  return distance;
+}
+
+} // namespace heddle::cli
