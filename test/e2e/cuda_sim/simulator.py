@@ -20,12 +20,12 @@ TYPES = {"f8": "f64", "f4": "f32", "f2": "f16", "i8": "i64", "u8": "u64", "i4": 
 
 def find_nvcc():
     """Path of nvcc; skips the calling test without one. It is needed by these tests only."""
-    found = [os.environ.get("HEDDLE_NVCC"), shutil.which("nvcc"), "/usr/local/cuda/bin/nvcc"]
-    found += map(str, CACHE.glob("venv/lib/python3*/site-packages/nvidia/*/bin/nvcc"))
+    found = [os.environ.get("HEDDLE_NVCC"), *map(str, CACHE.glob("venv/lib/python3*/site-packages/nvidia/*/bin/nvcc")),
+             shutil.which("nvcc"), "/usr/local/cuda/bin/nvcc"]
     for path in found:
         if path and os.access(path, os.X_OK):
             return path
-    raise unittest.SkipTest("no nvcc (set HEDDLE_NVCC, or install the package nvidia-cuda-nvcc)")
+    raise unittest.SkipTest("no nvcc (run tools/setup.sh test, or set HEDDLE_NVCC)")
 
 
 def ptx_of(name):
