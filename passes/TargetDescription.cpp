@@ -6,6 +6,7 @@ using namespace mlir::heddle;
 
 static constexpr TargetDescription kTargets[] = {
 #include "passes/targets/cpu.def"
+#include "passes/targets/cuda.def"
 };
 
 const TargetDescription *mlir::heddle::findTarget(llvm::StringRef name) {
