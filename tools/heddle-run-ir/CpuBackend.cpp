@@ -1,5 +1,6 @@
 // Examples as compiled code: each function becomes an artifact of one entry, which the runtime runs.
 #include "codegen/Compiler.h"
+#include "heddle/cuda_sim.h"
 #include "heddle/runtime.h"
 #include "ir/Entries.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -62,6 +63,7 @@ public:
                                                                 const ParameterSource &parameters,
                                                                 const CompileOptions &options) {
     auto result = std::unique_ptr<CompiledFunction>(new CompiledFunction);
+    result->driver = options.target == "cuda" ? heddle_driver_cuda_sim() : nullptr;
     auto copy = extract(module, name);
     auto function = copy->lookupSymbol<mlir::func::FuncOp>(name);
     if (!function)
@@ -125,6 +127,7 @@ private:
     source.path = path;
     auto options = sized<heddle_model_options>();
     options.trust = HEDDLE_TRUST_EMBEDDER_VOUCHES; // this program has just written it
+    options.driver = driver;
     if (llvm::Error failed = check(heddle_model_open(&source, &options, &model, &error), error))
       return failed;
     if (llvm::Error failed = check(heddle_model_get_info(model, &info, &error), error))
@@ -188,6 +191,7 @@ private:
   }
 
   heddle_error error = sized<heddle_error>();
+  const heddle_driver *driver = nullptr; // the CPU's
   heddle_model *model = nullptr;
   heddle_session *session = nullptr;
   heddle_model_info info = sized<heddle_model_info>();

@@ -1,6 +1,7 @@
 // heddle-run-ir: runs the executable examples of an IR file and checks their results. For tests;
 // docs/interpreter.md.
 #include "codegen/Pipelines.h"
+#include "codegen/plugin/Plugin.h"
 #include "frontends/Import.h"
 #include "mlir/IR/AsmState.h"
 #include "mlir/InitAllDialects.h"
@@ -22,11 +23,11 @@ static llvm::cl::opt<std::string> inputFile(llvm::cl::Positional, llvm::cl::desc
                                             llvm::cl::Required);
 static llvm::cl::opt<std::string>
     examplesFile("examples", llvm::cl::desc("Take the examples from the functions of this IR file"));
-static llvm::cl::opt<std::string> targetOption(
-    "target",
-    llvm::cl::desc(
-        "What runs the examples: interpreter, interpreter:cpu (after the passes of cpu), cpu, cpu:LEVEL"),
-    llvm::cl::init("interpreter"));
+static llvm::cl::opt<std::string>
+    targetOption("target",
+                 llvm::cl::desc("What runs the examples: interpreter, interpreter:cpu (after the passes of "
+                                "cpu), cpu, cpu:LEVEL, cuda"),
+                 llvm::cl::init("interpreter"));
 static llvm::cl::opt<std::string> only("function", llvm::cl::desc("Run the example of this function alone"));
 static llvm::cl::opt<std::string>
     activations("activations", llvm::cl::desc("Activations of a compiled target: mixed, i8, i16"),
@@ -143,6 +144,8 @@ int main(int argc, char **argv) {
   llvm::InitLLVM init(argc, argv);
   mlir::registerTransformsPasses();
   mlir::heddle::registerPasses();
+  if (llvm::Error error = loadPlugins(argc, argv))
+    return reportError(std::move(error), 2);
   llvm::cl::ParseCommandLineOptions(argc, argv,
                                     "Runs the executable examples of an IR file and checks their results\n");
   const std::string target = targetOption, chosen = only; // copies: linking compiled code resets all options
@@ -150,6 +153,7 @@ int main(int argc, char **argv) {
   mlir::DialectRegistry registry;
   mlir::registerAllDialects(registry);
   registry.insert<mlir::heddle::HeddleDialect>();
+  pluginDialects().appendTo(registry);
   mlir::MLIRContext context(registry, mlir::MLIRContext::Threading::DISABLED);
   auto program = readProgram(context);
   if (!program)
@@ -182,26 +186,29 @@ int main(int argc, char **argv) {
   mlir::ModuleOp lowered = transformed ? *transformed : mlir::ModuleOp();
   llvm::StringRef name = target, level;
   std::tie(name, level) = name.split(':');
-  bool onCpu = name == "cpu" || (name == "interpreter" && level == "cpu");
-  if (onCpu && !pipeline.empty())
+  llvm::StringRef passesOf = name == "interpreter" ? level : name;
+  bool hasPasses = passesOf == "cpu" || passesOf == "cuda";
+  if (hasPasses && !pipeline.empty())
     return reportError(
         llvm::createStringError("expected either --pass-pipeline or a target that has its own passes"), 2);
-  if (onCpu) {
+  if (hasPasses) {
     // Precision is what the target's passes choose: their program says how far results may be from the
     // original.
     CompileOptions options;
+    options.target = passesOf;
     options.activations = activations;
     transformed = mlir::cast<mlir::ModuleOp>((*module)->clone());
     mlir::PassManager passes(&context, "builtin.module");
-    addCpuPipeline(passes, options);
+    addPipeline(passes, options);
     if (mlir::failed(passes.run(*transformed)))
       return 1;
     lowered = *transformed;
   }
-  if (name == "interpreter" && (level.empty() || level == "cpu")) {
+  if (name == "interpreter" && (level.empty() || hasPasses)) {
     backend = interpreterBackend(lowered ? lowered : *module, {}, *parameters);
-  } else if (name == "cpu") {
+  } else if (name == "cpu" || (name == "cuda" && level.empty())) {
     CompileOptions options;
+    options.target = name;
     options.activations = activations;
     if (!level.empty()) {
       auto *found = cpu::cpuLevelByName(level);
@@ -213,8 +220,10 @@ int main(int argc, char **argv) {
     backend = cpuBackend(*module, options, *parameters);
   } else {
     return reportError(
-        llvm::createStringError("unknown target '" + target +
-                                "'; known targets: interpreter, interpreter:cpu, cpu, cpu:LEVEL"),
+        llvm::createStringError(
+            "unknown target '" + target +
+            "'; known targets: interpreter, interpreter:cpu, interpreter:cuda, cpu, cpu:LEVEL, "
+            "cuda (on the simulator)"),
         2);
   }
 
