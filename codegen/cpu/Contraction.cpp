@@ -7,10 +7,11 @@
 
 namespace heddle::cpu {
 
-/// How far ahead packed weights are prefetched. Hardware prefetchers stop at pages of 4 KiB, huge pages or
-/// not: on Sapphire Rapids a matrix-vector product of Q4_1 goes from 62 % of a pure read's bandwidth to 96 %
-/// with 8 KiB.
-static constexpr int64_t kPrefetchBytes = 8192;
+/// How far ahead packed weights are fetched into the second-level cache, which has room for more misses in
+/// flight than the first. Hardware prefetchers stop at pages of 4 KiB, huge pages or not. On Sapphire Rapids,
+/// shares of a pure read in matrix-vector products out of 300 MB, 8 KiB ahead into the first and 16 into the
+/// second: Q8_0 93 and 98 %, Q4_K 63 and 87 %.
+static constexpr int64_t kPrefetchBytes = 16384;
 
 Value EpilogueContext::loadF32(Value base, int64_t rowStride) {
   Value element = rowStride == 0 ? column : e.add(e.mul(row, rowStride), column);
@@ -388,7 +389,7 @@ void Generator::prefetchChunk(const Product &product, Value block, Value chunk) 
   if (chunk)
     ahead = e.at(ahead, e.mul(chunk, bytes));
   for (int64_t line = 0; line < bytes; line += 64)
-    e.prefetch(e.at(ahead, line));
+    e.prefetch(e.at(ahead, line), 2);
 }
 
 /// Bytes 2 * pair and 2 * pair + 1 of every dword as s16, less the zero point.
