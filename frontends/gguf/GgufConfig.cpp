@@ -203,15 +203,20 @@ void readWindow(Settings &settings, DecoderConfig &config) {
                          "' together with RoPE scaling");
 }
 
-DecoderConfig readDecoder(Settings &settings, StringRef architecture) {
-  DecoderConfig config;
+/// What every architecture states.
+template <typename Config> void readSizes(Settings &settings, Config &config) {
   config.vocabulary = readVocabulary(settings);
   config.layers = settings.count("block_count", 1, kMostLayers);
   config.hidden = settings.count("embedding_length", 1, kMostWidth);
   config.intermediate = settings.count("feed_forward_length", 1, kMostWidth);
   config.heads = settings.count("attention.head_count", 1, kMostHeads);
-  config.kvHeads = settings.count("attention.head_count_kv", 1, kMostHeads, config.heads);
   config.contextLength = settings.count("context_length", 1, kMostContext);
+}
+
+DecoderConfig readDecoder(Settings &settings, StringRef architecture) {
+  DecoderConfig config;
+  readSizes(settings, config);
+  config.kvHeads = settings.count("attention.head_count_kv", 1, kMostHeads, config.heads);
   settings.require(config.heads % config.kvHeads == 0, "metadata '" + settings.key("attention.head_count") +
                                                            "' is " + std::to_string(config.heads) +
                                                            ", expected a multiple of '" +
@@ -246,12 +251,7 @@ DecoderConfig readDecoder(Settings &settings, StringRef architecture) {
 
 EncoderConfig readBert(Settings &settings) {
   EncoderConfig config;
-  config.vocabulary = readVocabulary(settings);
-  config.layers = settings.count("block_count", 1, kMostLayers);
-  config.hidden = settings.count("embedding_length", 1, kMostWidth);
-  config.intermediate = settings.count("feed_forward_length", 1, kMostWidth);
-  config.heads = settings.count("attention.head_count", 1, kMostHeads);
-  config.contextLength = settings.count("context_length", 1, kMostContext);
+  readSizes(settings, config);
   config.epsilon = static_cast<float>(settings.real("attention.layer_norm_epsilon", 1e-15, 0.1));
   settings.require(config.hidden % config.heads == 0,
                    "metadata '" + settings.key("embedding_length") + "' is " + std::to_string(config.hidden) +

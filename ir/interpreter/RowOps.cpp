@@ -104,6 +104,13 @@ Real sumOfSquares(const Arithmetics &arithmetic, ArrayRef<Real> row) {
   return {sum, arithmetic.unit * sum + std::sqrt(moved)};
 }
 
+std::vector<Real> rowAt(const Numbers &input, size_t first, size_t width) {
+  std::vector<Real> row;
+  for (size_t i = 0; i < width; ++i)
+    row.push_back(at(input, first + i));
+  return row;
+}
+
 /// 1 / sqrt(sum / count + epsilon)
 Real inverseRoot(const Arithmetics &arithmetic, Real sum, double count, double epsilon) {
   Real mean = arithmetic.add(arithmetic.divide(sum, {count, 0}), {epsilon, 0});
@@ -118,9 +125,7 @@ Result interpreter::evaluateRmsNorm(RmsNormOp op, const Numbers &input, const Nu
   const Arithmetics &a = context.arithmetic;
   double epsilon = op.getEpsilon().convertToFloat();
   return normalizeRows(op, input, context, [&](Numbers &result, size_t first, size_t width) {
-    std::vector<Real> row;
-    for (size_t i = 0; i < width; ++i)
-      row.push_back(at(input, first + i));
+    std::vector<Real> row = rowAt(input, first, width);
     Real factor = inverseRoot(a, sumOfSquares(a, row), width, epsilon);
     for (size_t i = 0; i < width; ++i)
       set(result, first + i, a.multiply(within(a.multiply(row[i], factor), std::sqrt(width)), at(weight, i)));
@@ -159,9 +164,7 @@ Result interpreter::evaluateL2Normalize(L2NormalizeOp op, const Numbers &input, 
   const Arithmetics &a = context.arithmetic;
   double epsilon = op.getEpsilon().convertToFloat();
   return normalizeRows(op, input, context, [&](Numbers &result, size_t first, size_t width) {
-    std::vector<Real> row;
-    for (size_t i = 0; i < width; ++i)
-      row.push_back(at(input, first + i));
+    std::vector<Real> row = rowAt(input, first, width);
     Real length = a.apply(squareRoot, sumOfSquares(a, row));
     length = a.maximum(length, {epsilon, 0});
     for (size_t i = 0; i < width; ++i)
