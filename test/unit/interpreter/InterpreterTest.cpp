@@ -212,7 +212,7 @@ TEST_CASE("the observer sees each op with its operands and results; one op runs 
   std::vector<std::string> seen;
   Operation *add = nullptr;
   interpreter.setObserver([&](Operation *op, ArrayRef<Datum> operands, ArrayRef<Datum> results) {
-    seen.push_back(describeSource(op->getLoc()));
+    seen.push_back(mlir::heddle::describeSource(op->getLoc()));
     CHECK(operands.size() == 2);
     CHECK(results[0].numbers()->data == std::vector<double>{3});
     add = op;
