@@ -23,15 +23,10 @@ AttentionBuilder::AttentionBuilder(Emitter &e, AttentionOp op, const CpuKernelCo
   valueRowBytes = valueDim * elementBytes * (cached || op.getKeySequences() ? 1 : kvHeads);
   for (tileHeads = std::min<int64_t>(group, mostRows); group % tileHeads != 0;)
     --tileHeads;
-  // Rows that select tokens each on their own share none.
-  bool perRow = keys && keys->getKind() == SelectionKind::Tokens;
-  tileRows = perRow ? 1 : mostRows / tileHeads;
+  tileRows = mostRows / tileHeads;
   if (keys)
     keyLimit = keys->getShape()[1] * keys->getBlockTokens();
   storesMasks = !mask.exact || keys;
-  bool byHead = !op.getMask().empty() &&
-                !(op.getMask().getArgument(1).use_empty() && op.getMask().getArgument(2).use_empty());
-  allSeen = perRow && mask.exact && mask.spans.size() == 1 && !byHead;
 
   int tile = mostRows;
   maximaOffset = reserve(tile * 4);
@@ -85,16 +80,11 @@ void AttentionBuilder::emitItem(const AttentionOperands &from, Value workCount, 
   if (heads) {
     // Keys of a head that no row needs are not even transposed.
     item.head = head;
-    bool perRow = tileRows == 1;
-    Value count = listPairs(e.cI64(0), item.rowCount);
+    Value count = listPairs();
     e.ifThen(e.lessThan(e.cI64(0), count), [&] {
       beginHead(head);
       gatherValues();
-      if (perRow)
-        e.forRange(e.cI64(0), item.rowCount, e.cI64(1),
-                   [&](Value row) { emitListedTiles(row, e.add(row, 1)); });
-      else
-        emitListedTiles(e.cI64(0), item.rowCount);
+      emitListedTiles(count);
     });
     return;
   }
@@ -309,9 +299,7 @@ void AttentionBuilder::emitSoftmax(const Tile &tile, const Chunk &chunk) {
                             : inSpans(g);
       e.store(e.select(seenLanes, e.load(floats, at), e.constant(floats, kUnseen)), at);
     };
-    if (allSeen) {
-      // Only keys that all rows see are listed.
-    } else if (storesMasks || spans.size() > 1) {
+    if (storesMasks || spans.size() > 1) {
       forGroups(chunk, {}, [&](Value g, ValueRange) {
         markUnseen(g);
         return Values{};
@@ -390,11 +378,14 @@ void AttentionBuilder::emitValueSlice(const Tile &tile, const Chunk &chunk, Valu
   Value first = e.at(valueBase(), e.mul(d, elementBytes));
   Values sums(count * vectors, e.constant(type, 0));
   if (keys) {
-    sums = e.forRange(e.cI64(0), keyCount, e.cI64(1), sums, [&](Value i, ValueRange carried) {
-      Value entry = e.at(scratch, e.mul(i, 16), keyListOffset);
-      return addKey(e.at(first, e.load(e.i64(), entry)), e.at(scratch, e.load(e.i64(), e.at(entry, 8))),
-                    !allSeen, carried);
-    });
+    auto listed = [&](bool selects) {
+      return e.forRange(e.cI64(0), keyCount, e.cI64(1), sums, [&](Value i, ValueRange carried) {
+        Value entry = e.at(scratch, e.mul(i, 16), keyListOffset);
+        return addKey(e.at(first, e.load(e.i64(), entry)), e.at(scratch, e.load(e.i64(), e.at(entry, 8))),
+                      selects, carried);
+      });
+    };
+    sums = e.ifValues(seenByAll, [&] { return listed(false); }, [&] { return listed(true); });
   } else if (cached) {
     Value endPage = e.divU(e.add(chunk.keys.end, kPage - 1), kPage);
     sums = e.forRange(

@@ -37,10 +37,10 @@ private:
   void finishTile(const Tile &tile);
 
   // AttentionSelection.cpp
-  /// Lists the selected pairs of rows [begin, end) and heads; the others yield their skip value. Returns how
-  /// many there are.
-  Value listPairs(Value begin, Value end);
-  void emitListedTiles(Value begin, Value end);
+  /// Lists the selected pairs of rows and heads; the others yield their skip value. Returns how many there
+  /// are.
+  Value listPairs();
+  void emitListedTiles(Value count);
   /// Lists the chunk's groups and keys that some row of the tile selects.
   void listKeys(const Tile &tile, Chunk &chunk);
   /// Which of the 16 keys of group `group` of the chunk a row of the item selects; i16.
@@ -60,12 +60,12 @@ private:
   int tileHeads, tileRows;
   std::optional<mlir::heddle::SelectionType> heads, keys; // selections
   bool storesMasks; // lanes that are seen do not follow from the spans alone
-  bool allSeen;     // all rows of a tile see every listed key
 
   int64_t maximaOffset, sumsOffset, oldFactorsOffset, newFactorsOffset, masksOffset, outputsOffset,
       valuesOffset = 0, pairsOffset = 0, queriesOffset = 0, groupListOffset = 0, keyListOffset = 0;
-  Value keyCount; // of the list
-  Value split;    // number of the item among those that share out a work record's context
+  Value keyCount;  // of the list
+  Value seenByAll; // i1: every row of the tile sees every listed key
+  Value split;     // number of the item among those that share out a work record's context
 };
 
 } // namespace heddle::cpu

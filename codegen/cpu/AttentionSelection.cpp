@@ -13,7 +13,7 @@ static Value isSet(Emitter &e, Value byte) {
   return e.create<arith::CmpIOp>(arith::CmpIPredicate::ne, byte, e.constantInt(byte.getType(), 0));
 }
 
-Value AttentionBuilder::listPairs(Value begin, Value end) {
+Value AttentionBuilder::listPairs() {
   Value pairs = e.at(scratch, pairsOffset), first = e.mul(item.head, group);
   auto store = [&](Value row, Value head, Value count) -> Values {
     Value pair = e.at(pairs, e.mul(count, 8));
@@ -38,7 +38,7 @@ Value AttentionBuilder::listPairs(Value begin, Value end) {
     });
     return {count};
   };
-  return e.forRange(begin, end, e.cI64(1), {e.cI64(0)}, [&](Value row, ValueRange carried) {
+  return e.forRange(e.cI64(0), item.rowCount, e.cI64(1), {e.cI64(0)}, [&](Value row, ValueRange carried) {
     Value bytes = e.at(operands->heads, e.add(e.mul(e.add(item.rowBegin, row), queryHeads), first));
     return e.forRange(e.cI64(0), e.cI64(group), e.cI64(1), carried, [&](Value head, ValueRange inner) {
       return e.ifValues(
@@ -48,11 +48,11 @@ Value AttentionBuilder::listPairs(Value begin, Value end) {
   })[0];
 }
 
-void AttentionBuilder::emitListedTiles(Value begin, Value end) {
-  Value left = listPairs(begin, end), pairs = e.at(scratch, pairsOffset);
+void AttentionBuilder::emitListedTiles(Value left) {
+  Value pairs = e.at(scratch, pairsOffset);
   SmallVector<int> sizes{mostRows};
   for (int size : {6, 4, 3, 2, 1})
-    if (size < mostRows && (tileRows > 1 || size <= group))
+    if (size < mostRows)
       sizes.push_back(size);
   for (int size : sizes) {
     // Whole tiles of this size, then smaller ones.
@@ -91,13 +91,16 @@ void AttentionBuilder::listKeys(const Tile &tile, Chunk &chunk) {
   Value end = e.divU(e.add(e.sub(chunk.keys.end, chunk.begin), 15), 16);
   Value groups = e.at(scratch, groupListOffset), keyList = e.at(scratch, keyListOffset);
   int rows = tile.rows;
-  Values counts =
-      e.forRange(first, end, e.cI64(1), {e.cI64(0), e.cI64(0)}, [&](Value g, ValueRange carried) -> Values {
-        Value lanes;
+  Value isCommon =
+      both(e.equal(chunk.common.begin, chunk.keys.begin), e.equal(chunk.common.end, chunk.keys.end));
+  Values found = e.forRange(
+      first, end, e.cI64(1), {e.cI64(0), e.cI64(0), isCommon}, [&](Value g, ValueRange carried) -> Values {
+        Value lanes, all;
         for (int r = 0; r < rows; ++r) {
           Value row = tile.listed ? rowOf(tile, e.cI64(r)) : e.add(tile.row, r);
           Value selected = selectedLanes(row, chunk, g);
           lanes = lanes ? either(lanes, selected) : selected;
+          all = all ? both(all, selected) : selected;
         }
         Value some = isSet(e, lanes);
         e.store(i32(g), e.at(groups, e.mul(carried[0], 4)));
@@ -111,8 +114,7 @@ void AttentionBuilder::listKeys(const Tile &tile, Chunk &chunk) {
           }
           Value scores = e.mul(g, 64), wide = e.extendU(lanes, e.i32());
           return e.forRange(
-              e.cI64(0), e.cI64(16), e.cI64(1), carried.drop_front(),
-              [&](Value lane, ValueRange inner) -> Values {
+              e.cI64(0), e.cI64(16), e.cI64(1), carried[1], [&](Value lane, ValueRange inner) -> Values {
                 // Written always, kept if the key is wanted: there is room for one more.
                 Value entry = e.at(keyList, e.mul(inner[0], 16));
                 e.store(e.add(values, e.mul(lane, valueRowBytes)), entry);
@@ -126,11 +128,12 @@ void AttentionBuilder::listKeys(const Tile &tile, Chunk &chunk) {
               });
         };
         Value count = e.ifValues(some, listGroup, [&]() -> Values { return {carried[1]}; })[0];
-        return {e.add(carried[0], e.extendU(some, e.i64())), count};
+        return {e.add(carried[0], e.extendU(some, e.i64())), count, both(carried[2], e.equal(all, lanes))};
       });
   chunk.groups = groups;
-  chunk.groupCount = counts[0];
-  keyCount = counts[1];
+  chunk.groupCount = found[0];
+  keyCount = found[1];
+  seenByAll = found[2];
 }
 
 } // namespace heddle::cpu
