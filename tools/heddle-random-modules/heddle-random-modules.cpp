@@ -4,11 +4,11 @@
 #include "mlir/InitAllDialects.h"
 #include "mlir/Parser/Parser.h"
 #include "tools/HostFeatures.h"
-#include "tools/heddle-random-modules/Check.h"
 #include "tools/heddle-random-modules/Generator.h"
-#include "tools/heddle-random-modules/Isolate.h"
 #include "tools/heddle-random-modules/Random.h"
 #include "tools/heddle-reduce/Reducer.h"
+#include "tools/heddle-run-ir/Check.h"
+#include "tools/heddle-run-ir/Isolate.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/InitLLVM.h"
@@ -17,6 +17,7 @@
 
 using namespace heddle;
 using namespace heddle::random_modules;
+using namespace heddle::run_ir;
 
 static llvm::cl::opt<uint64_t>
     seedOption("seed", llvm::cl::desc("Seed of the first module (1); the others follow"), llvm::cl::init(1));
@@ -73,20 +74,8 @@ mlir::OwningOpRef<mlir::ModuleOp> parse(const std::string &text, mlir::MLIRConte
   return mlir::parseSourceString<mlir::ModuleOp>(text, &context);
 }
 
-/// "stage\nmessage" in a child; empty where all is well.
 std::optional<Finding> checkIsolated(mlir::ModuleOp module, const CheckOptions &options) {
-  Outcome outcome = isolated(
-      [&](int descriptor) {
-        if (auto finding = checkModule(module, options))
-          writeText(descriptor, finding->stage + "\n" + finding->message);
-      },
-      kSecondsForOne);
-  if (!outcome.death.empty())
-    return Finding{"crash", outcome.death};
-  if (outcome.text.empty())
-    return std::nullopt;
-  auto [stage, message] = llvm::StringRef(outcome.text).split('\n');
-  return Finding{stage.str(), message.str()};
+  return isolatedCheck([&] { return checkModule(module, options); }, kSecondsForOne);
 }
 
 std::string flagsOf(const CheckOptions &options) {
@@ -104,6 +93,11 @@ std::string oneLine(llvm::StringRef text) {
   return line;
 }
 
+std::string describe(const Finding &finding) {
+  return finding.stage + (finding.op.empty() ? "" : ": " + oneLine(finding.op)) + ": " +
+         oneLine(finding.message);
+}
+
 /// Shrinks and prints a failing module.
 void report(uint64_t seed, mlir::OwningOpRef<mlir::ModuleOp> module, const CheckOptions &options) {
   auto finding = checkIsolated(*module, options);
@@ -111,14 +105,13 @@ void report(uint64_t seed, mlir::OwningOpRef<mlir::ModuleOp> module, const Check
     llvm::outs() << "seed " << seed << ": failed once, but not again\n";
     return;
   }
-  llvm::outs() << "seed " << seed << ": " << finding->stage << ": " << oneLine(finding->message) << "\n";
+  llvm::outs() << "seed " << seed << ": " << describe(*finding) << "\n";
   llvm::outs().flush();
-  const bool numbers = llvm::StringRef(finding->message).starts_with("call ");
+  const bool numbers = finding->numbers();
   auto same = [&](mlir::ModuleOp candidate) {
     auto other = checkIsolated(candidate, options);
     // A wrong number must not become a failure of another kind.
-    return other && other->stage == finding->stage &&
-           llvm::StringRef(other->message).starts_with("call ") == numbers;
+    return other && other->stage == finding->stage && other->numbers() == numbers;
   };
   ReduceResult result = reduceModule(module, same, reduceTests);
   if (auto smallest = checkIsolated(*module, options))
@@ -128,8 +121,8 @@ void report(uint64_t seed, mlir::OwningOpRef<mlir::ModuleOp> module, const Check
   std::string text;
   llvm::raw_string_ostream out(text);
   out << "// Found by heddle-random-modules --seed " << seed << ", reduced in " << result.tests
-      << " tests.\n// " << finding->stage << ": " << oneLine(finding->message)
-      << "\n// RUN: heddle-random-modules --check %s" << flagsOf(options) << "\n"
+      << " tests.\n// " << describe(*finding) << "\n// RUN: heddle-random-modules --check %s"
+      << flagsOf(options) << "\n"
       << *module << "\n";
   if (outputFolder.empty()) {
     llvm::outs() << text;

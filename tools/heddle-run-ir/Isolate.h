@@ -1,9 +1,10 @@
 // Work in a child process, so that a crash or a hang is a result like another.
 #pragma once
 #include "llvm/ADT/STLFunctionalExtras.h"
+#include <optional>
 #include <string>
 
-namespace heddle::random_modules {
+namespace heddle::run_ir {
 
 /// What `work` wrote to its descriptor, and how the child ended.
 struct Outcome {
@@ -15,9 +16,14 @@ struct Outcome {
 
 Outcome isolated(llvm::function_ref<void(int descriptor)> work, unsigned seconds);
 
+/// Finding of `check` in a child; a child that dies is a finding of stage "crash".
+struct Finding;
+std::optional<Finding> isolatedCheck(llvm::function_ref<std::optional<Finding>()> check,
+                                     unsigned seconds = 120);
+
 /// Starts the clock of `seconds` anew, in the child.
 void stillAlive(unsigned seconds);
 
 void writeText(int descriptor, const std::string &text);
 
-} // namespace heddle::random_modules
+} // namespace heddle::run_ir

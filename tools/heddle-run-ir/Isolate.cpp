@@ -1,4 +1,5 @@
-#include "tools/heddle-random-modules/Isolate.h"
+#include "tools/heddle-run-ir/Isolate.h"
+#include "tools/heddle-run-ir/Check.h"
 #include "llvm/Support/ErrorHandling.h"
 #include "llvm/Support/raw_ostream.h"
 #include <cerrno>
@@ -7,7 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-namespace heddle::random_modules {
+namespace heddle::run_ir {
 
 void stillAlive(unsigned seconds) { alarm(seconds); }
 
@@ -58,4 +59,21 @@ Outcome isolated(llvm::function_ref<void(int)> work, unsigned seconds) {
   return outcome;
 }
 
-} // namespace heddle::random_modules
+std::optional<Finding> isolatedCheck(llvm::function_ref<std::optional<Finding>()> check, unsigned seconds) {
+  // Fields are lines; the message is the rest.
+  Outcome outcome = isolated(
+      [&](int descriptor) {
+        if (auto finding = check())
+          writeText(descriptor, finding->stage + "\n" + finding->op + "\n" + finding->message);
+      },
+      seconds);
+  if (!outcome.death.empty())
+    return Finding{"crash", "", outcome.death};
+  if (outcome.text.empty())
+    return std::nullopt;
+  auto [stage, rest] = llvm::StringRef(outcome.text).split('\n');
+  auto [op, message] = rest.split('\n');
+  return Finding{stage.str(), op.str(), message.str()};
+}
+
+} // namespace heddle::run_ir
