@@ -18,10 +18,12 @@ namespace heddle {
 namespace {
 
 constexpr uint64_t kSeed = 1;
-// Compiled code rounds as often as the interpreter's f32 arithmetic does, in another order. So it lies about
-// as far from f64 as that: measured on SmolLM2, Gemma 3, MiniLM and random models, at most 1.6 times.
+// Compiled code rounds as often as the interpreter's f32 arithmetic does, in another order, so it lies about
+// as far from f64 as that. But where codes are near a tie one evaluation may flip one that another does not,
+// and a flipped code is a step of quantization: hence the distance that quantization makes belongs to the
+// bound. Without it 3 of 29 random models of 4 layers missed theirs.
 constexpr double kRoundingFactor = 4;
-constexpr double kLeastBound = 2e-6; // outputs are f32
+constexpr double kLeastBound = 1e-4; // an f16 of a cache that rounds to its neighbour
 constexpr int64_t kMostRows = 64;    // of a call: variants that take more get none
 
 /// SplitMix64: every seed gives a different, well mixed sequence.
@@ -307,8 +309,9 @@ llvm::Expected<Samples> makeSamples(ModuleOp source, ModuleOp compiled, llvm::St
     for (size_t program = 1; program < evaluations.size(); program += 2) {
       const Numbers &f64 = (**evaluations[program].outputs)[index],
                     &f32 = (**evaluations[program + 1].outputs)[index];
-      double rounding = kRoundingFactor * distance(f32, f64) + kLeastBound;
-      farthest = std::max(farthest, distance(f64, exact) + rounding);
+      double quantization = distance(f64, exact);
+      double rounding = kRoundingFactor * distance(f32, f64) + quantization + kLeastBound;
+      farthest = std::max(farthest, quantization + rounding);
       if (std::isfinite(farthest))
         expected.push_back(
             expectation(program == 1 ? target : (target + "-tiles").str(), f64, rounding, samples.data));

@@ -20,8 +20,8 @@ struct Samples {
 ///
 /// Every variant of an entry is called once, from the largest to the smallest, so that small ones continue
 /// sequences that large ones began. Each output is expected twice: as the source weights have it, and as the
-/// program has it, with its quantized activations. The second bound is tight (rounding alone separates
-/// compiled code from the interpreter); the first one says how far quantization moves these outputs.
+/// program has it, with its quantized activations. Bounds are of the size of what quantization moves, as a
+/// code that rounds to its neighbour moves all that follows (docs/artifact.md).
 /// Code that multiplies tiles of bf16 runs other variants and has expectations of its own.
 /// A model that would take more than `workLimit` multiply-adds gets fewer samples or none, and the manifest
 /// says so.
