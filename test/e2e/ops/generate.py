@@ -737,7 +737,7 @@ def make_keep_parts():
     x = grid(rng, 3, 128, step=8)
     for name, w in (("rows", decoded[2:]), ("columns", decoded[:, np.r_[0:32, 96:128]])):
         out, columns = w.shape
-        f.function(name, [("x", f"tensor<?x{columns}xf32>")], [f"tensor<?x{out}xf32>"], f"""%w = heddle.get_param @{name} : {kind.format(out, columns)}
+        f.function("kept_" + name, [("x", f"tensor<?x{columns}xf32>")], [f"tensor<?x{out}xf32>"], f"""%w = heddle.get_param @{name} : {kind.format(out, columns)}
 %y = heddle.linear %x, %w : tensor<?x{columns}xf32>, {kind.format(out, columns)} -> tensor<?x{out}xf32>
 return %y : tensor<?x{out}xf32>""", ([x[:, :columns]], [x[:, :columns].astype(f64) @ w.T]))
     diagonal = np.zeros((3, 6), f32)
@@ -745,7 +745,7 @@ return %y : tensor<?x{out}xf32>""", ([x[:, :columns]], [x[:, :columns].astype(f6
         diagonal[head, 2 * head:2 * head + 2] = small[head]
     for name, table in (("vectors", small[[0, 2]]), ("diagonal", diagonal)):
         kind_of = f"tensor<{table.shape[0]}x{table.shape[1]}xf32>"
-        f.function(name, [("i", "tensor<?xi32>")], [f"tensor<?x{table.shape[1]}xf32>"], f"""%t = heddle.get_param @{name} : {kind_of}
+        f.function("read_" + name, [("i", "tensor<?xi32>")], [f"tensor<?x{table.shape[1]}xf32>"], f"""%t = heddle.get_param @{name} : {kind_of}
 %y = heddle.gather_rows %t, %i : {kind_of}, tensor<?xi32> -> tensor<?x{table.shape[1]}xf32>
 return %y : tensor<?x{table.shape[1]}xf32>""", ([np.array([1, 0], np.int32)], [table[[1, 0]]]))
 
@@ -934,6 +934,68 @@ def make_pack():
             body = f"%q = heddle.quantize %x : {xt} -> {act}\n%y = heddle.linear %q, %w : {act}, {packed} -> {yt}"
         f.function(f"linear_{fmt}", [("x", xt)], [yt], f"%w = heddle.get_param @packed_{fmt} : {packed}\n{body}\nreturn %y : {yt}",
                    ([x], [product]))
+
+
+def rounded_weights(scheme, w):
+    """The f32 weights that a scheme of docs/quantization.md leaves of `w`, from its definition."""
+    def half(scale):
+        return scale.astype(f32).astype(np.float16).astype(f32)
+
+    rows, columns = w.shape
+    if scheme == "bf16":
+        bits = w.view(np.uint32).astype(np.uint64)
+        return ((bits + 0x7fff + (bits >> 16 & 1) >> 16 << 16).astype(np.uint32)).view(f32)
+    kind, _, rest = scheme.partition("-")
+    if kind == "fp8":
+        side = 128 if rest == "block" else None
+        scale = np.zeros_like(w)
+        for r in range(rows):
+            for c in range(columns):
+                group = (w if rest == "tensor" else w[r // 128 * 128:r // 128 * 128 + 128, c // side * side:c // side * side + side]
+                         if side else w[r])
+                scale[r, c] = f32(np.abs(group).max()) / f32(448)
+        ratio = np.abs(w / scale)
+        quantum = 2.0**(np.maximum(np.floor(np.log2(np.maximum(ratio, 1e-30))), -6) - 3)
+        return (scale * (np.sign(w) * np.minimum(np.rint(ratio / quantum) * quantum, 448)).astype(f32)).astype(f32)
+    group = {"": columns if kind == "int8" else 32, "tensor": rows * columns, "channel": columns, "g128": 128, "g32": 32,
+             "asymmetric": columns if kind == "int8" else 32}[rest]
+    groups = w.reshape(-1, group)
+    if rest == "asymmetric":
+        least, most = np.minimum(groups.min(1), 0), np.maximum(groups.max(1), 0)
+        scale, minimum = half((most - least) / f32(2**int(kind[3:]) - 1))[:, None], half(-least)[:, None]
+        codes = np.clip(np.rint((groups + minimum) / scale), 0, 2**int(kind[3:]) - 1)
+        return ((scale * codes).astype(f32) - minimum).reshape(w.shape)
+    extreme = np.where(groups.max(1) > -groups.min(1), groups.max(1), groups.min(1))
+    most = 2**(int(kind[3:]) - 1)
+    scale = half(np.abs(extreme) / f32(127) if kind == "int8" else -extreme / f32(most))[:, None]
+    codes = np.clip(np.rint(groups / scale), -127 if kind == "int8" else -most, most - 1)
+    return (scale * codes).astype(f32).reshape(w.shape)
+
+
+def make_quantize_weights():
+    rng = generator("quantize_weights")
+    f = file("quantize_weights", "weights rounded by a recipe, scheme by scheme, and what products with them give")
+    out, columns = 18, 128
+    w = (rng.standard_normal((out, columns)) * rng.uniform(0.2, 3, (out, 1))).astype(f32)
+    source = f.stored("w", "f32", w.tobytes(), out, columns)
+    x = grid(rng, 3, columns, step=8)
+    xt, yt, act = f"tensor<?x{columns}xf32>", f"tensor<?x{out}xf32>", f"!heddle.stored<?x{columns}xf32, #heddle.enc<act_i16>>"
+    qx, dx = quantize(x, LIMITS["act_i16"])
+    for scheme, fmt in (("int4", "q4_0"), ("int4-asymmetric", "q4_1"), ("int4-g128", "int4_128"), ("int4-channel", "int4"), ("int5", "q5_0"),
+                        ("int8", "int8"), ("int8-tensor", "int8"), ("int8-asymmetric", "int8_min"), ("int8-g32", "q8_0"),
+                        ("fp8", "f8e4m3"), ("fp8-tensor", "f8e4m3"), ("fp8-block", "f8e4m3_128"), ("bf16", "bf16")):
+        name, kind = scheme.replace("-", "_"), source.replace("<f32>", f"<{fmt}>")
+        f.symbol(f"""heddle.param @{name} : {kind} derived [@w] {{
+  ^bb0(%w: {source}):
+    %0 = heddle.quantize_weights %w {{scheme = "{scheme}"}} : {source} -> {kind}
+    heddle.yield %0 : {kind}
+  }}""")
+        rounded = rounded_weights(scheme, w).astype(f64)
+        if scheme.startswith("int"):
+            body, product = f"%q = heddle.quantize %x : {xt} -> {act}\n%y = heddle.linear %q, %w : {act}, {kind} -> {yt}", (qx * dx) @ rounded.T
+        else:
+            body, product = f"%y = heddle.linear %x, %w : {xt}, {kind} -> {yt}", x.astype(f64) @ rounded.T
+        f.function(name, [("x", xt)], [yt], f"%w = heddle.get_param @{name} : {kind}\n{body}\nreturn %y : {yt}", ([x], [product]))
 
 
 def make_kernel():
