@@ -37,11 +37,12 @@ class Levels(unittest.TestCase):
     def check_text(self, name):
         artifact = support.compiled(name)
         exact = reference_llm.ReferenceModel(support.model(name)).logits(TEXT)
-        for chunk, bound in ((len(TEXT), 0.01), (1, 1e-5)):  # activations of 8 bits in large chunks, of 16 in small ones
+        # Activations have 8 bits in large chunks and 16 in small ones; ids that are no text cost more than one does.
+        for chunk, bound in ((len(TEXT), 0.05), (1, 1e-4)):
             with self.subTest(chunk=chunk):
                 found = self.logits(artifact, LOWEST, chunk)
-                self.assertLess(float(reference_llm.kl_divergence(exact, found).mean()), bound)
                 numpy.testing.assert_array_equal(found, self.logits(artifact, EXACT, chunk))
+                self.assertLess(float(reference_llm.kl_divergence(exact, found).mean()), bound)
 
     def test_smollm2(self):
         self.check_text("smollm2")
