@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -31,6 +32,7 @@ Outcome isolated(llvm::function_ref<void(int)> work, unsigned seconds) {
     llvm::report_fatal_error("cannot start a process");
   if (child == 0) {
     close(ends[0]);
+    prctl(PR_SET_PDEATHSIG, SIGKILL); // whoever ends this program ends its child too
     for (int signal : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGALRM})
       std::signal(signal, SIG_DFL); // without LLVM's stack traces
     alarm(seconds);
