@@ -272,9 +272,8 @@ void Tile::emit() {
 } // namespace
 
 int64_t blockContractionSharedBytes(const ContractionSpec &spec) {
-  // A smaller tile may have a stage more, of a part of the size.
-  static_assert(kTileRows >= 2 * 32);
-  return stageFor(spec, kTileRows).bytes() * stagesFor(spec, kTileRows);
+  // A smaller tile may have a stage more, of half the size at most.
+  return stageFor(spec, tileRows(spec)).bytes() * stagesFor(spec, tileRows(spec));
 }
 
 void emitBlockContraction(Emitter &e, const ContractionSpec &spec, const ContractionOperands &operands,

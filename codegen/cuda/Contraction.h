@@ -1,8 +1,8 @@
 // Generators of contractions: y[m, r] = epilogue(sum over k of x[m, k] * w[r, k]) for every storage format.
 //
-// A block makes kTileRows rows of the input ("tokens") by kTileColumns output columns; its four warps take 16
-// columns (a row group of packed weights) each. One kernel holds tiles for few and for many tokens and picks
-// by the rows of the call.
+// A block makes tileRows() rows of the input ("tokens") by kTileColumns output columns; its four warps take
+// 16 columns (a row group of packed weights) each. One kernel holds tiles for few and for many tokens and
+// picks by the rows of the call.
 #pragma once
 #include "codegen/cuda/Emit.h"
 #include "ir/StorageFormat.h"
@@ -11,7 +11,7 @@
 
 namespace heddle::cuda {
 
-inline constexpr int kTileRows = 64, kTileColumns = 64, kContractionThreads = 128;
+inline constexpr int kTileColumns = 64, kContractionThreads = 128;
 
 struct ContractionSpec {
   int64_t rows = 0;    // output columns r: rows of the weight matrix
@@ -24,6 +24,9 @@ struct ContractionSpec {
   /// Turns the sums of one output element, one per matrix, into the number to store.
   std::function<Value(Value token, Value column, ValueRange sums)> epilogue;
 };
+
+/// Tokens of a block at most: as many as leave the sums of all products in registers.
+inline int tileRows(const ContractionSpec &spec) { return spec.products == 1 ? 64 : 32; }
 
 /// Addresses of the kernel's operands and what is known of the call.
 struct ContractionOperands {

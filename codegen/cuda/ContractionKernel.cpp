@@ -2,7 +2,9 @@
 #include "codegen/KernelOperands.h"
 #include "codegen/cuda/Contraction.h"
 #include "codegen/cuda/Kernel.h"
+#include "codegen/cuda/PackedElement.h"
 #include "heddle/program.h"
+#include "ir/ActivationLayout.h"
 
 using namespace mlir;
 using namespace mlir::heddle;
@@ -12,7 +14,6 @@ namespace {
 
 /// Tokens that a tile of 8 columns of mma each holds; the smallest that suffices is taken.
 constexpr int kTiles[] = {1, 4, 8};
-static_assert(kTiles[2] * 8 == kTileRows);
 
 /// The ops after the products on one element.
 Value emitEpilogue(Emitter &e, KernelOp kernel, ArrayRef<LinearOp> linears,
@@ -51,6 +52,8 @@ Value emitEpilogue(Emitter &e, KernelOp kernel, ArrayRef<LinearOp> linears,
 /// Why the products cannot be generated; empty if they can.
 std::string check(const ContractionSpec &spec, ArrayRef<LinearOp> linears) {
   const FormatInfo &info = formatInfo(spec.format);
+  if (info.scheme && !isPackedScheme(*info.scheme))
+    return "weights in '" + std::string(info.name) + "' are not available for it yet";
   if (info.scheme.has_value() != (spec.planes != 0))
     return "expected " +
            std::string(spec.planes ? "a block format with quantized" : "a dense format with f32") +
@@ -95,15 +98,22 @@ llvm::Expected<KernelFacts> emitContractionKernel(KernelOp kernel, StringRef row
   spec.columns = weight.getShape()[1];
   spec.products = int(linears.size());
   spec.format = storageFormat(weight.getEncoding());
-  if (auto stored = dyn_cast<StoredType>(linears[0].getInput().getType()))
-    spec.planes = stored.getEncoding().getFormat() == Format::ACT_I8 ? 1 : 2;
+  if (auto stored = dyn_cast<StoredType>(linears[0].getInput().getType())) {
+    spec.planes = activationLayout(stored).planes;
+    if (spec.planes != 1 && spec.planes != 2)
+      return unsupported(kernel, "activations in '" + stringifyFormat(stored.getEncoding().getFormat()) +
+                                     "' are not available for it yet");
+  }
+  for (LinearOp linear : linears)
+    if (linear->getNumOperands() > (linear.getBias() ? 3u : 2u))
+      return unsupported(kernel, "products of selected heads are not available for it yet");
   if (std::string why = check(spec, linears); !why.empty())
     return unsupported(kernel, why);
 
   bool blocks = spec.planes != 0;
   KernelFacts facts;
   facts.threads = kContractionThreads;
-  facts.blockRows = kTileRows;
+  facts.blockRows = uint32_t(tileRows(spec));
   facts.gridY = uint32_t((spec.rows + kTileColumns - 1) / kTileColumns);
   facts.sharedBytes = blocks ? blockContractionSharedBytes(spec) : denseContractionSharedBytes(spec);
   auto operandList = kernelOperands(kernel);
@@ -122,7 +132,7 @@ llvm::Expected<KernelFacts> emitContractionKernel(KernelOp kernel, StringRef row
                return emitEpilogue(e, kernel, linears, others, token, column, sums);
              };
              operands.tokens = e.dimension(arguments, rows == "n" ? HEDDLE_DIM_ROWS : HEDDLE_DIM_WANTED);
-             operands.firstToken = e.mul(e.blockX(), kTileRows);
+             operands.firstToken = e.mul(e.blockX(), tileRows(spec));
              Value left = e.sub(operands.tokens, operands.firstToken);
              std::function<void(ArrayRef<int>)> pick = [&](ArrayRef<int> tiles) {
                auto emit = [&] {
@@ -133,7 +143,8 @@ llvm::Expected<KernelFacts> emitContractionKernel(KernelOp kernel, StringRef row
                e.ifThenElse(e.lessThan(left, e.cI32(tiles[0] * 8 + 1)), emit,
                             [&] { pick(tiles.drop_front()); });
              };
-             e.ifThen(e.lessThan(e.cI32(0), left), [&] { pick(kTiles); });
+             auto fits = [&](int tiles) { return tiles * 8 <= tileRows(spec); };
+             e.ifThen(e.lessThan(e.cI32(0), left), [&] { pick(ArrayRef(kTiles).take_while(fits)); });
            });
   return facts;
 }

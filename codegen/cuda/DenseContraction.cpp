@@ -158,7 +158,7 @@ void Tile::emit() {
 } // namespace
 
 int64_t denseContractionSharedBytes(const ContractionSpec &spec) {
-  return stageFor(spec, kTileRows).bytes() * kStages;
+  return stageFor(spec, tileRows(spec)).bytes() * kStages;
 }
 
 void emitDenseContraction(Emitter &e, const ContractionSpec &spec, const ContractionOperands &operands,

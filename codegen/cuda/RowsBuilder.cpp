@@ -90,13 +90,17 @@ llvm::Error RowsBuilder::emitOp(Operation &op) {
         });
         return Error::success();
       })
-      .Case<QuantizeOp>([&](QuantizeOp) {
+      .Case<QuantizeOp>([&](QuantizeOp quantize) -> Error {
+        if (activationLayout(quantize.getType()).planes == 0)
+          return unsupportedOp(op, "to anything but act_i8 and act_i16 is not available yet");
         defer(&op, nullptr);
         return Error::success();
       })
       .Case<DequantizeOp>([&](DequantizeOp dequantize) -> Error {
         if (!dequantize.getInput().getType().getEncoding().isActivation())
           return unsupportedOp(op, "expected quantized activations, but found weights");
+        if (activationLayout(dequantize.getInput().getType()).planes == 0)
+          return unsupportedOp(op, "of anything but act_i8 and act_i16 is not available yet");
         emitDequantize(dequantize);
         return Error::success();
       })

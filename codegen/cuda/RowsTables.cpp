@@ -39,6 +39,8 @@ llvm::Error RowsBuilder::emitEmbedding(EmbeddingOp op) {
     if (!packed)
       return unsupportedOp(*op, "expected a table in layout 'w16', but found one in file order; run "
                                 "heddle-pack-parameters first");
+    if (!isPackedScheme(*info.scheme))
+      return unsupportedOp(*op, "of a table in '" + std::string(info.name) + "' is not available yet");
     Value group = groupAt(packedGroupBytes(format, shape[1]));
     PackedLayout layout{*info.scheme};
     defer(op, [this, layout, group, row16, scaled](Value column) {
