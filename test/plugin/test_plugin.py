@@ -35,6 +35,50 @@ def shell(command):
     return done.stdout
 
 
+# Every scale by 3 becomes one by 3.001.
+BROKEN_PASS = """
+#include "codegen/plugin/Plugin.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/Pass/Pass.h"
+namespace {
+struct Broken : mlir::PassWrapper<Broken, mlir::OperationPass<mlir::ModuleOp>> {
+  MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(Broken)
+  llvm::StringRef getArgument() const override { return "broken-scale"; }
+  void runOnOperation() override {
+    getOperation().walk([](mlir::heddle::ScaleOp op) {
+      if (op.getFactor().convertToFloat() == 3.0f)
+        op.setFactor(llvm::APFloat(3.001f));
+    });
+  }
+};
+void load(heddle::PluginRegistry &registry) {
+  registry.addPass<Broken>();
+  registry.addToPipeline("broken-scale");
+}
+} // namespace
+HEDDLE_PLUGIN("broken", "1.0", load);
+"""
+
+CHAIN = """
+#n = #heddle.dim<"n", 1 to 4>
+func.func @chain(%x: tensor<?x8xf32> {heddle.dims = [#n]}) -> tensor<?x8xf32>
+    attributes {heddle.entry = "chain", heddle.example = [{inputs = [dense<1.5> : tensor<2x8xf32>]}]} {
+  %0 = heddle.unary <tanh> %x : tensor<?x8xf32>
+  %1 = heddle.scale %0 by 5.0 : tensor<?x8xf32>
+  %2 = heddle.scale %1 by 3.0 : tensor<?x8xf32> loc("the_broken_one")
+  %3 = heddle.unary <silu> %2 : tensor<?x8xf32>
+  %4 = heddle.binary <add> %3, %0 : tensor<?x8xf32>
+  return %4 : tensor<?x8xf32>
+}
+"""
+
+
+def build_alone(name):
+    """A plug-in of one file, without CMake."""
+    shell(f"clang++-19 -std=c++20 -shared -fPIC -fno-rtti -fno-exceptions -I{FOLDER}/heddle-compiler/include/heddle-compiler "
+          f"-I/usr/lib/llvm-19/include {FOLDER}/{name}.cpp -o {FOLDER}/{name}.so")
+
+
 def manifest_of(artifact):
     with zipfile.ZipFile(artifact) as members:
         return json.loads(members.read("manifest.json").rstrip(b"\0"))
@@ -87,6 +131,24 @@ class Plugin(unittest.TestCase):
         self.assertNotIn("plugins", manifest_of(plain))
         self.assertLess(os.path.getsize(changed), os.path.getsize(plain))
 
+    def test_bisect_names_a_broken_pass(self):
+        library = FOLDER / "broken.so"
+        (FOLDER / "broken.cpp").write_text(BROKEN_PASS)
+        build_alone("broken")
+        source = FOLDER / "chain.mlir"
+        source.write_text(CHAIN)
+        reduced = FOLDER / "reduced.mlir"
+        support.heddle("bisect", source, "--target", "cpu:x86-64-v3")
+        found = support.heddle("bisect", source, "--target", "cpu:x86-64-v3", "--plugin", library, "-o", reduced, status=1).stdout
+        self.assertIn("after broken-scale", found)
+        self.assertRegex(found, r"op +'heddle.scale' of the_broken_one")
+        text = reduced.read_text()
+        self.assertIn("heddle.scale", text)
+        self.assertNotIn("heddle.unary", text)
+        self.assertLess(len(text.splitlines()), 12)
+        self.assertIn("// RUN: heddle-random-modules --check %s", text)
+        support.run("heddle-random-modules", "--check", reduced, "--level", "x86-64-v3")  # without the plug-in
+
     def test_what_is_refused(self):
         source = support.SOURCE / "test/plugin/Inputs/lerp.mlir"
         cases = {"example.so": "expected a path with a slash", f"{FOLDER}/missing.so": "missing.so",
@@ -95,11 +157,9 @@ class Plugin(unittest.TestCase):
                 'extern "C" const heddle::PluginInfo heddle_plugin = {sizeof(heddle::PluginInfo), %s, "%s", "old", "1", load};\n')
         for name, api, llvm, message in (("api", "heddle::kPluginApi + 1", "19.1.7", "plug-in interface"),
                                          ("llvm", "heddle::kPluginApi", "18.1.8", "but found 18.1.8")):
-            library = FOLDER / f"old-{name}.so"
             (FOLDER / f"old-{name}.cpp").write_text(code % (api, llvm))
-            shell(f"clang++-19 -std=c++20 -shared -fPIC -fno-rtti -fno-exceptions -I{FOLDER}/heddle-compiler/include/heddle-compiler "
-                  f"-I/usr/lib/llvm-19/include {FOLDER}/old-{name}.cpp -o {library}")
-            cases[str(library)] = message
+            build_alone(f"old-{name}")
+            cases[f"{FOLDER}/old-{name}.so"] = message
         for path, message in cases.items():
             with self.subTest(path=path):
                 self.assertIn(message, support.run("heddle-opt", "--plugin", path, source, status=2).stderr)

@@ -142,6 +142,7 @@ void addEval(CLI::App &app, Action &action);
 void addTokenize(CLI::App &app, Action &action);
 void addBench(CLI::App &app, Action &action);
 void addInspect(CLI::App &app, Action &action);
+void addBisect(CLI::App &app, Action &action);
 void addCheck(CLI::App &app, Action &action);
 void addExplain(CLI::App &app, Action &action);
 void addTrust(CLI::App &app, Action &action);

@@ -50,6 +50,7 @@ int main(int argc, char **argv) {
   addInspect(app, action);
   addExplain(app, action);
   addCheck(app, action);
+  addBisect(app, action);
   addTrust(app, action);
   addVerify(app, action);
   addTargets(app, action);
