@@ -23,6 +23,7 @@ public:
         node(sourceNames(attention.getLoc())) {}
 
   void specialize() {
+    findSkipValue();
     choose();
     if (std::string why = findParts(); !why.empty()) {
       decisions.record(attention, "keep", why + ", so heads that are off are skipped, not removed");
@@ -35,6 +36,18 @@ public:
   }
 
 private:
+  /// What heads that are off yield: with a gate it is there already.
+  void findSkipValue() {
+    skip = attention.getSkip();
+    if (skip && !skip.getDefiningOp<GetParamOp>())
+      skip = {};
+    auto param = symbols.lookup<ParamOp>(node + kGateSkip.str());
+    auto type =
+        RankedTensorType::get({heads, attention.valueDim()}, Float32Type::get(attention.getContext()));
+    if (!attention.headSelection() && param && param.getType() == type)
+      skip = OpBuilder(attention).create<GetParamOp>(attention.getLoc(), type, param.getSymName());
+  }
+
   /// All query heads of a group that is off, and of the others as many heads as are off in each of them.
   void choose() {
     int64_t size = heads / groups, common = size;
@@ -90,6 +103,8 @@ private:
     if (attention.valueDim() % block != 0)
       return "a head's " + std::to_string(attention.valueDim()) +
              " columns of the output projection are no whole blocks of " + std::to_string(block);
+    if (attention.getSkip() && !skip)
+      return "its skip values are no parameter";
     if (attention.headSelection() && !gate())
       return "its heads are selected otherwise than by a gate";
     return "";
@@ -157,8 +172,10 @@ private:
       op.getResult().setType(SelectionType::get(type.getContext(), SelectionKind::Heads,
                                                 {type.getShape()[0], llvm::count(stays, true)}, 1));
     }
+    if (skip)
+      skip = cut(skip, 0, stays);
     if (attention.getSkip())
-      attention.getSkipMutable().assign(cut(attention.getSkip(), 0, stays));
+      attention.getSkipMutable().assign(skip);
     output.getWeightMutable().assign(cut(output.getWeight(), 1, stays));
     for (Value value = attention.getResult(); value != output.getResult();
          value = value.getUsers().begin()->getResult(0)) {
@@ -192,10 +209,9 @@ private:
 
   /// Skip values of removed heads are constant: what they contribute joins the bias.
   void addSkipValues() {
-    auto skip = attention.getSkip() ? attention.getSkip().getDefiningOp<GetParamOp>() : GetParamOp();
     if (!skip)
       return;
-    auto source = symbols.lookup<ParamOp>(skip.getParam());
+    auto source = symbols.lookup<ParamOp>(skip.getDefiningOp<GetParamOp>().getParam());
     auto matrix = symbols.lookup<ParamOp>(output.getWeight().getDefiningOp<GetParamOp>().getParam());
     auto oldBias = output.getBias() ? output.getBias().getDefiningOp<GetParamOp>() : GetParamOp();
     Location loc = attention.getLoc();
@@ -279,6 +295,8 @@ private:
     auto type = SelectionType::get(context, SelectionKind::Heads, {input[0], count}, 1);
     Value selection = builder.create<HeadGateOp>(loc, type, linear.getInput(), weight, bias);
     attention.getSelectionsMutable().append(selection);
+    if (skip)
+      attention.getSkipMutable().assign(skip);
     decisions.record(attention, "gate",
                      Twine(llvm::count(mask, false)) +
                          " heads stay beside others of their group and are always off");
@@ -292,6 +310,7 @@ private:
   std::string node;
   SmallVector<bool> stays, groupStays, kept;
   bool isCut = false;
+  Value skip; // a parameter, or null
   LinearOp query, keys, values, output;
   CacheOp cache;
   DenseMap<std::pair<Operation *, int64_t>, ParamOp> cuts;

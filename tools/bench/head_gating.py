@@ -13,6 +13,7 @@ import sys
 import time
 
 import numpy
+from safetensors.numpy import load_file
 
 import common
 
@@ -40,7 +41,7 @@ def texts():
     return join([t for n, t in enumerate(topics) if n % 4 != 3]), join(topics[3::4])
 
 
-def cut(model, path, text, count, length):
+def cut(path, text, model, count, length):
     tokens = cli.tokenizer(path).tokenize(text.encode(), add_bos=False, special=False)
     return cli.sequences(model, tokens, count, length)
 
@@ -96,24 +97,39 @@ def skipped_share(model, gates, sequences):
     return float(numpy.mean([run.off for run in runs]))
 
 
+def fitted(name, model, path, text, arguments):
+    """{share: gate file}, fitted unless an earlier run has done so."""
+    folder = common.support.WORK / "gates"
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {share: folder / f"{name}-{arguments.sequences}-{share}.safetensors" for share in SHARES[name]}
+    if not all(file.exists() for file in files.values()):
+        count = arguments.sequences if name == "smollm2" else 4 * arguments.sequences
+        fit = fitting.Fit(fitting.Calibration(model, cut(path, text, model, count, LENGTH[name]), numpy.random.default_rng(0)))
+        for share, file in files.items():
+            cli.write(file, path, fit.gates(share / 100), {"explained_variance": fit.explained})
+    return files
+
+
+def read_gates(file, model):
+    tensors = load_file(file)
+    return fitting.Gates(*(numpy.stack([tensors[f"blk.{layer}.attn.gate.{part}"] for layer in range(model.layers)])
+                           for part in ("weight", "bias", "skip")))
+
+
 def curve(name, arguments):
     path = common.support.model("smollm2") if name == "smollm2" else make_minilm_gguf.ensure("f32")
     model, (calibration, held_out) = open_model(path), texts()
-    count = arguments.sequences if name == "smollm2" else 4 * arguments.sequences
-    fit = fitting.Fit(fitting.Calibration(model, cut(model, path, calibration, count, LENGTH[name]), numpy.random.default_rng(0)))
-    measured = cut(model, path, held_out, max(2, count // 3), LENGTH[name])
+    files = fitted(name, model, path, calibration, arguments)
+    measured = cut(path, held_out, model, 4 if name == "smollm2" else 64, LENGTH[name])
     run, compare = (text_results, compare_texts) if name == "smollm2" else (embedding_results, compare_embeddings)
-    exact, points = run(common.support.compile_once(path), measured), []
-    folder = common.support.WORK / "gates"
-    folder.mkdir(parents=True, exist_ok=True)
-    for share in SHARES[name]:
-        gates = fit.gates(share / 100)
-        file = folder / f"{name}-{arguments.sequences}-{share}.safetensors"
-        cli.write(file, path, gates, {})
-        artifact = common.support.compile_once(path, "--gates", file)
-        points.append({"share": share, "skipped": skipped_share(model, gates, measured), **compare(exact, run(artifact, measured), measured)})
+    target = ("--target", "cpu:native")
+    exact, points = run(common.support.compile_once(path, *target), measured), []
+    for share, file in files.items():
+        artifact = common.support.compile_once(path, *target, "--gates", file)
+        points.append({"share": share, "skipped": skipped_share(model, read_gates(file, model), measured),
+                       **compare(exact, run(artifact, measured), measured)})
         print(points[-1], flush=True)
-    return {"model": name, "explained_variance": fit.explained, "calibration_sequences": count, "points": points}
+    return {"model": name, "points": points}
 
 
 def at_loss(points, loss):
@@ -172,13 +188,13 @@ def decode(arguments):
     """Attention's time is the difference between a long and a short context, so that all else cancels."""
     path = common.support.model("smollm2")
     model = open_model(path)
-    tokens = cut(model, path, texts()[1], 2, 2000)[0]
+    tokens = cut(path, texts()[1], model, 2, 2000)[0]
     rows, plain = [], None
     for share in (0, *SHARES["smollm2"]):
         file = common.support.WORK / "gates" / f"smollm2-{arguments.sequences}-{share}.safetensors"
         if share and not file.exists():
             raise SystemExit(f"missing {file}: run this script without --decode first")
-        artifact = common.support.compile_once(path, *(["--gates", file] if share else []))
+        artifact = common.support.compile_once(path, "--target", "cpu:native", *(["--gates", file] if share else []))
         long, short = (min(decode_times(artifact, part, arguments.threads, arguments.rounds) for _ in range(3)) for part in (tokens, tokens[:16]))
         plain = plain or (long, long - short)
         rows.append([share, f"{1000 * long:.2f}", f"{1000 * (long - short):.2f}", f"{1 - (long - short) / plain[1]:.2f}"])
