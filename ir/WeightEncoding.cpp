@@ -163,9 +163,11 @@ Coder::Coder(StorageFormat format) : format(format) {
 }
 
 Grid Coder::rounded(float scale, float minimum) const {
+  // Finite whatever the weights are; a weight that is then out of reach saturates.
+  if (!std::isfinite(scale) || !std::isfinite(minimum))
+    scale = minimum = 0;
   if (isF8)
     return {scale, 0};
-  // Finite whatever the weights are; a weight that is then out of reach saturates.
   auto half = [](float x) { return halfToFloat(floatToHalf(std::clamp(x, -65504.0f, 65504.0f))); };
   return {half(scale), half(minimum)};
 }

@@ -20,6 +20,13 @@ heddle.param @packed : !heddle.stored<64x32xf32, #heddle.enc<q4_1, w16>> derived
   %0 = heddle.pack %w : !heddle.stored<64x32xf32, #heddle.enc<q4_1>> -> !heddle.stored<64x32xf32, #heddle.enc<q4_1, w16>>
   heddle.yield %0 : !heddle.stored<64x32xf32, #heddle.enc<q4_1, w16>>
 }
+// CHECK: heddle.param @rounded : !heddle.stored<64x32xf32, #heddle.enc<int8>> derived [@file] {
+// CHECK: %{{.*}} = heddle.quantize_weights %{{.*}} {scheme = "int8", search} : <64x32xf32, #heddle.enc<q4_1>> -> <64x32xf32, #heddle.enc<int8>>
+heddle.param @rounded : !heddle.stored<64x32xf32, #heddle.enc<int8>> derived [@file] {
+^bb0(%w: !heddle.stored<64x32xf32, #heddle.enc<q4_1>>):
+  %0 = heddle.quantize_weights %w {scheme = "int8", search} : !heddle.stored<64x32xf32, #heddle.enc<q4_1>> -> !heddle.stored<64x32xf32, #heddle.enc<int8>>
+  heddle.yield %0 : !heddle.stored<64x32xf32, #heddle.enc<int8>>
+}
 // CHECK: heddle.param @rope : tensor<16x8xf32> derived [@value] {
 // CHECK-NEXT: ^bb0(%[[F:.*]]: tensor<4xf32>):
 // CHECK-NEXT: heddle.rope_table %[[F]] : tensor<4xf32> {base = 1.000000e+04 : f64, scale = 1.250000e-01 : f64} -> tensor<16x8xf32>

@@ -176,3 +176,19 @@ func.func @reads_both() {
   %0 = heddle.get_param @both : tensor<4xf32>
   return
 }
+
+// -----
+
+func.func @f(%w: !heddle.stored<32x32xf32, #heddle.enc<f32>>) {
+  // expected-error @below {{unknown scheme 'int3'; known schemes: int4-channel}}
+  %0 = heddle.quantize_weights %w {scheme = "int3"} : !heddle.stored<32x32xf32, #heddle.enc<f32>> -> !heddle.stored<32x32xf32, #heddle.enc<q4_0>>
+  return
+}
+
+// -----
+
+func.func @f(%w: !heddle.stored<32x32xf32, #heddle.enc<f32>>) {
+  // expected-error @below {{expected scheme 'int4' to give '!heddle.stored<32x32xf32, #heddle.enc<q4_0>>', but found '!heddle.stored<32x32xf32, #heddle.enc<q4_1>>'}}
+  %0 = heddle.quantize_weights %w {scheme = "int4"} : !heddle.stored<32x32xf32, #heddle.enc<f32>> -> !heddle.stored<32x32xf32, #heddle.enc<q4_1>>
+  return
+}

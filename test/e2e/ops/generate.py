@@ -984,7 +984,7 @@ def make_quantize_weights():
     for scheme, fmt in (("int4", "q4_0"), ("int4-asymmetric", "q4_1"), ("int4-g128", "int4_128"), ("int4-channel", "int4"), ("int5", "q5_0"),
                         ("int8", "int8"), ("int8-tensor", "int8"), ("int8-asymmetric", "int8_min"), ("int8-g32", "q8_0"),
                         ("fp8", "f8e4m3"), ("fp8-tensor", "f8e4m3"), ("fp8-block", "f8e4m3_128"), ("bf16", "bf16")):
-        name, kind = scheme.replace("-", "_"), source.replace("<f32>", f"<{fmt}>")
+        name, kind = "w_" + scheme.replace("-", "_"), source.replace("<f32>", f"<{fmt}>")
         f.symbol(f"""heddle.param @{name} : {kind} derived [@w] {{
   ^bb0(%w: {source}):
     %0 = heddle.quantize_weights %w {{scheme = "{scheme}"}} : {source} -> {kind}
@@ -995,7 +995,7 @@ def make_quantize_weights():
             body, product = f"%q = heddle.quantize %x : {xt} -> {act}\n%y = heddle.linear %q, %w : {act}, {kind} -> {yt}", (qx * dx) @ rounded.T
         else:
             body, product = f"%y = heddle.linear %x, %w : {xt}, {kind} -> {yt}", x.astype(f64) @ rounded.T
-        f.function(name, [("x", xt)], [yt], f"%w = heddle.get_param @{name} : {kind}\n{body}\nreturn %y : {yt}", ([x], [product]))
+        f.function(name[2:], [("x", xt)], [yt], f"%w = heddle.get_param @{name} : {kind}\n{body}\nreturn %y : {yt}", ([x], [product]))
 
 
 def make_kernel():
