@@ -234,7 +234,7 @@ int main(int argc, char **argv) {
     if (!chosen.empty() && example.function != chosen)
       continue;
     ++ran;
-    if (name == "cpu" && !example.skipCompiled.empty()) {
+    if (name != "interpreter" && !example.skipCompiled.empty()) {
       llvm::outs() << "@" << example.function << ": skipped: " << example.skipCompiled << "\n";
       continue;
     }
