@@ -27,8 +27,8 @@ bool isContext(Operation *op) {
 
 bool isRowsOp(Operation *op) {
   return isa<EmbeddingOp, GatherRowsOp, RmsNormOp, LayerNormOp, L2NormalizeOp, RopeOp, CacheAppendOp,
-             ReshapeOp, QuantizeOp, DequantizeOp, PoolRowsOp, SelectBlocksOp, MergeChunksOp, HeadGateOp, MaskHeadsOp,
-             SkippedSumOp, ElementwiseOpInterface>(op);
+             ReshapeOp, QuantizeOp, DequantizeOp, PoolRowsOp, SelectBlocksOp, MergeChunksOp, HeadGateOp,
+             MaskHeadsOp, SkippedSumOp, ElementwiseOpInterface>(op);
 }
 
 /// Whether `op`, computing row i, reads row i of this operand and no other row.
@@ -262,8 +262,8 @@ SmallVector<Operation *> Fusion::secondProduct(Value value, LinearOp first) {
     chain.push_back(op);
     if (auto linear = dyn_cast<LinearOp>(op)) {
       bool alike = linear.getInput() == first.getInput() &&
-                   linear.getWeight().getType() == first.getWeight().getType() &&
-                   !linear.getSelection() && !first.getSelection();
+                   linear.getWeight().getType() == first.getWeight().getType() && !linear.getSelection() &&
+                   !first.getSelection();
       if (!alike)
         return {};
       return {chain.rbegin(), chain.rend()};

@@ -384,7 +384,9 @@ private:
             .Case([&](GetParamOp o) { return parameter(o, o.getParam()); })
             .Case([&](GetCacheOp o) { return cache(o); })
             .Case([&](PackOp) { return operands[0]; })
-            .Case([&](QuantizeWeightsOp o) { return evaluateQuantizeWeights(o, *operands[0].weights(), context); })
+            .Case([&](QuantizeWeightsOp o) {
+              return evaluateQuantizeWeights(o, *operands[0].weights(), context);
+            })
             .Case([&](RopeTableOp o) { return evaluateRopeTable(o, numbers(o.getFactors()), context); })
             .Case([&](EmbeddingOp o) {
               return evaluateEmbedding(o, operands[0], integers(o.getIndices()), context);
@@ -428,8 +430,8 @@ private:
                                           context);
             })
             .Case([&](HeadGateOp o) {
-              return evaluateHeadGate(o, *numbers(o.getInput()), *numbers(o.getWeight()), numbers(o.getBias()),
-                                      context);
+              return evaluateHeadGate(o, *numbers(o.getInput()), *numbers(o.getWeight()),
+                                      numbers(o.getBias()), context);
             })
             .Case([&](MaskHeadsOp o) {
               return evaluateMaskHeads(o, *numbers(o.getInput()), integers(o.getSelection()),
@@ -439,9 +441,8 @@ private:
               return evaluateSkippedSum(o, *numbers(o.getTable()), integers(o.getSelection()), context);
             })
             .Case([&](KeepPartsOp o) { return evaluateKeepParts(o, operands[0], context); })
-            .Case([&](BlockDiagonalOp o) {
-              return evaluateBlockDiagonal(o, *numbers(o.getInput()), context);
-            })
+            .Case(
+                [&](BlockDiagonalOp o) { return evaluateBlockDiagonal(o, *numbers(o.getInput()), context); })
             .Case([&](UnaryOp o) { return evaluateUnary(o, *numbers(o.getInput()), context); })
             .Case([&](BinaryOp o) {
               return evaluateBinary(o, *operands[0].numbers(), *operands[1].numbers(), context);

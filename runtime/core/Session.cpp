@@ -281,7 +281,8 @@ heddle_status heddle_session_bind(heddle_session *session, const char *entry, ui
   }
   state.ios[io].bound = checked;
   // A text entry's rows are copied and checked at each run; the rest is used in place.
-  if (description.is_output || record.kind == HEDDLE_ENTRY_TENSORS || io > 3u - (record.kind == HEDDLE_ENTRY_ENCODE)) {
+  if (description.is_output || record.kind == HEDDLE_ENTRY_TENSORS ||
+      io > 3u - (record.kind == HEDDLE_ENTRY_ENCODE)) {
     heddle_buffer bound = {checked.data, reinterpret_cast<uintptr_t>(checked.data), checked.size_bytes};
     state.buffers[io] = view ? bound : state.ios[io].own;
   }
