@@ -11,8 +11,7 @@ static bool keepsHeadsApart(Operation *op) {
   return isa<RmsNormOp, LayerNormOp, L2NormalizeOp>(op) && shapeOf(op->getResult(0).getType()).size() == 3;
 }
 
-LinearOp mlir::heddle::queryProjection(AttentionOp attention) {
-  Value value = attention.getQuery();
+LinearOp mlir::heddle::headProjection(Value value) {
   while (Operation *op = value.getDefiningOp()) {
     if (!op->hasOneUse())
       return {};

@@ -11,9 +11,12 @@ inline constexpr llvm::StringLiteral kGateBias = ".gate.bias";     // f32 [heads
 inline constexpr llvm::StringLiteral kGateSkip = ".gate.skip"; // f32 [heads, width of a value head]; optional
 inline constexpr llvm::StringLiteral kGateKeep = ".gate.keep"; // i1 [heads]: heads that any row may need
 
-/// The product that makes the queries of `attention` and nothing else, one head at a time after it; null if
-/// there is none.
-LinearOp queryProjection(AttentionOp attention);
+/// The product from which `heads` ([rows, heads, width]) come and nothing else does, one head at a time after
+/// it; null if there is none.
+LinearOp headProjection(Value heads);
+
+/// That of the queries of `attention`.
+inline LinearOp queryProjection(AttentionOp attention) { return headProjection(attention.getQuery()); }
 
 /// The product that reads the result of `attention`, which nothing else reads; null if there is none.
 LinearOp outputProjection(AttentionOp attention);

@@ -82,6 +82,57 @@ private:
   std::vector<uint8_t> encoded;
 };
 
+/// Some of the equal parts of another matrix's rows or columns.
+class KeptRows : public StoredRows {
+public:
+  KeptRows(KeepPartsOp op, std::unique_ptr<StoredRows> from)
+      : StoredRows(cast<StoredType>(op.getType())), from(std::move(from)), parts(op.keptParts()),
+        partSize(op.partSize()), ofColumns(op.getAxis() == 1) {
+    fromRowBytes = storedBytes(format, shapeOf(op.getInput().getType())[1]);
+  }
+
+  llvm::Expected<llvm::ArrayRef<uint8_t>> read(int64_t first, int64_t count) override {
+    kept.clear();
+    if (!ofColumns) {
+      for (int64_t row = first; row < first + count;) {
+        int64_t run = std::min(partSize - row % partSize, first + count - row);
+        auto bytes = from->read(sourceRow(row), run);
+        if (!bytes)
+          return bytes.takeError();
+        kept.append(bytes->begin(), bytes->end());
+        row += run;
+      }
+      return llvm::ArrayRef<uint8_t>(kept);
+    }
+    auto bytes = from->read(first, count);
+    if (!bytes)
+      return bytes.takeError();
+    uint64_t size = storedBytes(format, partSize);
+    for (int64_t row = 0; row < count; ++row)
+      for (int64_t part : parts) {
+        auto piece = bytes->slice(row * fromRowBytes + part * size, size);
+        kept.append(piece.begin(), piece.end());
+      }
+    return llvm::ArrayRef<uint8_t>(kept);
+  }
+  void release(int64_t first, int64_t count) override {
+    if (ofColumns)
+      return from->release(first, count);
+    for (int64_t row = first; row < first + count; ++row)
+      from->release(sourceRow(row), 1);
+  }
+
+private:
+  int64_t sourceRow(int64_t row) const { return parts[row / partSize] * partSize + row % partSize; }
+
+  std::unique_ptr<StoredRows> from;
+  llvm::SmallVector<int64_t> parts;
+  int64_t partSize;
+  bool ofColumns;
+  uint64_t fromRowBytes;
+  llvm::SmallVector<uint8_t, 0> kept;
+};
+
 } // namespace
 
 StoredRows::StoredRows(StoredType type)
@@ -92,21 +143,22 @@ llvm::Expected<std::unique_ptr<StoredRows>> StoredRows::of(ParamOp param, const 
                                                            const ParameterSource &source) {
   if (param.getFile())
     return std::make_unique<FileRows>(param, source);
-  QuantizeWeightsOp quantize;
-  if (!param.getRecipe().empty())
-    quantize = dyn_cast<QuantizeWeightsOp>(param.getRecipe().front().front());
-  auto argument = quantize ? dyn_cast<BlockArgument>(quantize.getInput()) : BlockArgument();
-  auto yield = quantize ? dyn_cast<YieldOp>(quantize->getNextNode()) : YieldOp();
-  if (!argument || !yield || yield.getOperand(0) != quantize.getResult())
+  Operation *op = param.getRecipe().empty() ? nullptr : &param.getRecipe().front().front();
+  bool isKnown = op && isa<QuantizeWeightsOp, KeepPartsOp>(op);
+  auto argument = isKnown ? dyn_cast<BlockArgument>(op->getOperand(0)) : BlockArgument();
+  auto yield = isKnown ? dyn_cast<YieldOp>(op->getNextNode()) : YieldOp();
+  if (!argument || !yield || yield.getOperand(0) != op->getResult(0))
     return llvm::createStringError(llvm::inconvertibleErrorCode(),
                                    "parameter '" + llvm::Twine(param.getSymName()) +
                                        "': expected weights of a file, or a recipe of one "
-                                       "'heddle.quantize_weights'");
+                                       "'heddle.quantize_weights' or 'heddle.keep_parts'");
   auto name = cast<FlatSymbolRefAttr>((*param.getFrom())[argument.getArgNumber()]);
   auto from = of(symbols.lookup<ParamOp>(name.getValue()), symbols, source);
   if (!from)
     return from.takeError();
-  auto rows = std::make_unique<QuantizedRows>(quantize, std::move(*from));
+  if (auto keep = dyn_cast<KeepPartsOp>(op))
+    return std::make_unique<KeptRows>(keep, std::move(*from));
+  auto rows = std::make_unique<QuantizedRows>(cast<QuantizeWeightsOp>(op), std::move(*from));
   if (llvm::Error error = rows->look())
     return std::move(error);
   return std::move(rows);
