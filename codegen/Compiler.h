@@ -55,7 +55,8 @@ llvm::Expected<std::array<uint8_t, 32>> compileToArtifact(mlir::ModuleOp module,
 /// The passes alone: `module` is at kernel level afterwards.
 llvm::Error runPasses(mlir::ModuleOp module, const CompileOptions &options);
 
-/// What `--emit mlir|llvm|asm|ptx` prints, for one level; "kernels": the IR that generators make, for all levels.
+/// What `--emit mlir|llvm|asm|ptx` prints, for one level; "kernels": the IR that generators make, for all
+/// levels.
 llvm::Expected<std::string> compileToText(mlir::ModuleOp module, const CompileOptions &options,
                                           llvm::StringRef form);
 

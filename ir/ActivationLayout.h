@@ -13,9 +13,7 @@ struct ActivationLayout {
   int64_t scale() const { return columns * planes; }
   int64_t sum() const { return scale() + columns / 32 * 4; }
   int64_t isum() const { return sum() + columns / 16 * 4; }
-  int64_t stride() const {
-    return ((planes == 0 ? columns * 2 : isum() + columns / 16 * 4) + 63) / 64 * 64;
-  }
+  int64_t stride() const { return ((planes == 0 ? columns * 2 : isum() + columns / 16 * 4) + 63) / 64 * 64; }
 
   /// Largest code: amax maps onto it.
   float limit() const { return planes == 1 ? 127.0f : 32512.0f; }

@@ -42,8 +42,8 @@ inline constexpr llvm::StringLiteral kDimsAttr = "heddle.dims";
 inline constexpr llvm::StringLiteral kEntryAttr = "heddle.entry";
 /// Function attribute: fewest and most rows that a variant serves, an array of two.
 inline constexpr llvm::StringLiteral kRowsAttr = "heddle.rows";
-/// Function attribute (unit): the variant multiplies tiles of bf16 and stands in for the one of the same rows on
-/// processors that do so.
+/// Function attribute (unit): the variant multiplies tiles of bf16 and stands in for the one of the same rows
+/// on processors that do so.
 inline constexpr llvm::StringLiteral kTilesAttr = "heddle.tiles";
 /// Argument and result attribute: the input's or output's public name.
 inline constexpr llvm::StringLiteral kNameAttr = "heddle.name";

@@ -68,7 +68,8 @@ LogicalResult LinearOp::verify() {
   if (selection.getKind() != SelectionKind::Heads || selection.getShape()[0] != input[0] ||
       columns % selection.getShape()[1] != 0)
     return emitOpError() << "expected a selection of heads that share the " << columns << " "
-                         << stringifySelected(*getSelected()) << " of each row evenly, but found " << selection;
+                         << stringifySelected(*getSelected()) << " of each row evenly, but found "
+                         << selection;
   return success();
 }
 

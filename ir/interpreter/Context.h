@@ -63,8 +63,8 @@ Result evaluateDequantize(DequantizeOp op, const Datum &input, Context &context)
 // Gating.cpp
 Result evaluateHeadGate(HeadGateOp op, const Numbers &input, const Numbers &weight, const Numbers *bias,
                         Context &context);
-/// A `linear` with a selection of heads: checks what it promises of the input, and makes results that are undefined
-/// NaN.
+/// A `linear` with a selection of heads: checks what it promises of the input, and makes results that are
+/// undefined NaN.
 Result evaluateSelectedLinear(LinearOp op, const Datum &input, const Weights &weight, const Numbers *bias,
                               const Integers &selection, Context &context);
 Result evaluateMaskHeads(MaskHeadsOp op, const Numbers &input, const Integers &selection, const Numbers *skip,

@@ -72,7 +72,7 @@ void addFormatOption(CLI::App &app, Format &format);
 struct RunOptions {
   std::string file;
   std::string device = "cpu";
-  std::string cpu;   // code level to use at most: v3, v3-vnni, v4-vnni, v4-bf16
+  std::string cpu;   // code level to use at most: v3, v3-vnni, v4-vnni, v4-amx
   std::string trust; // sha256:...
   unsigned threads = 0;
   std::string maxMemory;
@@ -80,7 +80,7 @@ struct RunOptions {
   bool perfMap = false;
   bool gdb = false;
   // Not options: set by verbs.
-  uint32_t features = 0; // HEDDLE_CPU_* that code may use instead of those of `cpu`
+  uint32_t features = 0;                        // HEDDLE_CPU_* that code may use instead of those of `cpu`
   const struct heddle_driver *driver = nullptr; // instead of the device's own
 };
 void addRunOptions(CLI::App &app, RunOptions &options);

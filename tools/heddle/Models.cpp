@@ -22,7 +22,7 @@ void addRunOptions(CLI::App &app, RunOptions &options) {
   app.add_option("--device", options.device, "Where to run (cpu)")->option_text("cpu|cuda|cuda-sim");
   app.add_option("--cpu", options.cpu, "Use code of this level at most, for tests and comparisons")
       ->check(CLI::IsMember(cpuLevelMasks()))
-      ->option_text("x86-64-v3|x86-64-v3-vnni|x86-64-v4-vnni|x86-64-v4-bf16");
+      ->option_text("x86-64-v3|x86-64-v3-vnni|x86-64-v4-vnni|x86-64-v4-amx");
   app.add_option("--threads", options.threads, "Threads; 0: what affinity and quota allow")
       ->check(CLI::Range(0, 256))
       ->option_text("N");

@@ -11,7 +11,7 @@ from e2e import support
 
 sys.path[:0] = [str(pathlib.Path(__file__).parent), str(support.SOURCE / "test/e2e/models"), str(support.SOURCE / "test/e2e/ops")]
 import make_tiny_gguf
-from generate import dense
+from writing import dense
 from reference_f64 import Decoder, Encoder
 
 SIZES = ("--layers", 2, "--hidden", 64, "--intermediate", 96, "--heads", 4, "--vocabulary", 320, "--context", 128)

@@ -9,7 +9,7 @@ import numpy as np
 from e2e import support
 
 sys.path[:0] = [str(support.SOURCE / "test/e2e/ops")]
-from generate import File
+from writing import File
 
 PASSES = ("heddle-pack-parameters,heddle-fuse-for-target{target=cpu},heddle-share-kernels,heddle-plan-memory")
 COLUMNS, ROWS, GRAPHS, OPS = 32, 5, 60, 14

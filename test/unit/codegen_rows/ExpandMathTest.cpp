@@ -8,6 +8,7 @@
 #include <cmath>
 #include <string>
 
+using namespace heddle;
 using namespace heddle::cpu;
 using namespace heddle::cpu::testing;
 
