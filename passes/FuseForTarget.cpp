@@ -231,6 +231,11 @@ void Fusion::growContraction(Node &node) {
       decisions.record(next, "keep", "reads a reshape, which a product's kernel cannot hold");
       break;
     }
+    // A kernel reads its input as products want it, not element by element.
+    if (llvm::is_contained(next->getOperands(), first.getInput())) {
+      decisions.record(next, "keep", "reads the product's own input too");
+      break;
+    }
     for (Value other : next->getOperands()) {
       if (other == value || products == target.maxProducts)
         continue;
