@@ -46,11 +46,11 @@ def timed(work):
 
 def interleaved(contestants, rounds):
     """Times each contestant's work once per round, in turn; {name: [seconds]}. The first round warms up. Threads of the
-    contestant before may still wait busily for more work, so there is a pause between."""
+    contestant before still wait busily for more work, ggml's for the better part of a second, so there is a pause between."""
     times = {name: [] for name in contestants}
     for number in range(rounds + 1):
         for name, work in contestants.items():
-            time.sleep(0.02)
+            time.sleep(1)
             seconds = work()
             if number:
                 times[name].append(seconds)

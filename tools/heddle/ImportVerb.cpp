@@ -37,6 +37,8 @@ void addImportOptions(CLI::App &app, ImportVerb &verb) {
       ->delimiter(',')
       ->check(CLI::IsMember({"linear", "attention"}))
       ->option_text("linear,attention");
+  app.add_flag("--no-samples", verb.noSamples,
+               "Leave out what 'heddle verify' compares with, whose making takes time with the model's size");
   app.add_option("--gates", verb.gates,
                  "Gates of attention heads, from heddle's gate fitting (docs/head-gating.md)")
       ->option_text("FILE");
@@ -159,6 +161,7 @@ CompileOptions Importer::compileOptions() const {
   if (!verb.gates.empty())
     options.inputPaths.push_back(verb.gates);
   options.denseGates = verb.denseGates;
+  options.samples = !verb.noSamples;
   options.attention = verb.attention;
   return options;
 }

@@ -14,7 +14,7 @@ struct ImportVerb {
   std::string model, targets = "cpu", activations = "mixed", maxMemory, attention, gates;
   int64_t maxContext = 0, maxSequences = 4, maxChunk = 512;
   std::vector<std::string> externalFolders, observe, plugins;
-  bool precise = false, denseGates = false;
+  bool precise = false, denseGates = false, noSamples = false;
 };
 void addImportOptions(CLI::App &app, ImportVerb &verb);
 // Those of `--plugin`; an importer does it too.

@@ -296,6 +296,7 @@ def wanted_rows(heads, width, results=("%o",)):
 def make_attention():
     rng = generator("attention")
     f = file("attention", "cached and not, grouped heads, window, soft-cap, several slots, captured values, nothing visible")
+    attention_file = f
 
     def cached(name, calls, heads, kv_heads, width, value_width, score, mask, formula, before="", scale=0.25, split=False):
         cache = f"!heddle.kv_cache<{kv_heads}x{width}x{value_width}xf16>"
@@ -335,9 +336,11 @@ def make_attention():
            dict(mask=causal, score=lambda s, q_pos, kv_pos, **_: s + 0.5 * (kv_pos - q_pos)), before="\n%slope = arith.constant 0.5 : f32")
     cached("slot_used_again", [([0] * 4, range(4)), ([0] * 2, range(2)), ([0], [2])], 2, 1, 16, 16, PLAIN, CAUSAL, dict(mask=causal))
 
+    f = file("merge_chunks", "attention whose chunks another kernel merges")
     cached("chunks_merged_after", two_slots, 6, 2, 16, 16, PLAIN, WINDOW, split=True,
            formula=dict(mask=lambda q_pos, kv_pos, **_: kv_pos <= q_pos and q_pos - kv_pos < 2))
 
+    f = attention_file
     # Without a cache: rows see the rows of their own text, both ways.
     hidden = ARGUMENTS + """  %zero = arith.constant 0 : i32
   %two = arith.constant 2 : i32
@@ -556,6 +559,7 @@ def make_quantize():
 %q = heddle.quantize %x : tensor<?x64xf32> -> !heddle.stored<?x64xf32, #heddle.enc<{act}>>
 %y = heddle.dequantize %q : !heddle.stored<?x64xf32, #heddle.enc<{act}>> -> tensor<?x64xf32>
 return %y : tensor<?x64xf32>""", ([x], [codes * scales]))
+    f = file("quantize_bf16", "activations rounded to bf16, seen through dequantize")
     f.function("act_bf16", [("x", "tensor<?x64xf32>")], ["tensor<?x64xf32>"], """
 %q = heddle.quantize %x : tensor<?x64xf32> -> !heddle.stored<?x64xf32, #heddle.enc<act_bf16>>
 %y = heddle.dequantize %q : !heddle.stored<?x64xf32, #heddle.enc<act_bf16>> -> tensor<?x64xf32>

@@ -187,7 +187,8 @@ TEST_CASE("MiniLM on the simulator embeds as the CPU does", "[minilm]") {
     std::vector<int32_t> tokens = {101, 7592, 2088, 2003, 1037, 3231, 1997, 2784, 4083, 102};
     float difference = largestDifference(cpu.step(tokens, true), cuda.step(tokens, true));
     std::printf("%s: largest difference %g\n", file, difference);
-    CHECK(difference <= 1e-4f);
+    // 8-bit codes of activations flip where f32 sums differ: steps of 1/254 of a block's largest number.
+    CHECK(difference <= (std::string(file).find("q8_0") == std::string::npos ? 1e-4f : 5e-3f));
   }
 }
 
