@@ -11,13 +11,14 @@ constexpr int64_t kStep = 32;        // elements along k of one tile product
 constexpr int64_t kColumns = 16;     // of a tile: a row group of the weights
 
 // Tile registers: results of both halves of the rows by both weight tiles, rows, weights.
-constexpr int kResults[2][2] = {{0, 1}, {2, 3}};
+constexpr int kTiles = 2; // of weights
+constexpr int kResults[2][kTiles] = {{0, 1}, {2, 3}};
 constexpr int kRows[2] = {4, 5};
-constexpr int kWeights[2] = {6, 7};
+constexpr int kWeights[kTiles] = {6, 7};
 
 /// Offsets in scratch.
 struct TilePlan {
-  int groups; // of output columns in a whole unit; with the products they make two weight tiles
+  int groups; // of output columns in a unit
   int64_t config = 0, sums = 64, panel, bytes;
 
   explicit TilePlan(const ContractionSpec &spec) : groups(spec.weights.size() == 1 ? 2 : 1) {
@@ -43,10 +44,7 @@ public:
 
   void emit() {
     configure();
-    Value last = e.add(begin, e.mul(e.divU(e.sub(end, begin), plan.groups), plan.groups));
-    e.forRange(begin, last, e.cI64(plan.groups), [&](Value group) { emitUnit(group, plan.groups); });
-    if (plan.groups > 1)
-      e.forRange(last, end, e.cI64(1), [&](Value group) { emitUnit(group, 1); });
+    e.forRange(begin, end, e.cI64(plan.groups), [&](Value group) { emitUnit(group); });
     e.effect("llvm.x86.tilerelease", {});
   }
 
@@ -68,31 +66,36 @@ private:
     e.effect("llvm.x86.ldtilecfg", e.at(scratch, plan.config));
   }
 
-  /// `groups` row groups of the weights from `group` on.
-  void emitUnit(Value group, int groups) {
-    const int tiles = groups * int(spec.weights.size());
-    for (int t = 0; t < tiles; ++t)
-      expandTile(t, tiles, t / groups, e.add(group, t % groups));
+  /// The row groups of the weights that fill the weight tiles, from `group` on: two of one matrix, or one of
+  /// both. Past the end of the range the last group fills its tile again and is not stored again.
+  void emitUnit(Value group) {
+    if (plan.groups == 1)
+      for (int product = 0; product < kTiles; ++product)
+        expandTile(e.cI64(product), product, group);
+    else
+      e.forRange(0, kTiles, 1,
+                 [&](Value t) { expandTile(t, 0, e.minS(e.add(group, t), e.sub(end, e.cI64(1)))); });
+    Value count = e.minS(e.cI64(plan.groups), e.sub(end, group));
     e.forRange(e.cI64(0), m, e.cI64(kTiledRows), [&](Value row) {
       Value first = e.maxS(e.minS(row, e.sub(m, e.cI64(kTiledRows))), e.cI64(0));
       Value stop = e.sub(e.minS(e.add(row, kTiledRows), m), first);
-      multiply(first, tiles);
+      multiply(first);
       e.forRange(e.sub(row, first), stop, e.cI64(1), [&](Value r) {
-        Value from = e.at(scratch, e.mul(r, tiles * 64), plan.sums);
-        for (int g = 0; g < groups; ++g) {
+        Value from = e.at(scratch, e.mul(r, kTiles * 64), plan.sums);
+        e.forRange(e.cI64(0), count, e.cI64(1), [&](Value g) {
           Values accumulators;
           for (size_t p = 0; p < spec.weights.size(); ++p)
-            accumulators.push_back(e.load(e.vecF32(), e.at(from, (int64_t(p) * groups + g) * 64), 64));
+            accumulators.push_back(e.load(e.vecF32(), e.at(from, e.mul(g, 64), int64_t(p) * 64), 64));
           storeColumns(e, spec, output, epilogueOperands, e.add(first, r), e.mul(e.add(group, g), kColumns),
                        accumulators);
-        }
+        });
       });
     });
   }
 
-  /// Weight tile `t` of `tiles`: in each step along k sixteen rows, which hold elements 2i and 2i + 1 of all
+  /// Weight tile `t`: in each step along k sixteen rows, which hold elements 2i and 2i + 1 of all
   /// columns.
-  void expandTile(int t, int tiles, size_t product, Value group) {
+  void expandTile(Value t, size_t product, Value group) {
     PackedLayout layout{schemeOf(spec.weights[product], spec.columns)};
     const BlockScheme &scheme = layout.scheme;
     const int64_t chunk = layout.chunk();
@@ -107,13 +110,13 @@ private:
         Value step = e.mul(super, scheme.super / kStep);
         if (number)
           step = e.add(step, e.mul(number, chunk / kStep));
-        Value to = e.at(scratch, e.mul(step, tiles * kTileBytes), plan.panel + t * kTileBytes);
+        Value to = e.at(scratch, e.mul(e.add(e.mul(step, kTiles), t), kTileBytes), plan.panel);
         for (int sub = 0; sub < chunk / scheme.sub; ++sub) {
           Value scale = packed.scale(sub, superScale);
           Value minimum = scheme.hasMin ? packed.negativeMinimum(sub, superMinimum) : Value();
           for (int quad = sub * scheme.sub / 4; quad < (sub + 1) * scheme.sub / 4; ++quad)
             expandQuad(packed.codes(quad), scheme, scale, minimum,
-                       e.at(to, quad / 8 * tiles * kTileBytes + quad % 8 * 128));
+                       e.at(to, quad / 8 * kTiles * kTileBytes + quad % 8 * 128));
         }
       };
       if (scheme.super == chunk)
@@ -149,20 +152,20 @@ private:
     }
   }
 
-  /// kTiledRows rows from `first` on by `tiles` weight tiles, into the sums.
-  void multiply(Value first, int tiles) {
+  /// kTiledRows rows from `first` on by the weight tiles, into the sums.
+  void multiply(Value first) {
     Value rows[2] = {e.at(input, e.mul(first, rowStride)), {}};
     rows[1] = e.at(rows[0], 16 * rowStride);
     Value rowBytes = e.cI64(rowStride), lineBytes = e.cI64(64);
     for (const auto &results : kResults)
-      for (int t = 0; t < tiles; ++t)
+      for (int t = 0; t < kTiles; ++t)
         e.effect("llvm.x86.tilezero", tile(results[t]));
     e.forRange(0, spec.columns / kStep, 1, [&](Value step) {
-      Value panel = e.at(scratch, e.mul(step, tiles * kTileBytes), plan.panel);
+      Value panel = e.at(scratch, e.mul(step, kTiles * kTileBytes), plan.panel);
       Value offset = e.mul(step, kStep * 2);
       for (int half = 0; half < 2; ++half) {
         e.effect("llvm.x86.tileloadd64", {tile(kRows[half]), e.at(rows[half], offset), rowBytes});
-        for (int t = 0; t < tiles; ++t) {
+        for (int t = 0; t < kTiles; ++t) {
           if (half == 0)
             e.effect("llvm.x86.tileloadd64", {tile(kWeights[t]), e.at(panel, t * kTileBytes), lineBytes});
           e.effect("llvm.x86.tdpbf16ps", {tile(kResults[half][t]), tile(kRows[half]), tile(kWeights[t])});
@@ -170,10 +173,10 @@ private:
       }
     });
     for (int half = 0; half < 2; ++half)
-      for (int t = 0; t < tiles; ++t)
+      for (int t = 0; t < kTiles; ++t)
         e.effect("llvm.x86.tilestored64",
-                 {tile(kResults[half][t]), e.at(scratch, plan.sums + half * 16 * tiles * 64 + t * 64),
-                  e.cI64(tiles * 64)});
+                 {tile(kResults[half][t]), e.at(scratch, plan.sums + half * 16 * kTiles * 64 + t * 64),
+                  e.cI64(kTiles * 64)});
   }
 
   Emitter &e;
