@@ -19,7 +19,7 @@ constexpr int kWeights[kTiles] = {6, 7};
 /// Offsets in scratch.
 struct TilePlan {
   int groups; // of output columns in a unit
-  int64_t config = 0, sums = 64, panel, bytes;
+  int64_t config = 0, saved = 64, sums = 128, panel, bytes;
 
   explicit TilePlan(const ContractionSpec &spec) : groups(spec.weights.size() == 1 ? 2 : 1) {
     panel = sums + kTiledRows * 2 * 64;
@@ -45,7 +45,8 @@ public:
   void emit() {
     configure();
     e.forRange(begin, end, e.cI64(plan.groups), [&](Value group) { emitUnit(group); });
-    e.effect("llvm.x86.tilerelease", {});
+    // The caller's thread keeps its configuration: other libraries (ggml) set theirs once and rely on it.
+    e.effect("llvm.x86.ldtilecfg", e.at(scratch, plan.saved));
   }
 
 private:
@@ -63,6 +64,7 @@ private:
     words(32, 0, 2);
     words(48, 0x1010'1010'1010'1010, 1); // rows
     words(56, 0, 1);
+    e.effect("llvm.x86.sttilecfg", e.at(scratch, plan.saved));
     e.effect("llvm.x86.ldtilecfg", e.at(scratch, plan.config));
   }
 
