@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import pathlib
 import random
 import struct
@@ -10,6 +11,7 @@ import sys
 import tempfile
 import unittest
 import zlib
+from unittest import mock
 
 from e2e import support
 from e2e.support import heddle
@@ -62,6 +64,10 @@ class Verify(unittest.TestCase):
     def setUpClass(cls):
         cls.keeper = tempfile.TemporaryDirectory()
         cls.folder = pathlib.Path(cls.keeper.name)
+        # Trust starts anew with each run: changed artifacts are the same bytes every time.
+        state = mock.patch.dict(os.environ, XDG_STATE_HOME=str(cls.folder / "state"))
+        state.start()
+        cls.addClassCleanup(state.stop)
         maker = support.SOURCE / "test" / "e2e" / "models" / "make_tiny_gguf.py"
         cls.source = cls.folder / "tiny.gguf"
         subprocess.run([sys.executable, maker, cls.source, "--format", "q4_k", "--hidden", "256", "--intermediate", "512"], check=True, capture_output=True)
