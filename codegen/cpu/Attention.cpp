@@ -1,4 +1,5 @@
 #include "codegen/cpu/Attention.h"
+#include "codegen/RowValues.h"
 #include "codegen/cpu/AttentionBuilder.h"
 #include "codegen/cpu/AttentionTopK.h"
 #include "heddle/program.h"
@@ -9,21 +10,10 @@ using namespace mlir::heddle;
 
 namespace heddle::cpu {
 
-static llvm::Error fail(KernelOp kernel, const llvm::Twine &message) {
-  return llvm::createStringError(llvm::inconvertibleErrorCode(),
-                                 "kernel '" + kernel.getSymName() + "': " + message);
-}
-
 static std::string describe(Type type) {
   std::string text;
   llvm::raw_string_ostream(text) << type;
   return text;
-}
-
-static Value withoutReshapes(Value value) {
-  while (auto reshape = value.getDefiningOp<ReshapeOp>())
-    value = reshape.getInput();
-  return value;
 }
 
 /// Numbers of a captured tensor, which must fit 32-bit offsets.
@@ -33,7 +23,7 @@ static llvm::Error checkCaptures(KernelOp kernel, ScoringOpInterface scoring,
                                  const CpuKernelContext &context) {
   for (Region *region : {&scoring.getScore(), &scoring.getMask()}) {
     if (Operation *op = findCapture(*region))
-      return fail(
+      return unsupported(
           kernel,
           "'" + op->getName().getStringRef() +
               "' in a region of attention uses a value from outside; expected 'heddle.element' to read it");
@@ -45,13 +35,14 @@ static llvm::Error checkCaptures(KernelOp kernel, ScoringOpInterface scoring,
         for (int64_t size : shapeOf(tensor.getType()))
           fits &= !llvm::MulOverflow(count, ShapedType::isDynamic(size) ? context.maxRows : size, count);
         if (!fits || count > kMostCaptured)
-          return fail(kernel, "expected tensors read in a region of attention to have at most " +
-                                  llvm::Twine(kMostCaptured) + " elements");
+          return unsupported(kernel, "expected tensors read in a region of attention to have at most " +
+                                         llvm::Twine(kMostCaptured) + " elements");
         if (auto constant = tensor.getDefiningOp<arith::ConstantOp>()) {
           if (!isa<DenseElementsAttr>(constant.getValue()))
-            return fail(kernel, "expected constants read in a region of attention to be dense");
+            return unsupported(kernel, "expected constants read in a region of attention to be dense");
         } else if (!isa<BlockArgument>(withoutReshapes(tensor))) {
-          return fail(kernel, "expected tensors read in a region of attention to be arguments of the kernel");
+          return unsupported(kernel,
+                             "expected tensors read in a region of attention to be arguments of the kernel");
         }
       }
   }
@@ -65,31 +56,33 @@ static llvm::Expected<ScoringOpInterface> checkKernel(KernelOp kernel, const Cpu
   for (Operation &op : body.without_terminator()) {
     if (auto found = dyn_cast<ScoringOpInterface>(op)) {
       if (scoring)
-        return fail(kernel, "expected one 'heddle.attention', but found several");
+        return unsupported(kernel, "expected one 'heddle.attention', but found several");
       scoring = found;
     } else if (!isa<ReshapeOp, arith::ConstantOp>(op)) {
-      return fail(kernel, "'" + op.getName().getStringRef() + "' is not an op of the family 'attention'");
+      return unsupported(kernel,
+                         "'" + op.getName().getStringRef() + "' is not an op of the family 'attention'");
     }
   }
   if (!scoring)
-    return fail(kernel, "expected a 'heddle.attention', but found none");
+    return unsupported(kernel, "expected a 'heddle.attention', but found none");
   std::string name = scoring->getName().getStringRef().str();
   ValueRange yields = body.getTerminator()->getOperands();
   if (yields.size() != 1 || withoutReshapes(yields[0]) != scoring->getResult(0))
-    return fail(kernel, "expected to yield the result of '" + name + "' and nothing else");
+    return unsupported(kernel, "expected to yield the result of '" + name + "' and nothing else");
   if (scoring.getCache() && scoring.getKeys())
-    return fail(
+    return unsupported(
         kernel,
         "expected keys to be stored apart from 'heddle.attention'; run heddle-split-cache-append first");
   if (scoring.getCache() && context.maxContext < int64_t(HEDDLE_PAGE_TOKENS))
-    return fail(kernel, "expected the model to state 'max_context', but found none");
+    return unsupported(kernel, "expected the model to state 'max_context', but found none");
   if (Value sequences = scoring.getKeySequences();
       sequences && ShapedType::isDynamic(shapeOf(sequences.getType())[0]))
-    return fail(kernel, "expected keys of other sequences to be of a fixed number of rows, but found " +
-                            describe(sequences.getType()));
+    return unsupported(kernel,
+                       "expected keys of other sequences to be of a fixed number of rows, but found " +
+                           describe(sequences.getType()));
   for (Value operand : scoring->getOperands())
     if (!isa<BlockArgument>(withoutReshapes(operand)))
-      return fail(kernel, "expected operands of '" + name + "' to be arguments of the kernel");
+      return unsupported(kernel, "expected operands of '" + name + "' to be arguments of the kernel");
   if (auto error = checkCaptures(kernel, scoring, context))
     return std::move(error);
   return scoring;

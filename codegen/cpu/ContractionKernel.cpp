@@ -1,4 +1,5 @@
 #include "codegen/cpu/ContractionKernel.h"
+#include "codegen/Epilogue.h"
 #include "codegen/KernelOperands.h"
 #include "codegen/cpu/Contraction.h"
 #include "heddle/program.h"
@@ -7,46 +8,6 @@ using namespace mlir;
 using namespace mlir::heddle;
 
 namespace heddle::cpu {
-namespace {
-
-llvm::Error unsupported(KernelOp kernel, const llvm::Twine &why) {
-  return llvm::createStringError(llvm::inconvertibleErrorCode(),
-                                 "kernel '" + llvm::Twine(kernel.getSymName()) + "': " + why);
-}
-
-/// Emits the ops after the products on vectors; `linears[i]`'s accumulator is `accumulators[i]`.
-Value emitEpilogue(KernelOp kernel, ArrayRef<LinearOp> linears, const DenseMap<Value, unsigned> &others,
-                   EpilogueContext &context, ValueRange accumulators) {
-  Block &body = kernel.getBody().front();
-  IRMapping values;
-  // An argument is loaded where it is first used, which keeps live ranges short in the tile.
-  auto read = [&](Value value) -> Value {
-    if (Value known = values.lookupOrNull(value))
-      return known;
-    auto shape = cast<RankedTensorType>(value.getType()).getShape();
-    Value loaded =
-        context.loadF32(context.operands[others.lookup(value)], shape.size() == 1 ? 0 : shape.back());
-    values.map(value, loaded);
-    return loaded;
-  };
-  for (auto [linear, accumulator] : llvm::zip(linears, accumulators)) {
-    Value result = accumulator;
-    if (Value bias = LinearOp(linear).getBias())
-      result = context.e.addF(result, read(bias));
-    values.map(LinearOp(linear).getResult(), result);
-  }
-  for (Operation &op : body.without_terminator()) {
-    auto elementwise = dyn_cast<ElementwiseOpInterface>(op);
-    if (!elementwise)
-      continue;
-    SmallVector<Value> operands;
-    for (Value operand : op.getOperands())
-      operands.push_back(read(operand));
-    values.map(op.getResult(0), elementwise.emitElementwise(context.e, context.e.getLoc(), operands));
-  }
-  return read(body.getTerminator()->getOperand(0));
-}
-} // namespace
 
 llvm::Expected<KernelFacts> emitContractionKernel(KernelOp kernel, llvm::StringRef rows,
                                                   const CpuLevel &level, const CpuKernelContext &context,
@@ -92,7 +53,11 @@ llvm::Expected<KernelFacts> emitContractionKernel(KernelOp kernel, llvm::StringR
                body.getTerminator()->getOperand(0) == linears[0].getResult();
   if (!plain)
     spec.epilogue = [&](EpilogueContext &epilogue, ValueRange accumulators) {
-      return emitEpilogue(kernel, linears, others, epilogue, accumulators);
+      return emitEpilogue(epilogue.e, kernel, linears, accumulators, [&](Value argument) {
+        auto shape = shapeOf(argument.getType());
+        return epilogue.loadF32(epilogue.operands[others.lookup(argument)],
+                                shape.size() == 1 ? 0 : shape.back());
+      });
     };
   if (std::string why = checkContraction(spec); !why.empty())
     return unsupported(kernel, why);

@@ -3,6 +3,7 @@
 #include "codegen/KernelContext.h"
 #include "codegen/cpu/Level.h"
 #include "ir/Heddle.h"
+#include "llvm/Support/Error.h"
 #include <cstdint>
 
 namespace heddle::cpu {
@@ -15,6 +16,9 @@ struct KernelFacts {
   uint32_t workRows = 0;     // most rows of one heddle_work; attention only
   uint32_t grain = 1;        // ranges of items are cut at multiples of it
 };
+
+/// Why `kernel` has no code.
+llvm::Error unsupported(mlir::heddle::KernelOp kernel, const llvm::Twine &why);
 
 // A generator appends one function named after the kernel to `out`:
 //   llvm::Expected<KernelFacts> emitXKernel(mlir::heddle::KernelOp, const CpuLevel &, const CpuKernelContext

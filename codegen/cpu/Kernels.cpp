@@ -9,6 +9,11 @@ using namespace mlir::heddle;
 
 namespace heddle::cpu {
 
+llvm::Error unsupported(KernelOp kernel, const llvm::Twine &why) {
+  return llvm::createStringError(llvm::inconvertibleErrorCode(),
+                                 "kernel '" + kernel.getSymName() + "': " + why);
+}
+
 static llvm::Expected<KernelFacts> emitKernel(KernelOp kernel, llvm::StringRef rows, const CpuLevel &level,
                                               const CpuKernelContext &context, mlir::ModuleOp out) {
   switch (kernel.getFamily()) {

@@ -9,27 +9,6 @@ using namespace mlir::heddle;
 
 namespace heddle::cpu {
 
-Value withoutReshapes(Value value) {
-  while (auto reshape = value.getDefiningOp<ReshapeOp>())
-    value = reshape.getInput();
-  return value;
-}
-
-int64_t rowColumns(Type type) {
-  int64_t columns = 1;
-  for (int64_t size : shapeOf(type).drop_front())
-    columns *= size;
-  return columns;
-}
-
-int64_t rowBytes(Type type) {
-  if (auto stored = dyn_cast<StoredType>(type))
-    return activationLayout(stored).stride();
-  if (isa<SelectionType>(type))
-    return rowColumns(type);
-  return rowColumns(type) * 4;
-}
-
 RowsBuilder::RowsBuilder(Emitter &e, KernelOp kernel, const CpuKernelContext &context)
     : e(e), kernel(kernel), context(context), floats(e.vec(e.f32(), kLanes)), ints(e.vec(e.i32(), kLanes)) {}
 
@@ -74,10 +53,8 @@ llvm::Error RowsBuilder::emitRow(Value number) {
   return llvm::Error::success();
 }
 
-llvm::Error RowsBuilder::unsupported(Operation &op, const llvm::Twine &expectation) {
-  return llvm::createStringError(llvm::inconvertibleErrorCode(), "kernel '" + kernel.getSymName() + "': '" +
-                                                                     op.getName().getStringRef() + "' " +
-                                                                     expectation);
+llvm::Error RowsBuilder::unsupportedOp(Operation &op, const llvm::Twine &expectation) {
+  return unsupported(kernel, "'" + op.getName().getStringRef() + "' " + expectation);
 }
 
 llvm::Error RowsBuilder::emitOp(Operation &op) {
@@ -99,7 +76,7 @@ llvm::Error RowsBuilder::emitOp(Operation &op) {
       })
       .Case<DequantizeOp>([&](DequantizeOp dequantize) -> Error {
         if (!dequantize.getInput().getType().getEncoding().isActivation())
-          return unsupported(op, "expected quantized activations, but found weights");
+          return unsupportedOp(op, "expected quantized activations, but found weights");
         emitDequantize(dequantize);
         return Error::success();
       })
@@ -109,7 +86,8 @@ llvm::Error RowsBuilder::emitOp(Operation &op) {
       .Case<RopeOp>([&](RopeOp rope) { return emitRope(rope), Error::success(); })
       .Case<CacheAppendOp>([&](CacheAppendOp append) -> Error {
         if (context.maxSlots < 1 || context.maxContext < int64_t(HEDDLE_PAGE_TOKENS))
-          return unsupported(op, "expected the model to state 'max_slots' and 'max_context', but found none");
+          return unsupportedOp(op,
+                               "expected the model to state 'max_slots' and 'max_context', but found none");
         emitCacheAppend(append);
         return Error::success();
       })
@@ -121,21 +99,11 @@ llvm::Error RowsBuilder::emitOp(Operation &op) {
       .Case<MergeChunksOp>([&](MergeChunksOp merge) { return emitMergeChunks(merge), Error::success(); })
       .Case<SelectBlocksOp>([&](SelectBlocksOp select) { return emitSelectBlocks(select), Error::success(); })
       .Case<PoolRowsOp>([&](PoolRowsOp pool) { return emitPoolRows(pool); })
-      .Default([&](Operation *) { return unsupported(op, "is not an op of the family 'rows'"); });
+      .Default([&](Operation *) { return unsupportedOp(op, "is not an op of the family 'rows'"); });
 }
 
 // Memory
 // --------------------------------------------------------------------------------------------------------------
-
-/// All that read `value`, past reshapes.
-static void collectReaders(Value value, SmallVectorImpl<Operation *> &readers) {
-  for (Operation *user : value.getUsers()) {
-    if (auto reshape = dyn_cast<ReshapeOp>(user))
-      collectReaders(reshape.getResult(), readers);
-    else
-      readers.push_back(user);
-  }
-}
 
 Value RowsBuilder::memory(Value value) {
   value = withoutReshapes(value);
@@ -238,8 +206,7 @@ void RowsBuilder::flushWidth(int64_t columns, ArrayRef<Pending> group) {
   }
   llvm::DenseMap<Operation *, Value> stored;
   for (const Pending &value : group) {
-    SmallVector<Operation *> readers;
-    collectReaders(value.op->getResult(0), readers);
+    SmallVector<Operation *> readers = readersOf(value.op->getResult(0));
     if (isa<QuantizeOp>(value.op) ||
         llvm::any_of(readers, [&](Operation *reader) { return !members.contains(reader); }))
       stored[value.op] = destination(value.op->getResult(0));

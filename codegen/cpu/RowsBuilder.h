@@ -5,6 +5,7 @@
 // columns, and only those that something outside of the loop reads are stored. All levels use the same 16
 // lanes, so all compute the same bits.
 #pragma once
+#include "codegen/RowValues.h"
 #include "codegen/cpu/Emit.h"
 #include "codegen/cpu/Kernel.h"
 #include "ir/ActivationLayout.h"
@@ -42,7 +43,7 @@ private:
 
   // RowsBuilder.cpp: memory, pending values and loops.
   llvm::Error emitOp(mlir::Operation &op);
-  llvm::Error unsupported(mlir::Operation &op, const llvm::Twine &expectation);
+  llvm::Error unsupportedOp(mlir::Operation &op, const llvm::Twine &expectation);
   Value operandOf(Value argument) { return operands.lookup(argument); }
   /// Address of a value's row; computes it first if it is pending.
   Value memory(Value value);
@@ -121,12 +122,5 @@ private:
   llvm::SmallVector<Pending> pending;
   llvm::DenseMap<Value, Value> columnValues; // computed so far for the columns that a loop is at
 };
-
-/// The value that reshapes of it stand for.
-Value withoutReshapes(Value value);
-/// Bytes of one row of a tensor, of quantized activations or of a selection.
-int64_t rowBytes(Type type);
-/// f32 numbers in one row.
-int64_t rowColumns(Type type);
 
 } // namespace heddle::cpu

@@ -22,7 +22,7 @@ Value RowsBuilder::widen(Value stored) {
 llvm::Error RowsBuilder::emitGatherRows(GatherRowsOp op) {
   Value input = withoutReshapes(op.getInput());
   if (!isa<BlockArgument>(input))
-    return unsupported(*op, "expected its input to be an argument of the kernel");
+    return unsupportedOp(*op, "expected its input to be an argument of the kernel");
   Value index = clampedIndex(op.getIndices(), rowCount(input));
   Value from = e.at(operandOf(input), e.mul(index, rowBytes(op.getType())));
   defer(op, [this, from](const Column &column) { return loadColumn(from, column); });
@@ -33,7 +33,7 @@ llvm::Error RowsBuilder::emitEmbedding(EmbeddingOp op) {
   Type table = op.getTable().getType();
   auto shape = shapeOf(table);
   if (!isa<BlockArgument>(op.getTable()))
-    return unsupported(*op, "expected its table to be an argument of the kernel");
+    return unsupportedOp(*op, "expected its table to be an argument of the kernel");
   Value index = clampedIndex(op.getIndices(), e.cI64(shape[0]));
   auto stored = dyn_cast<StoredType>(table);
   Type element = stored ? Type() : cast<RankedTensorType>(table).getElementType();
@@ -41,13 +41,13 @@ llvm::Error RowsBuilder::emitEmbedding(EmbeddingOp op) {
   if (stored) {
     Format format = stored.getEncoding().getFormat();
     if (stored.getEncoding().isActivation())
-      return unsupported(*op, "expected a table of weights, but found quantized activations");
+      return unsupportedOp(*op, "expected a table of weights, but found quantized activations");
     packed = stored.getEncoding().getLayout() == Layout::W16;
     const FormatInfo &info = formatInfo(storageFormat(stored.getEncoding()));
     if (info.scheme) {
       if (!packed)
-        return unsupported(*op, "expected a table in layout 'w16', but found '" + stringifyFormat(format) +
-                                    "' in file order; run heddle-pack-parameters first");
+        return unsupportedOp(*op, "expected a table in layout 'w16', but found '" + stringifyFormat(format) +
+                                      "' in file order; run heddle-pack-parameters first");
       emitPackedBlocks(op, schemeOf(info.format, shape[1]), index);
       return llvm::Error::success();
     }
@@ -56,8 +56,8 @@ llvm::Error RowsBuilder::emitEmbedding(EmbeddingOp op) {
               : format == Format::BF16 ? Type(e.getBF16Type())
                                        : Type(e.i8()); // FP8
     if (element.isInteger(8) && !packed)
-      return unsupported(*op, "expected a table in layout 'w16', but found '" + stringifyFormat(format) +
-                                  "' in file order; run heddle-pack-parameters first");
+      return unsupportedOp(*op, "expected a table in layout 'w16', but found '" + stringifyFormat(format) +
+                                    "' in file order; run heddle-pack-parameters first");
   }
   // A row is contiguous in file order; in a row group its elements are 16 apart.
   int64_t bytes = element.getIntOrFloatBitWidth() / 8, step = packed ? PackedLayout::kRows * bytes : bytes;

@@ -89,7 +89,7 @@ llvm::Error RowsBuilder::emitPoolRows(PoolRowsOp op) {
   // Items are sequences here, so the rows to pool must lie in memory as a whole.
   Value argument = withoutReshapes(op.getInput());
   if (!isa<BlockArgument>(argument) || !isa<BlockArgument>(op.getSequences()))
-    return unsupported(*op, "expected its input to be an argument of the kernel");
+    return unsupportedOp(*op, "expected its input to be an argument of the kernel");
   Value input = operandOf(argument), sequences = operandOf(op.getSequences());
   Value count = rowCount(argument);
   int64_t columns = rowColumns(op.getType());

@@ -1,4 +1,5 @@
 // From a `heddle.kernel` of the family `contraction` to its code: checks, epilogue, choice of the tile.
+#include "codegen/Epilogue.h"
 #include "codegen/KernelOperands.h"
 #include "codegen/cuda/Contraction.h"
 #include "codegen/cuda/Kernel.h"
@@ -14,40 +15,6 @@ namespace {
 
 /// Tokens that a tile of 8 columns of mma each holds; the smallest that suffices is taken.
 constexpr int kTiles[] = {1, 4, 8};
-
-/// The ops after the products on one element.
-Value emitEpilogue(Emitter &e, KernelOp kernel, ArrayRef<LinearOp> linears,
-                   const DenseMap<Value, Value> &others, Value token, Value column, ValueRange sums) {
-  Block &body = kernel.getBody().front();
-  IRMapping values;
-  auto read = [&](Value value) -> Value {
-    if (Value known = values.lookupOrNull(value))
-      return known;
-    auto shape = cast<RankedTensorType>(value.getType()).getShape();
-    Value row = others.lookup(value);
-    if (shape.size() > 1)
-      row = e.at(row, e.mul(e.wide(token), shape.back() * 4));
-    Value loaded = e.load(e.f32(), e.at(row, e.mul(column, 4)), 4);
-    values.map(value, loaded);
-    return loaded;
-  };
-  for (auto [linear, sum] : llvm::zip(linears, sums)) {
-    Value result = sum;
-    if (Value bias = LinearOp(linear).getBias())
-      result = e.addF(result, read(bias));
-    values.map(LinearOp(linear).getResult(), result);
-  }
-  for (Operation &op : body.without_terminator()) {
-    auto elementwise = dyn_cast<ElementwiseOpInterface>(op);
-    if (!elementwise)
-      continue;
-    SmallVector<Value> operands;
-    for (Value operand : op.getOperands())
-      operands.push_back(read(operand));
-    values.map(op.getResult(0), elementwise.emitElementwise(e, e.getLoc(), operands));
-  }
-  return read(body.getTerminator()->getOperand(0));
-}
 
 /// Why the products cannot be generated; empty if they can.
 std::string check(const ContractionSpec &spec, ArrayRef<LinearOp> linears) {
@@ -129,7 +96,13 @@ llvm::Expected<KernelFacts> emitContractionKernel(KernelOp kernel, StringRef row
              for (size_t i = 2 + spec.products; i < operandList.size(); ++i)
                others[body.getArgument(operandList[i].index)] = arguments.operands[i];
              spec.epilogue = [&](Value token, Value column, ValueRange sums) {
-               return emitEpilogue(e, kernel, linears, others, token, column, sums);
+               return emitEpilogue(e, kernel, linears, sums, [&](Value argument) {
+                 auto shape = shapeOf(argument.getType());
+                 Value row = others.lookup(argument);
+                 if (shape.size() > 1)
+                   row = e.at(row, e.mul(e.wide(token), shape.back() * 4));
+                 return e.load(e.f32(), e.at(row, e.mul(column, 4)), 4);
+               });
              };
              operands.tokens = e.dimension(arguments, rows == "n" ? HEDDLE_DIM_ROWS : HEDDLE_DIM_WANTED);
              operands.firstToken = e.mul(e.blockX(), tileRows(spec));

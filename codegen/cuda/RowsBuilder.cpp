@@ -9,25 +9,6 @@ using namespace mlir::heddle;
 
 namespace heddle::cuda {
 
-Value withoutReshapes(Value value) {
-  while (auto reshape = value.getDefiningOp<ReshapeOp>())
-    value = reshape.getInput();
-  return value;
-}
-
-int64_t rowColumns(Type type) {
-  int64_t columns = 1;
-  for (int64_t size : shapeOf(type).drop_front())
-    columns *= size;
-  return columns;
-}
-
-int64_t rowBytes(Type type) {
-  if (auto stored = dyn_cast<StoredType>(type))
-    return activationLayout(stored).stride();
-  return rowColumns(type) * 4;
-}
-
 /// Is a row of `type` something that this generator addresses by its number?
 static bool hasRows(Type type) {
   if (auto stored = dyn_cast<StoredType>(type))
@@ -124,16 +105,6 @@ llvm::Error RowsBuilder::emitOp(Operation &op) {
 // Memory
 // --------------------------------------------------------------------------------------------------------------
 
-/// All that read `value`, past reshapes.
-static void collectReaders(Value value, SmallVectorImpl<Operation *> &readers) {
-  for (Operation *user : value.getUsers()) {
-    if (auto reshape = dyn_cast<ReshapeOp>(user))
-      collectReaders(reshape.getResult(), readers);
-    else
-      readers.push_back(user);
-  }
-}
-
 void RowsBuilder::meet() {
   if (mustMeet)
     e.barrier();
@@ -210,8 +181,7 @@ void RowsBuilder::flushWidth(int64_t columns, ArrayRef<Pending> group) {
         memory(from);
   llvm::DenseMap<Operation *, Value> stored;
   for (const Pending &value : group) {
-    SmallVector<Operation *> readers;
-    collectReaders(value.op->getResult(0), readers);
+    SmallVector<Operation *> readers = readersOf(value.op->getResult(0));
     if (isa<QuantizeOp>(value.op) ||
         llvm::any_of(readers, [&](Operation *reader) { return !members.contains(reader); }))
       stored[value.op] = destination(value.op->getResult(0));

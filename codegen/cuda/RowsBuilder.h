@@ -5,6 +5,7 @@
 // loop over the columns, dealt out to the threads in turn, and only those that something outside of the loop
 // reads are stored. Before a thread reads columns that others wrote, the block meets.
 #pragma once
+#include "codegen/RowValues.h"
 #include "codegen/cuda/Emit.h"
 #include "codegen/cuda/Kernel.h"
 #include "ir/ActivationLayout.h"
@@ -100,12 +101,5 @@ private:
   llvm::SmallVector<Pending> pending;
   llvm::DenseMap<Value, Value> columnValues; // computed so far for the column that a loop is at
 };
-
-/// The value that reshapes of it stand for.
-Value withoutReshapes(Value value);
-/// Bytes of one row of a tensor or of quantized activations.
-int64_t rowBytes(Type type);
-/// f32 numbers in one row.
-int64_t rowColumns(Type type);
 
 } // namespace heddle::cuda

@@ -1,5 +1,6 @@
 #include "codegen/package/KernelTable.h"
 #include "codegen/KernelOperands.h"
+#include "codegen/RowValues.h"
 #include "codegen/package/Program.h"
 #include "llvm/ADT/TypeSwitch.h"
 
@@ -8,14 +9,6 @@ using namespace mlir::heddle;
 
 namespace heddle {
 namespace {
-
-/// Elements of a value without its first dimension.
-int64_t rowElements(Type type) {
-  int64_t elements = 1;
-  for (int64_t size : shapeOf(type).drop_front())
-    elements *= size;
-  return elements;
-}
 
 bool hasRows(Type type) {
   return isa<RankedTensorType, StoredType>(type) && !shapeOf(type).empty() &&
@@ -92,7 +85,7 @@ KernelCost kernelCost(KernelOp kernel) {
       auto query = shapeOf(attention.getQuery().getType());
       cost.multiplyAddsPerToken += query[1] * (query[2] + attention.valueDim());
     } else if (op.getNumResults() == 1 && hasRows(op.getResult(0).getType())) {
-      cost.elementOps += opsPerElement(&op) * rowElements(op.getResult(0).getType());
+      cost.elementOps += opsPerElement(&op) * rowColumns(op.getResult(0).getType());
     }
   }
   return cost;
