@@ -170,6 +170,10 @@ def Heddle_LinearOp : Heddle_Op<"linear", [Pure, AttrSizedOperandSegments]> {
   let builders = [OpBuilder<(ins "Type":$result, "Value":$input, "Value":$weight, "Value":$bias), [{
     build($_builder, $_state, result, input, weight, bias, Value(), SelectedAttr());
   }]>];
+  let extraClassDeclaration = [{
+    /// Whether the weight is stored in blocks, whose products want rounded activations.
+    bool hasBlockWeight();
+  }];
   let hasVerifier = 1;
 }
 

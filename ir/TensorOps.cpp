@@ -40,6 +40,11 @@ LogicalResult GatherRowsOp::verify() {
   return verifySize(*this, "the number of rows of 'result'", shapeOf(getIndices().getType())[0], result[0]);
 }
 
+bool LinearOp::hasBlockWeight() {
+  return ::heddle::formatInfo(storageFormat(cast<StoredType>(getWeight().getType()).getEncoding()))
+      .scheme.has_value();
+}
+
 LogicalResult LinearOp::verify() {
   auto input = shapeOf(getInput().getType()), weight = shapeOf(getWeight().getType()),
        result = shapeOf(getType());

@@ -31,11 +31,6 @@ static void markProducers(Value value, function_ref<bool(Operation *)> passes, D
   }
 }
 
-static bool isBlockQuantized(LinearOp linear) {
-  auto enc = cast<StoredType>(linear.getWeight().getType()).getEncoding();
-  return ::heddle::formatInfo(storageFormat(enc)).scheme.has_value();
-}
-
 /// Name of a linear's weight, for messages.
 static std::string weightName(LinearOp linear) {
   if (auto get = linear.getWeight().getDefiningOp<GetParamOp>())
@@ -76,7 +71,7 @@ struct ChoosePrecision : mlir::heddle::impl::ChoosePrecisionPassBase<ChoosePreci
         decisions.record(linear, "precision", "input is quantized already");
         continue;
       }
-      if (!isBlockQuantized(linear)) {
+      if (!linear.hasBlockWeight()) {
         decisions.record(linear, "precision", "f32: the weight is dense");
         continue;
       }

@@ -34,9 +34,7 @@ static ArrayAttr narrow(ArrayAttr dims, DimAttr range) {
 static bool multipliesBlocks(func::FuncOp function) {
   return function
       .walk([](LinearOp linear) {
-        auto enc = cast<StoredType>(linear.getWeight().getType()).getEncoding();
-        return ::heddle::formatInfo(storageFormat(enc)).scheme ? WalkResult::interrupt()
-                                                               : WalkResult::advance();
+        return linear.hasBlockWeight() ? WalkResult::interrupt() : WalkResult::advance();
       })
       .wasInterrupted();
 }
