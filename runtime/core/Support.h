@@ -11,6 +11,12 @@ namespace heddle::runtime {
 [[gnu::format(printf, 3, 4), gnu::cold]] heddle_status fail(heddle_error *error, heddle_status status,
                                                             const char *format, ...);
 
+inline heddle_status failMemory(uint64_t size, heddle_error *error) {
+  return fail(error, HEDDLE_RESOURCE_LIMIT,
+              "%llu bytes of memory are not available, or more than the limit allows",
+              static_cast<unsigned long long>(size));
+}
+
 heddle_status copyStructIn(void *out, size_t size, const void *in, const char *name, heddle_error *error);
 heddle_status copyStructOut(void *out, size_t size, const void *value, const char *name, heddle_error *error);
 

@@ -46,12 +46,6 @@ namespace {
 // ---------------------------------------------------------------------------------------------------------------
 // Device and memory
 
-heddle_status failMemory(uint64_t size, heddle_error *error) {
-  return fail(error, HEDDLE_RESOURCE_LIMIT,
-              "%llu bytes of memory are not available, or more than the limit allows",
-              static_cast<unsigned long long>(size));
-}
-
 heddle_status openCpu(const heddle_host *host, heddle_device **out, heddle_error *error) {
   heddle_device *device =
       static_cast<heddle_device *>(host->allocate(host->context, sizeof(heddle_device), 64));

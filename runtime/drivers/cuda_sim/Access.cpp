@@ -212,42 +212,38 @@ void Block::sharedAtomic(const Warp &w, const Instruction &i, unsigned lane, uin
     noteConflict(w, i, lane, address, conflict);
 }
 
-uint32_t Block::local(Warp &w, const Instruction &i, const uint64_t *addresses, uint32_t lanes,
-                      unsigned bytes, std::byte **out) {
+template <typename At>
+uint32_t Block::within(const Warp &w, const Instruction &i, const uint64_t *addresses, uint32_t lanes,
+                       unsigned bytes, uint64_t size, const char *memory, At at, std::byte **out) {
   std::fill_n(out, warpSize, &nothing[0]);
   if (!checkAlignment(w, i, addresses, lanes, bytes))
     return 0;
-  uint64_t size = launch.kernel->localBytes;
   for (uint32_t rest = lanes; rest; rest &= rest - 1) {
     unsigned lane = static_cast<unsigned>(std::countr_zero(rest));
     if (addresses[lane] > size || bytes > size - addresses[lane]) {
       problem(ProblemKind::OutOfBounds, w, i, lane,
               "'" + describe(i) + "' accesses " + std::to_string(bytes) + " bytes at " +
-                  hex(addresses[lane]) + " of local memory (" + std::to_string(size) + " bytes)");
+                  hex(addresses[lane]) + " of " + memory + " (" + std::to_string(size) + " bytes)");
       return 0;
     }
-    out[lane] = w.local.data() + size_t(lane) * size + addresses[lane];
+    out[lane] = at(lane) + addresses[lane];
   }
   return lanes;
 }
 
+uint32_t Block::local(Warp &w, const Instruction &i, const uint64_t *addresses, uint32_t lanes,
+                      unsigned bytes, std::byte **out) {
+  uint64_t size = launch.kernel->localBytes;
+  return within(
+      w, i, addresses, lanes, bytes, size, "local memory",
+      [&](unsigned lane) { return w.local.data() + size_t(lane) * size; }, out);
+}
+
 uint32_t Block::parameter(const Warp &w, const Instruction &i, const uint64_t *addresses, uint32_t lanes,
                           unsigned bytes, std::byte **out) {
-  std::fill_n(out, warpSize, &nothing[0]);
-  if (!checkAlignment(w, i, addresses, lanes, bytes))
-    return 0;
-  uint64_t size = launch.kernel->parameterBytes;
-  for (uint32_t rest = lanes; rest; rest &= rest - 1) {
-    unsigned lane = static_cast<unsigned>(std::countr_zero(rest));
-    if (addresses[lane] > size || bytes > size - addresses[lane]) {
-      problem(ProblemKind::OutOfBounds, w, i, lane,
-              "'" + describe(i) + "' accesses " + std::to_string(bytes) + " bytes at " +
-                  hex(addresses[lane]) + " of the parameters (" + std::to_string(size) + " bytes)");
-      return 0;
-    }
-    out[lane] = launch.parameters.data() + addresses[lane];
-  }
-  return lanes;
+  return within(
+      w, i, addresses, lanes, bytes, launch.kernel->parameterBytes, "the parameters",
+      [&](unsigned) { return launch.parameters.data(); }, out);
 }
 
 void Block::synchronizeAt(const Warp &w, uint64_t address) {

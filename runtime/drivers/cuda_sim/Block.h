@@ -59,6 +59,11 @@ public:
   /// Bounds and alignment only.
   uint32_t sharedBounds(const Warp &w, const Instruction &i, const uint64_t *addresses, uint32_t lanes,
                         unsigned bytes, std::byte **out);
+  /// Where each lane's access lies in a memory of `size` bytes, which begins at at(lane); 0 lanes after a
+  /// problem.
+  template <typename At>
+  uint32_t within(const Warp &w, const Instruction &i, const uint64_t *addresses, uint32_t lanes,
+                  unsigned bytes, uint64_t size, const char *memory, At at, std::byte **out);
   uint32_t local(Warp &w, const Instruction &i, const uint64_t *addresses, uint32_t lanes, unsigned bytes,
                  std::byte **out);
   uint32_t parameter(const Warp &w, const Instruction &i, const uint64_t *addresses, uint32_t lanes,

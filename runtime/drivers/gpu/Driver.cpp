@@ -49,12 +49,6 @@ struct heddle_plan {
 
 namespace {
 
-heddle_status failMemory(uint64_t size, heddle_error *error) {
-  return fail(error, HEDDLE_RESOURCE_LIMIT,
-              "%llu bytes of memory are not available, or more than the limit allows",
-              static_cast<unsigned long long>(size));
-}
-
 // ---------------------------------------------------------------------------------------------------------------
 // Device and memory
 
