@@ -209,7 +209,7 @@ llvm::Expected<std::array<uint8_t, 32>> compileToArtifact(ModuleOp module, const
       options.progress(stage.str(), done);
   };
   progress("passes", 0);
-  OwningOpRef<ModuleOp> source(module.clone());
+  OwningOpRef<ModuleOp> source(options.samples ? module.clone() : ModuleOp());
   if (auto error = runPasses(module, options))
     return std::move(error);
 

@@ -46,9 +46,7 @@ void addPipeline(mlir::OpPassManager &passes, const CompileOptions &options) {
           "heddle-split-cache-append,";
   if (options.target == "cpu")
     list += "heddle-split-attention,";
-  list += ""
-          "heddle-choose-precision{activations=" +
-          options.activations +
+  list += "heddle-choose-precision{activations=" + options.activations +
           "},"
           "heddle-pack-parameters,"
           "heddle-fuse-for-target{target=" +

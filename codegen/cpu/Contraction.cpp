@@ -108,7 +108,6 @@ private:
   llvm::SmallVector<Row> rowsFrom(Value first, int count);
   /// A unit is the columns of one panel or dense tile, named by its first row group (or half a group).
   Place placeInUnit(Value unit, int vector);
-  /// Covers [0, m) with tiles of the given row counts, largest first.
   /// Calls `tile` if some of `count` rows from `first` on needs results of `groups` row groups from `group`
   /// on.
   void ifNeeded(Value first, int count, Value group, int64_t groups, llvm::function_ref<void()> tile);
@@ -122,6 +121,7 @@ private:
   int64_t inputHeadWidth() const {
     return spec.selection && spec.selection->ofInputs ? spec.columns / spec.selection->heads : 0;
   }
+  /// Covers [0, m) with tiles of the given row counts, largest first.
   void coverRows(llvm::ArrayRef<int> counts, llvm::function_ref<void(Value first, int count)> tile);
   /// Calls `body` for units of each width (vectors per matrix, descending), and `rest` for groups that no
   /// unit takes.

@@ -10,8 +10,9 @@ constexpr int64_t kTileBytes = 1024; // 16 rows of 64 bytes
 constexpr int64_t kStep = 32;        // elements along k of one tile product
 constexpr int64_t kColumns = 16;     // of a tile: a row group of the weights
 
+constexpr int kTiles = 2; // of weights that are multiplied together
+
 // Tile registers: results of both halves of the rows by both weight tiles, rows, weights.
-constexpr int kTiles = 2; // of weights
 constexpr int kResults[2][kTiles] = {{0, 1}, {2, 3}};
 constexpr int kRows[2] = {4, 5};
 constexpr int kWeights[kTiles] = {6, 7};
@@ -22,8 +23,8 @@ struct TilePlan {
   int64_t config = 0, saved = 64, sums = 128, panel, bytes;
 
   explicit TilePlan(const ContractionSpec &spec) : groups(spec.weights.size() == 1 ? 2 : 1) {
-    panel = sums + kTiledRows * 2 * 64;
-    bytes = panel + spec.columns / kStep * 2 * kTileBytes;
+    panel = sums + kTiledRows * kTiles * 64;
+    bytes = panel + spec.columns / kStep * kTiles * kTileBytes;
   }
 };
 
