@@ -1,5 +1,4 @@
 #include "tools/heddle/Calibrator.h"
-#include "codegen/package/StoredRows.h"
 #include "ir/SourceNames.h"
 #include "passes/Parameters.h"
 #include "passes/Passes.h"
@@ -163,6 +162,16 @@ std::unique_ptr<CompiledTrial> Calibrator::compileTrial(const ImportVerb &verb,
   return compiled;
 }
 
+Calibrator::Source Calibrator::rowsOf(const Weight &weight) {
+  auto param = importer->module().lookupSymbol<mlir::heddle::ParamOp>(weight.name);
+  mlir::SymbolTable symbols(importer->module());
+  auto stored = StoredRows::of(param, symbols, *importer->model().files);
+  if (!stored)
+    importer->raise(stored.takeError());
+  auto type = mlir::cast<mlir::heddle::StoredType>(param.getType());
+  return {std::move(*stored), mlir::heddle::storageFormat(type.getEncoding())};
+}
+
 const Calibrator::Rounded &Calibrator::round(const Weight &weight, const std::string &schemeName,
                                              bool secondOrder) {
   auto [entry, fresh] = rounded.try_emplace({weight.name, schemeName});
@@ -176,13 +185,7 @@ const Calibrator::Rounded &Calibrator::round(const Weight &weight, const std::st
     return result;
   }
   note("rounding " + weight.name + " to " + schemeName);
-  auto param = importer->module().lookupSymbol<mlir::heddle::ParamOp>(weight.name);
-  mlir::SymbolTable symbols(importer->module());
-  auto stored = StoredRows::of(param, symbols, *importer->model().files);
-  if (!stored)
-    importer->raise(stored.takeError());
-  const StorageFormat from =
-      mlir::heddle::storageFormat(mlir::cast<mlir::heddle::StoredType>(param.getType()).getEncoding());
+  auto [stored, from] = rowsOf(weight);
   const uint64_t fromBytes = storedBytes(from, weight.columns),
                  toBytes = storedBytes(scheme.format, weight.columns);
   WeightEncoder encoder(scheme, weight.columns, ScaleFit::Search); // no scheme of few bits looks first
@@ -196,7 +199,7 @@ const Calibrator::Rounded &Calibrator::round(const Weight &weight, const std::st
   std::vector<uint8_t> piece(kPieceRows * toBytes);
   for (int64_t first = 0; first < weight.rows; first += kPieceRows) {
     const int64_t count = std::min(kPieceRows, weight.rows - first);
-    auto bytes = (*stored)->read(first, count);
+    auto bytes = stored->read(first, count);
     if (!bytes)
       importer->raise(bytes.takeError());
     llvm::parallelFor(
@@ -227,18 +230,12 @@ const Calibrator::Rounded &Calibrator::round(const Weight &weight, const std::st
 
 double Calibrator::nearestError(const Weight &weight, const std::string &schemeName) {
   const WeightScheme &scheme = schemeNamed(schemeName);
-  auto param = importer->module().lookupSymbol<mlir::heddle::ParamOp>(weight.name);
-  mlir::SymbolTable symbols(importer->module());
-  auto stored = StoredRows::of(param, symbols, *importer->model().files);
-  if (!stored)
-    importer->raise(stored.takeError());
-  const StorageFormat from =
-      mlir::heddle::storageFormat(mlir::cast<mlir::heddle::StoredType>(param.getType()).getEncoding());
+  auto [stored, from] = rowsOf(weight);
   WeightEncoder encoder(scheme, weight.columns, ScaleFit::Range);
   std::vector<float> exactRow(weight.columns), row(weight.columns);
   std::vector<uint8_t> to(storedBytes(scheme.format, weight.columns));
   auto readRow = [&](int64_t r) {
-    auto bytes = (*stored)->read(r, 1);
+    auto bytes = stored->read(r, 1);
     if (!bytes)
       importer->raise(bytes.takeError());
     decode(from, *bytes, exactRow);

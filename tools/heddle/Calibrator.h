@@ -3,6 +3,7 @@
 #ifndef HEDDLE_TOOLS_CALIBRATOR_H
 #define HEDDLE_TOOLS_CALIBRATOR_H
 
+#include "codegen/package/StoredRows.h"
 #include "codegen/quantize/SecondOrder.h"
 #include "tools/heddle/Calibration.h"
 #include "tools/heddle/Quantize.h"
@@ -43,6 +44,13 @@ public:
   Distance measure(const QuantizationPlan &plan, bool heldOut);
 
 private:
+  struct Source {
+    std::unique_ptr<StoredRows> rows;
+    StorageFormat format;
+  };
+  // A weight as the model's file holds it.
+  Source rowsOf(const Weight &weight);
+
   struct Reference {
     std::vector<std::vector<float>> rows; // of each sample
     size_t width = 0;

@@ -115,6 +115,20 @@ template <typename T> static void fill(GuardedBuffer<T> &buffer) {
     x = T(normal(random));
 }
 
+/// The rows of one sequence, cut as the runtime does.
+static std::vector<heddle_work> workOf(const Options &o, uint32_t mostRows) {
+  std::vector<heddle_work> work;
+  for (int64_t row = 0; row < o.rows; row += mostRows)
+    work.push_back({int32_t(row),
+                    int32_t(std::min<int64_t>(mostRows, o.rows - row)),
+                    0,
+                    int32_t(o.position + row),
+                    0,
+                    int32_t(o.rows),
+                    {}});
+  return work;
+}
+
 static void timeAttention(mlir::MLIRContext &context, const CpuLevel &level, const Options &o) {
   const int64_t keys = o.position + o.rows, pages = (keys + HEDDLE_PAGE_TOKENS - 1) / HEDDLE_PAGE_TOKENS;
   BenchKernel bench =
@@ -126,15 +140,7 @@ static void timeAttention(mlir::MLIRContext &context, const CpuLevel &level, con
   fill(query), fill(ownKeys), fill(ownValues), fill(cache);
   for (int64_t i = 0; i < pages; ++i)
     table[i] = int32_t(i);
-  std::vector<heddle_work> work;
-  for (int64_t row = 0; row < o.rows; row += bench.facts.workRows)
-    work.push_back({int32_t(row),
-                    int32_t(std::min<int64_t>(bench.facts.workRows, o.rows - row)),
-                    0,
-                    int32_t(o.position + row),
-                    0,
-                    int32_t(o.rows),
-                    {}});
+  std::vector<heddle_work> work = workOf(o, bench.facts.workRows);
   std::vector<void *> operands{query.data()};
   if (o.noCache)
     operands.insert(operands.end(), {ownKeys.data(), ownValues.data()});
@@ -231,15 +237,7 @@ static void timeVariant(mlir::MLIRContext &context, const CpuLevel &level, const
     add(type);
   for (mlir::Type type : body.getTerminator()->getOperandTypes())
     add(type);
-  std::vector<heddle_work> work;
-  for (int64_t row = 0; row < o.rows; row += bench.facts.workRows)
-    work.push_back({int32_t(row),
-                    int32_t(std::min<int64_t>(bench.facts.workRows, o.rows - row)),
-                    0,
-                    int32_t(o.position + row),
-                    0,
-                    int32_t(o.rows),
-                    {}});
+  std::vector<heddle_work> work = workOf(o, bench.facts.workRows);
   operands.push_back(work.data());
   int64_t dims[HEDDLE_DIM_COUNT] = {o.rows, 1, int64_t(work.size())};
   auto scoring = *body.getOps<mlir::heddle::ScoringOpInterface>().begin();
