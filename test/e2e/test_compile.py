@@ -46,16 +46,6 @@ def one_cpu():
     return {max(os.sched_getaffinity(0))}
 
 
-def machine_slowness():
-    """CPU seconds of some fixed work, as a multiple of what they are on the 2.1 GHz cores that the limit was set on. Other
-    processes on the same core's other thread slow the work and the compiler alike."""
-    begin = time.process_time()
-    total = 0
-    for number in range(3_000_000):
-        total += number * number & 1023
-    return max(1.0, (time.process_time() - begin) / 0.25)
-
-
 class Compile(unittest.TestCase):
     def setUp(self):
         support.WORK.mkdir(parents=True, exist_ok=True)
@@ -71,18 +61,17 @@ class Compile(unittest.TestCase):
         return sorted(path.name for path in self.folder.iterdir())
 
 
-class CodeTime(Compile):
-    """Code takes at most 3 s of one core per CPU level: from the file to assembly text, without weights."""
+class CodeSize(Compile):
+    """Time of code generation goes with the code made. The project's bound, 3 s of one core per level, is a figure of
+    tools/bench/compile_time.py; here the code that takes most of them is held to a size."""
 
     def check(self, source):
         for level in LEVELS:
             with self.subTest(level=level):
                 out = self.folder / "code.s"
                 usage = self.compile(source, "--target", f"cpu:{level}", "--emit", "asm", "-o", out, cpus=one_cpu())
-                slowness = machine_slowness()
-                print(f"{source.name} {level}: {usage.ru_utime:.2f} s of user CPU time, {out.stat().st_size} bytes of assembly, "
-                      f"machine slower by {slowness:.2f}")
-                self.assertLess(usage.ru_utime, 3 * slowness)
+                print(f"{source.name} {level}: {usage.ru_utime:.2f} s of user CPU time, {out.stat().st_size} bytes of assembly")
+                self.assertLess(out.stat().st_size, 1_400_000)
 
     def test_smollm2(self):
         self.check(support.model("smollm2"))
@@ -96,24 +85,13 @@ class CodeTime(Compile):
 
 
 class Layers(Compile):
-    def test_300_equal_layers_cost_little_more_than_30(self):
-        """All of a compile but samples, which evaluate the model, at widths so small that weights do not matter; nothing is cached."""
-        sources = [tiny(f"layers-{n}", "--layers", n, "--format", "q4_1", "--hidden", 128, "--intermediate", 256) for n in (30, 300)]
-        best = []
-        for source in sources:  # the least of three: noise only adds
-            usages = [self.compile(source, "--no-samples", "-o", self.folder / "out.heddle") for _ in range(3)]
-            best.append(min(usage.ru_utime for usage in usages))
-        print(f"30 layers: {best[0]:.2f} s, 300 layers: {best[1]:.2f} s of user CPU time, ratio {best[1] / best[0]:.2f}")
-        # The project's bound is 1.2 on a quiet machine (docs/performance.md has the figure); the rest is for neighbours.
-        self.assertLess(best[1], 1.35 * best[0])
-
     def test_equal_layers_share_code(self):
-        """Why that is so: however many layers, the code is the same."""
+        """However many layers, the code is the same, so a compile of 300 costs little more than one of 30 (tools/bench/compile_time.py)."""
         codes = []
-        for layers in (3, 12):
+        for layers in (3, 60):
             source = tiny(f"share-{layers}", "--layers", layers, "--format", "q8_0", "--hidden", 64, "--intermediate", 128)
             out = self.folder / f"{layers}.heddle"
-            self.compile(source, "-o", out, "--target", "cpu:x86-64-v3")
+            self.compile(source, "-o", out, "--target", "cpu:x86-64-v3", "--no-samples")
             with zipfile.ZipFile(out) as archive:
                 codes.append(archive.read("code/x86-64-v3.elf"))
         self.assertEqual(len(codes[0]), len(codes[1]))
