@@ -53,9 +53,10 @@ def embeddings(figures):
 def compile_time(figures):
     code = table(["model", "level", "processor seconds for its code"],
                  [[NAMES[r["model"]], r["level"], f"{r['seconds']:.2f}"] for r in figures["code"]])
-    first = figures["depth"][0]["seconds"]
-    depth = table(["identical layers", "processor seconds, all levels", "ratio"],
-                  [[r["layers"], f"{r['seconds']:.2f}", f"{r['seconds'] / first:.2f}"] for r in figures["depth"]])
+    first = figures["depth"][0]
+    depth = table(["identical layers", "processor seconds, all levels", "ratio", "with samples for `verify`", "ratio"],
+                  [[r["layers"], f"{r['seconds']:.2f}", f"{r['seconds'] / first['seconds']:.2f}", f"{r['seconds_with_samples']:.2f}",
+                    f"{r['seconds_with_samples'] / first['seconds_with_samples']:.2f}"] for r in figures["depth"]])
     large = figures["large"]
     memory = table(["file", "processor seconds", "peak memory", "its two largest tensors"],
                    [[f"{large['file_bytes'] / 1e9:.1f} GB, sparse", f"{large['seconds']:.0f}", f"{large['peak_memory_bytes'] / 1e6:.0f} MB",

@@ -98,9 +98,11 @@ void *Memory::host(uint64_t address, uint64_t bytes) const {
 }
 
 bool Memory::write(uint64_t address, const void *from, uint64_t bytes) {
+  if (bytes == 0) // memcpy and memset allow no null pointer, whatever the size
+    return true;
   void *to = host(address, bytes);
   if (!to)
-    return bytes == 0;
+    return false;
   std::memcpy(to, from, bytes);
   Allocation *allocation = state->find(address);
   allocation->markRange(address - allocation->begin, bytes, true);
@@ -108,17 +110,21 @@ bool Memory::write(uint64_t address, const void *from, uint64_t bytes) {
 }
 
 bool Memory::read(uint64_t address, void *to, uint64_t bytes) const {
+  if (bytes == 0)
+    return true;
   const void *from = host(address, bytes);
   if (!from)
-    return bytes == 0;
+    return false;
   std::memcpy(to, from, bytes);
   return true;
 }
 
 bool Memory::fill(uint64_t address, uint8_t value, uint64_t bytes) {
+  if (bytes == 0)
+    return true;
   void *to = host(address, bytes);
   if (!to)
-    return bytes == 0;
+    return false;
   std::memset(to, value, bytes);
   Allocation *allocation = state->find(address);
   allocation->markRange(address - allocation->begin, bytes, true);
