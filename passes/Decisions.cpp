@@ -42,13 +42,15 @@ SmallVector<Decision> mlir::heddle::decisionsOf(ModuleOp module) {
   return decisions;
 }
 
-llvm::json::Array mlir::heddle::decisionsJson(ModuleOp module) {
-  llvm::json::Array array;
-  for (const Decision &decision : decisionsOf(module))
-    array.push_back(llvm::json::Object{{"pass", llvm::json::fixUTF8(decision.pass)},
-                                       {"kind", llvm::json::fixUTF8(decision.kind)},
-                                       {"source", llvm::json::fixUTF8(sourceNames(decision.at))},
-                                       {"reason", llvm::json::fixUTF8(decision.reason)},
-                                       {"cost", decision.cost}});
-  return array;
+void mlir::heddle::printDecisions(ModuleOp module, llvm::json::OStream &json) {
+  json.array([&] {
+    for (const Decision &decision : decisionsOf(module))
+      json.object([&] {
+        json.attribute("cost", decision.cost);
+        json.attribute("kind", llvm::json::fixUTF8(decision.kind));
+        json.attribute("pass", llvm::json::fixUTF8(decision.pass));
+        json.attribute("reason", llvm::json::fixUTF8(decision.reason));
+        json.attribute("source", llvm::json::fixUTF8(sourceNames(decision.at)));
+      });
+  });
 }

@@ -39,7 +39,8 @@ struct Decision {
 /// The module's decisions, in order.
 SmallVector<Decision> decisionsOf(ModuleOp module);
 
-/// The same as an array of objects {"pass", "kind", "source", "reason", "cost"}.
-llvm::json::Array decisionsJson(ModuleOp module);
+/// Prints the same as an array of objects {"cost", "kind", "pass", "reason", "source"}. A stream, as a deep
+/// model has tens of thousands.
+void printDecisions(ModuleOp module, llvm::json::OStream &json);
 
 } // namespace mlir::heddle

@@ -16,7 +16,10 @@ struct ReportDecisions : mlir::heddle::impl::ReportDecisionsPassBase<ReportDecis
 
   void runOnOperation() override {
     if (format == "json") {
-      llvm::errs() << llvm::json::Value(decisionsJson(getOperation())) << "\n";
+      llvm::json::OStream json(llvm::errs());
+      printDecisions(getOperation(), json);
+      json.flush();
+      llvm::errs() << "\n";
     } else if (format == "remarks") {
       for (const Decision &decision : decisionsOf(getOperation()))
         emitRemark(decision.at) << decision.pass << ": " << decision.kind << ": " << decision.reason;

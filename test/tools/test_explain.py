@@ -229,6 +229,17 @@ class Dumps(WithModel):
         self.assertIn("heddle.quantize", done.stderr)
         self.assertNotIn("heddle.kernel", done.stderr)
 
+    def test_printed_ir_can_be_read_again(self):
+        """Locations included: they name the source nodes."""
+        emitted = self.folder / "emitted.mlir"
+        done = heddle("compile", self.source, "--emit", "mlir", "-o", emitted, "--print-ir-after", "heddle-choose-precision")
+        after = self.folder / "after.mlir"
+        after.write_text(done.stderr[done.stderr.index("// ----- IR after"):])
+        for path in (emitted, after):
+            again = subprocess.run([support.BIN / "heddle-opt", path, "-mlir-print-debuginfo"], capture_output=True, text=True)
+            self.assertEqual(again.returncode, 0, again.stderr[:1000])
+            self.assertIn('"blk.0.ffn_gate"', again.stdout)
+
     def test_ir_after_a_pass_that_does_not_exist(self):
         done = heddle("compile", self.source, "--emit", "mlir", "-o", "/dev/null", "--print-ir-after", "fuse", status=USAGE)
         self.assertIn("heddle-fuse-for-target", done.stderr)

@@ -28,7 +28,7 @@ PassPrinter::PassPrinter(const DumpOptions &request, CompileOptions &options) : 
     if (std::find(wanted.begin(), wanted.end(), pass) == wanted.end())
       return;
     llvm::errs() << "// ----- IR after " << pass << "\n";
-    module.print(llvm::errs(), mlir::OpPrintingFlags().enableDebugInfo(true, true));
+    module.print(llvm::errs(), mlir::OpPrintingFlags().enableDebugInfo().useLocalScope());
     llvm::errs() << "\n";
   };
 }
@@ -93,7 +93,7 @@ int dumpKernels(Importer &importer, CompileOptions options, const std::string &f
     heads[kernel.getSymName().str()] = head;
     std::string body;
     llvm::raw_string_ostream out(body);
-    kernel.print(out, mlir::OpPrintingFlags().enableDebugInfo(true, true).useLocalScope());
+    kernel.print(out, mlir::OpPrintingFlags().enableDebugInfo().useLocalScope());
     writeFileAtomically(folder + "/" + fileName(kernel.getSymName()) + ".mlir", head + body + "\n");
   }
   std::map<std::string, std::string> functions = splitFunctions(*text, heads);
