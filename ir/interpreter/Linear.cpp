@@ -14,18 +14,21 @@ namespace {
 /// ascending k.
 constexpr int kTile = 8;
 
-/// sums[j] += sum over k of x[k] * w[k][j], each step rounded to f32 when `Single`.
-template <bool Single>
+/// Rows that are computed together: their sums do not wait for each other.
+constexpr int kRows = 4;
+
+/// sums[i][j] = sum over k of x[i][k] * w[k][j], each step rounded to f32 when `Single`.
+template <bool Single, int Rows>
 inline __attribute__((always_inline)) void accumulateLanes(const double *x, const double *w, int64_t columns,
-                                                           double *sums) {
-  double acc[kTile];
-  std::copy(sums, sums + kTile, acc);
+                                                           double (*sums)[kTile]) {
+  double acc[Rows][kTile] = {};
   for (int64_t k = 0; k < columns; ++k)
-    for (int j = 0; j < kTile; ++j) {
-      double sum = x[k] * w[k * kTile + j] + acc[j];
-      acc[j] = Single ? static_cast<double>(static_cast<float>(sum)) : sum;
-    }
-  std::copy(acc, acc + kTile, sums);
+    for (int i = 0; i < Rows; ++i)
+      for (int j = 0; j < kTile; ++j) {
+        double sum = x[i * columns + k] * w[k * kTile + j] + acc[i][j];
+        acc[i][j] = Single ? static_cast<double>(static_cast<float>(sum)) : sum;
+      }
+  std::copy(&acc[0][0], &acc[0][0] + Rows * kTile, &sums[0][0]);
 }
 
 /// Sum of products of `count` codes, exact: products of 8 and 16 bits, 32 of which fit 32 bits.
@@ -49,14 +52,16 @@ const bool isWider = __builtin_cpu_supports("avx2");
 #define HEDDLE_WIDER
 const bool isWider = false;
 #endif
-template <bool Single>
-HEDDLE_WIDER void accumulateWider(const double *x, const double *w, int64_t columns, double *sums) {
-  accumulateLanes<Single>(x, w, columns, sums);
+template <bool Single, int Rows>
+HEDDLE_WIDER void accumulateWider(const double *x, const double *w, int64_t columns, double (*sums)[kTile]) {
+  accumulateLanes<Single, Rows>(x, w, columns, sums);
 }
 HEDDLE_WIDER int64_t dotWider(const int16_t *w, const int16_t *x, int count) { return dotCodes(w, x, count); }
 
-template <bool Single> void accumulate(const double *x, const double *w, int64_t columns, double *sums) {
-  isWider ? accumulateWider<Single>(x, w, columns, sums) : accumulateLanes<Single>(x, w, columns, sums);
+template <bool Single, int Rows>
+void accumulate(const double *x, const double *w, int64_t columns, double (*sums)[kTile]) {
+  isWider ? accumulateWider<Single, Rows>(x, w, columns, sums)
+          : accumulateLanes<Single, Rows>(x, w, columns, sums);
 }
 int64_t dot(const int16_t *w, const int16_t *x, int count) {
   return isWider ? dotWider(w, x, count) : dotCodes(w, x, count);
@@ -94,18 +99,16 @@ public:
     auto result = prepare(input.shape[0]);
     if (!result)
       return result.takeError();
-    std::vector<double> tile(in * kTile), sums(kTile);
+    std::vector<double> tile(in * kTile);
     for (int64_t first = 0; first < out; first += kTile) {
       decodeTile(first, tile);
-      for (int64_t m = 0; m < input.shape[0]; ++m) {
-        std::fill(sums.begin(), sums.end(), 0.0);
-        if (context.arithmetic.single)
-          accumulate<true>(&input.data[m * in], tile.data(), in, sums.data());
-        else
-          accumulate<false>(&input.data[m * in], tile.data(), in, sums.data());
-        for (int64_t r = first; r < std::min(first + kTile, out); ++r)
-          store(*result, m, r, sums[r - first]);
-      }
+      int64_t m = 0, rows = input.shape[0];
+      for (; m + kRows <= rows; m += kRows)
+        context.arithmetic.single ? denseRows<true, kRows>(input, *result, m, first, tile)
+                                  : denseRows<false, kRows>(input, *result, m, first, tile);
+      for (; m < rows; ++m)
+        context.arithmetic.single ? denseRows<true, 1>(input, *result, m, first, tile)
+                                  : denseRows<false, 1>(input, *result, m, first, tile);
     }
     addTolerance(
         *result, [&](size_t i) { return std::abs(input.data[i]); },
@@ -126,12 +129,11 @@ public:
     for (size_t s = 0; s < sums.size(); ++s)
       sums[s] = std::accumulate(&codes[s * info.scheme->sub], &codes[s * info.scheme->sub] + info.scheme->sub,
                                 int64_t(0));
+    std::vector<double> products(input.rows());
     for (int64_t r = 0; r < out; ++r) {
-      CodedRow row(info, weight.row(r), in);
+      contract(CodedRow(info, weight.row(r), in), codes, sums, input.scales, products);
       for (int64_t m = 0; m < input.rows(); ++m)
-        store(*result, m, r,
-              contract(row, &codes[m * in], sums.empty() ? nullptr : &sums[m * steps],
-                       &input.scales[m * in / 32]));
+        store(*result, m, r, products[m]);
     }
     auto size = [&](size_t i) { return std::abs(double(input.codes[i])) * input.scales[i / 32]; };
     addTolerance(*result, size, [&](size_t i) { return input.tolerance[i]; });
@@ -139,18 +141,35 @@ public:
   }
 
 private:
-  /// docs/kernel-abi.md, "What a contraction computes".
-  double contract(const CodedRow &row, const int16_t *codes, const int64_t *sums, const float *scales) {
+  /// Rows m .. m + Rows of columns first .. first + kTile.
+  template <bool Single, int Rows>
+  void denseRows(const Numbers &input, Numbers &result, int64_t m, int64_t first,
+                 const std::vector<double> &tile) {
+    double sums[Rows][kTile];
+    accumulate<Single, Rows>(&input.data[m * in], tile.data(), in, sums);
+    for (int i = 0; i < Rows; ++i)
+      for (int64_t r = first; r < std::min(first + kTile, out); ++r)
+        store(result, m + i, r, sums[i][r - first]);
+  }
+
+  /// docs/kernel-abi.md, "What a contraction computes": one row of weights with all rows of activations.
+  /// Rows run innermost, as their sums do not wait for each other.
+  void contract(const CodedRow &row, ArrayRef<int16_t> codes, ArrayRef<int64_t> sums, ArrayRef<float> scales,
+                MutableArrayRef<double> products) {
     auto round = [&](double x) { return context.arithmetic.round(x); };
     int sub = info.scheme->sub;
-    double acc = 0;
-    for (int64_t s = 0; s < in / sub; ++s) {
-      double scale = scales[s * sub / 32];
-      acc = round(round(dot(&row.code[s * sub], codes + s * sub, sub)) * round(row.scale[s] * scale) + acc);
-      if (info.scheme->hasMin)
-        acc = round(acc - row.minimum[s] * round(scale * sums[s]));
-    }
-    return acc;
+    int64_t steps = in / sub;
+    std::fill(products.begin(), products.end(), 0.0);
+    for (int64_t s = 0; s < steps; ++s)
+      for (size_t m = 0; m < products.size(); ++m) {
+        double scale = scales[m * in / 32 + s * sub / 32], acc = products[m];
+        acc = round(round(dot(&row.code[s * sub], &codes[m * in + s * sub], sub)) *
+                        round(row.scale[s] * scale) +
+                    acc);
+        if (info.scheme->hasMin)
+          acc = round(acc - row.minimum[s] * round(scale * sums[m * steps + s]));
+        products[m] = acc;
+      }
   }
 
   llvm::Expected<Numbers> prepare(int64_t rows) {
