@@ -39,7 +39,9 @@ Case readCase(Reader &file) {
   Case out;
   Bytes name = file.bytes();
   out.name.assign(name.begin(), name.end());
-  out.endsInError = file.number<uint32_t>() != 0;
+  uint32_t ends = file.number<uint32_t>();
+  file.good = file.good && ends <= 2;
+  out.ends = static_cast<Case::Ends>(ends);
   for (int64_t &dim : out.dims)
     dim = file.number<int64_t>();
   out.code = file.bytes();

@@ -16,7 +16,9 @@ struct Buffer {
 
 struct Case {
   std::string name;
-  bool endsInError; // any status but HEDDLE_OK is right, and what memory holds is not looked at
+  // Error: any status but HEDDLE_OK is right, and what memory holds is not looked at. Hazard: what happens
+  // depends on timing or on what memory held before; simulators find it, hardware need not.
+  enum class Ends { Well, Error, Hazard } ends;
   int64_t dims[3];
   Bytes code; // heddle/npu.h, with one function, "kernel"
   std::vector<Buffer> buffers;

@@ -6,7 +6,7 @@ import struct
 import numpy
 
 from e2e.npu.execution import Execution, Region
-from e2e.npu.machine import MACHINES, NpuError
+from e2e.npu.machine import MACHINES, Hazard, NpuError
 
 DIMS = (7, 3, 2)
 FIRST_OPERAND = 8  # the register with the address of operand 0 (docs/npu.md)
@@ -57,7 +57,8 @@ class Case:
     def write(self):
         def packed(data):
             return struct.pack("<I", len(data)) + bytes(data)
-        out = packed(self.name.encode()) + struct.pack("<I3q", self.outputs is None, *DIMS) + packed(self.container())
+        ends = 0 if self.error is None else 2 if isinstance(self.error, Hazard) else 1
+        out = packed(self.name.encode()) + struct.pack("<I3q", ends, *DIMS) + packed(self.container())
         out += struct.pack("<I", len(self.buffers))
         for i, buffer in enumerate(self.buffers):
             expected = self.outputs[i].tobytes() if self.outputs and buffer.writable else b""

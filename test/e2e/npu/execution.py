@@ -5,7 +5,7 @@ import collections
 import numpy
 
 from e2e.npu.machine import (ACCUMULATORS, BY_OPCODE, COMMANDS, DTYPES, FUNCTIONS, QUEUE_DEPTH, QUEUES, S8, S32,
-                             NpuError, check_range, clamp, divide, from_f32, rshift, to_f32, validate)
+                             Hazard, NpuError, check_range, clamp, divide, from_f32, rshift, to_f32, validate)
 
 
 def wrap(value):
@@ -82,7 +82,7 @@ class Execution:
             return False
         if queue == "any":
             if self.owner.setdefault((name, v["semaphore"]), index) != index:
-                raise NpuError("semaphore of another queue")
+                raise Hazard("semaphore of another queue")
         if name == "dma_store":
             self.stored.append((v["dram"], v["dram"] + v["n0"] + (v["n1"] - 1) * v["dram_s1"] + (v["n2"] - 1) * v["dram_s2"]))
         if name == "dma_scatter":
@@ -113,7 +113,7 @@ class Execution:
                 raise NpuError("misaligned")
             data = self.dram(address, 4, False)
             if any(address < end and address + 4 > begin for begin, end in self.stored):
-                raise NpuError("load of what was stored")
+                raise Hazard("load of what was stored")
             self.r[v["rd"]] = int(data.copy().view("<i4")[0])
         elif name == "loop":
             if v["count"] > 0:
@@ -178,19 +178,19 @@ class Execution:
     def read(self, address, size):
         place = self.place(address, size)
         if not numpy.all(self.writer[place]):
-            raise NpuError("unwritten")
+            raise Hazard("unwritten")
         if not self.ordered(self.writer[place], self.writer_queue[place]):
-            raise NpuError("read races")
+            raise Hazard("read races")
         self.reader[self.queue, place] = self.me
         return self.bytes[place].copy()
 
     def write(self, address, data):
         place = self.place(address, len(data))
         if not self.ordered(self.writer[place], self.writer_queue[place]):
-            raise NpuError("write races")
+            raise Hazard("write races")
         for queue in range(3):
             if queue != self.queue and numpy.any(self.reader[queue, place] > self.clock[self.queue, queue]):
-                raise NpuError("write races with a read")
+                raise Hazard("write races with a read")
         self.bytes[place] = data
         self.writer[place], self.writer_queue[place] = self.me, self.queue
 

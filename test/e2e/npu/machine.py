@@ -27,6 +27,10 @@ class NpuError(Exception):
     """What the page calls an error."""
 
 
+class Hazard(NpuError):
+    """An error that hardware need not find: its result depends on timing or on what memory held before."""
+
+
 # name: opcode, queue, functions, typed operands, modes, fields (name, kind)
 def fields(text):
     return [tuple(word.split(":")) for word in text.split()]
@@ -199,7 +203,8 @@ FUNCTIONS = {"exp": function_exp, "gelu": lambda a, s: corrected(GELU, a, 11, s)
 
 
 def from_f32(bits, exponent):
-    x = bits.astype("<i4").view("<f4").astype("f8") * 2.0 ** exponent  # exact
+    with numpy.errstate(invalid="ignore"):  # signalling NaN
+        x = bits.astype("<i4").view("<f4").astype("f8") * 2.0 ** exponent  # exact
     x = numpy.where(numpy.isnan(x), 0, x)
     return numpy.clip(numpy.rint(x), -2.0**40, 2.0**40).astype("i8")
 
