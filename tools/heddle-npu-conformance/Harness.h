@@ -6,8 +6,8 @@
 
 namespace heddle::npu_conformance {
 
-/// Empty when the driver does what the case expects, else what it did. `afterRun` is called while the device is
-/// open. With `strict` hazards have to be found.
+/// Empty when the driver does what the case expects, else what it did. `afterRun` is called while the device
+/// is open. With `strict` hazards have to be found.
 std::string runCase(const heddle_driver &driver, const Case &test, bool strict,
                     const std::function<void()> &afterRun);
 
