@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <heddle/cuda.h>
 #include <heddle/cuda_sim.h>
+#include <heddle/npu_sim.h>
 #include <map>
 
 namespace heddle::cli {
@@ -14,14 +15,17 @@ const heddle_driver *driverOfDevice(const std::string &device) {
     return nullptr;
   if (device == "cuda-sim")
     return heddle_driver_cuda_sim();
+  if (device == "npu-sim")
+    return heddle_driver_npu_sim();
   if (device == "cuda" || device == "cuda:0")
     return heddle_driver_cuda();
   if (device.substr(0, 5) == "cuda:")
     fail(ExitUnsupported,
          "device '" + printable(device) +
              "': expected cuda, the first GPU that CUDA_VISIBLE_DEVICES leaves; set it to choose one");
-  fail(ExitUnsupported, "device '" + printable(device) +
-                            "' is not available in this build; available devices: cpu, cuda, cuda-sim");
+  fail(ExitUnsupported,
+       "device '" + printable(device) +
+           "' is not available in this build; available devices: cpu, cuda, cuda-sim, npu-sim");
 }
 
 namespace {

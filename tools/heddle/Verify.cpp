@@ -330,7 +330,7 @@ void checkOutputs(const heddle_model *model, const RunOptions &request, std::vec
   for (const heddle_code &code : program.codes()) {
     bool tiles = code.features & HEDDLE_CPU_AMX_BF16; // runs the variants for tiles
     std::string member = program.string(code.member);
-    if (code.features & (HEDDLE_CODE_PTX | HEDDLE_CODE_CUBIN)) {
+    if (code.features & (HEDDLE_CODE_PTX | HEDDLE_CODE_CUBIN | HEDDLE_CODE_NPU)) {
       findings.push_back({Finding::NotProven, member, "code for another device; see --device"});
       continue;
     }
