@@ -123,6 +123,10 @@ def vec_select : Command<0x38, Vector, !listconcat(tile, [Field<"b", ChipAddress
                          "dst = b != 0 ? a : value"> {
   let types = ["dst", "a", "b"]; let modes = ["b_per_row"]; let cost = 1;
 }
+def vec_from_f16 : Command<0x39, Vector, !listconcat(tile, extent, [Field<"exponent", Exponent>]),
+                           "dst = the f16 a times 2^exponent, as an integer"> { let types = ["dst"]; let cost = 1; }
+def vec_to_f16 : Command<0x3a, Vector, !listconcat(tile, extent, [Field<"exponent", Exponent>]),
+                         "dst = f16 of a times 2^-exponent"> { let types = ["a"]; let cost = 1; }
 
 // -------------------------------------------------------------------------------------------------------------------
 class Machine<int number> {

@@ -231,6 +231,8 @@ int benchEncode(const BenchVerb &verb, heddle_model *model, const heddle_entry_i
 int bench(const BenchVerb &verb) {
   if (verb.run.device == "cuda-sim")
     return benchCounts({verb.run, verb.format, verb.prefillTokens, verb.depth});
+  if (verb.run.device == "npu-sim")
+    return benchNpu({verb.run, verb.format, verb.prefillTokens, verb.depth}, verb.trace);
   if (verb.perKernel || !verb.trace.empty()) {
     if (verb.threads.size() > 1)
       fail(ExitUsage, "--per-kernel takes one number of --threads");
@@ -279,7 +281,8 @@ void addBench(CLI::App &app, Action &action) {
   verb->add_option("--trace", options->trace, "The same, with each launch of a run as a Chrome trace in FILE")
       ->option_text("FILE");
   verb->callback([&action, options, verb] {
-    if (options->run.device == "cuda-sim" && verb->count("--prefill") == 0)
+    bool isSimulated = options->run.device == "cuda-sim" || options->run.device == "npu-sim";
+    if (isSimulated && verb->count("--prefill") == 0)
       options->prefillTokens = 32; // every token is simulated
     action = [options] { return bench(*options); };
   });

@@ -19,6 +19,10 @@ struct CountedBenchOptions {
 };
 int benchCounts(const CountedBenchOptions &options);
 
+// `heddle bench --device npu-sim`: cycles of each kernel, and what the queues do in them; with `trace` as a
+// Chrome trace in that file, too.
+int benchNpu(const CountedBenchOptions &options, const std::string &trace);
+
 } // namespace heddle::cli
 
 #endif

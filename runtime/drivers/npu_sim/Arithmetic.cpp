@@ -28,6 +28,26 @@ float toFloat(int64_t x, int exponent) {
   return static_cast<float>(std::ldexp(static_cast<double>(x), -exponent));
 }
 
+int64_t fromHalf(uint16_t bits, int exponent) {
+  int e = bits >> 10 & 31;
+  double mantissa = (bits & 1023) + (e ? 1024 : 0);
+  if (e == 31)
+    mantissa = bits & 1023 ? NAN : INFINITY;
+  double size = std::ldexp(mantissa, std::max(e, 1) - 25);
+  return fromFloat(static_cast<float>(bits & 0x8000 ? -size : size), exponent); // exact
+}
+
+uint16_t toHalf(int64_t x, int exponent) {
+  double size = std::ldexp(std::fabs(static_cast<double>(x)), -exponent);
+  if (size == 0)
+    return 0;
+  int e = std::max(std::ilogb(size),
+                   -14); // of the leading bit; denormal numbers share that of the smallest normal ones
+  int64_t digits = std::llrint(std::ldexp(size, std::max(10 - e, -64))); // 1024 to 2048 where it is normal
+  int64_t bits = e > 15 ? 0x7c00 : ((e + 15) << 10) + digits - 1024;     // 2048 carries into the exponent
+  return static_cast<uint16_t>(std::min<int64_t>(bits, 0x7c00) | (x < 0 ? 0x8000 : 0));
+}
+
 Tables::Tables() {
   // No entry is near a half, so that the accuracy of double is enough; MathTest compares them with exact
   // ones.

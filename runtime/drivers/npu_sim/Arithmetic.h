@@ -26,6 +26,9 @@ int64_t divide(int64_t a, int64_t b, int shift);
 /// binary32 times 2^exponent as an integer, clamped to s32 at least.
 int64_t fromFloat(float x, int exponent);
 float toFloat(int64_t x, int exponent);
+/// The same with binary16, as bits.
+int64_t fromHalf(uint16_t bits, int exponent);
+uint16_t toHalf(int64_t x, int exponent);
 
 /// Functions of an s32, before they are clamped; the table of each is built in.
 int64_t exponential(int64_t a, int shift);

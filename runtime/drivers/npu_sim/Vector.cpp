@@ -35,9 +35,11 @@ struct Operand {
   int type;
   int64_t rows, columns;
 
-  Operand(const Resolved &c, Context &context, int field, int typeIndex, int64_t rows, int64_t columns)
+  /// `typeIndex` below 0: the command has no type for it, it is of type `untyped`.
+  Operand(const Resolved &c, Context &context, int field, int typeIndex, int64_t rows, int64_t columns,
+          int untyped = HEDDLE_NPU_S32)
       : context(context), name(c.info->fields[field]), address(c[field]), stride(c[field + 1]),
-        type(typeIndex < 0 ? HEDDLE_NPU_S32 : c.types >> (2 * typeIndex) & 3), rows(rows), columns(columns) {
+        type(typeIndex < 0 ? untyped : c.types >> (2 * typeIndex) & 3), rows(rows), columns(columns) {
     checkAligned(address, stride, rows, sizeOfType(type), name);
   }
 
@@ -220,24 +222,37 @@ void applyFunction(const Resolved &c, Context &context, Extent extent) {
   });
 }
 
+/// Numbers as bits of the size of `type`: s32 stands for f32, s16 for f16.
+int64_t fromBits(int type, int64_t bits, int exponent) {
+  if (type == HEDDLE_NPU_S16)
+    return fromHalf(static_cast<uint16_t>(bits), exponent);
+  int32_t low = static_cast<int32_t>(bits);
+  float number;
+  std::memcpy(&number, &low, 4);
+  return fromFloat(number, exponent);
+}
+int64_t toBits(int type, int64_t x, int exponent) {
+  if (type == HEDDLE_NPU_S16)
+    return static_cast<int16_t>(toHalf(x, exponent));
+  float number = toFloat(x, exponent);
+  int32_t bits;
+  std::memcpy(&bits, &number, 4);
+  return bits;
+}
+
 void convert(const Resolved &c, Context &context, Extent extent) {
-  bool fromF32 = c.info->opcode == HEDDLE_NPU_VEC_FROM_F32;
-  Operand dst(c, context, HEDDLE_NPU_VEC_TO_F32_FIELD_DST, fromF32 ? 0 : -1, extent.rows, extent.columns);
-  Operand a(c, context, HEDDLE_NPU_VEC_TO_F32_FIELD_A, fromF32 ? -1 : 0, extent.rows, extent.columns);
+  uint8_t opcode = c.info->opcode;
+  bool toInteger = opcode == HEDDLE_NPU_VEC_FROM_F32 || opcode == HEDDLE_NPU_VEC_FROM_F16;
+  bool half = opcode == HEDDLE_NPU_VEC_FROM_F16 || opcode == HEDDLE_NPU_VEC_TO_F16;
+  int floats = half ? HEDDLE_NPU_S16 : HEDDLE_NPU_S32;
+  Operand dst(c, context, HEDDLE_NPU_VEC_TO_F32_FIELD_DST, toInteger ? 0 : -1, extent.rows, extent.columns,
+              floats);
+  Operand a(c, context, HEDDLE_NPU_VEC_TO_F32_FIELD_A, toInteger ? -1 : 0, extent.rows, extent.columns,
+            floats);
   int exponent = c[HEDDLE_NPU_VEC_TO_F32_FIELD_EXPONENT];
   mapRows(dst, a, [&](int64_t, std::vector<int64_t> &row) {
-    for (int64_t i = 0; i < extent.columns; ++i) {
-      int32_t bits = static_cast<int32_t>(row[i]);
-      float number;
-      std::memcpy(&number, &bits, 4);
-      if (fromF32) {
-        row[i] = fromFloat(number, exponent);
-        continue;
-      }
-      number = toFloat(row[i], exponent);
-      std::memcpy(&bits, &number, 4);
-      row[i] = bits;
-    }
+    for (int64_t i = 0; i < extent.columns; ++i)
+      row[i] = (toInteger ? fromBits : toBits)(floats, row[i], exponent);
   });
 }
 
@@ -257,6 +272,8 @@ void execute(const Resolved &c, Context &context, Extent extent) {
     return applyFunction(c, context, extent);
   case HEDDLE_NPU_VEC_FROM_F32:
   case HEDDLE_NPU_VEC_TO_F32:
+  case HEDDLE_NPU_VEC_FROM_F16:
+  case HEDDLE_NPU_VEC_TO_F16:
     return convert(c, context, extent);
   case HEDDLE_NPU_VEC_SELECT:
     return select(c, context, extent);

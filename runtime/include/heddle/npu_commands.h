@@ -31,6 +31,8 @@ enum { // opcodes
   HEDDLE_NPU_VEC_FROM_F32 = 0x36,
   HEDDLE_NPU_VEC_TO_F32   = 0x37,
   HEDDLE_NPU_VEC_SELECT   = 0x38,
+  HEDDLE_NPU_VEC_FROM_F16 = 0x39,
+  HEDDLE_NPU_VEC_TO_F16   = 0x3a,
 };
 enum { // queues
   HEDDLE_NPU_QUEUE_DMA     = 0,
@@ -262,6 +264,24 @@ enum { // dst = b != 0 ? a : value
   HEDDLE_NPU_VEC_SELECT_FIELD_COLS       = 7,
   HEDDLE_NPU_VEC_SELECT_FIELD_VALUE      = 8,
 };
+enum { // dst = the f16 a times 2^exponent, as an integer
+  HEDDLE_NPU_VEC_FROM_F16_FIELD_DST        = 0,
+  HEDDLE_NPU_VEC_FROM_F16_FIELD_DST_STRIDE = 1,
+  HEDDLE_NPU_VEC_FROM_F16_FIELD_A          = 2,
+  HEDDLE_NPU_VEC_FROM_F16_FIELD_A_STRIDE   = 3,
+  HEDDLE_NPU_VEC_FROM_F16_FIELD_ROWS       = 4,
+  HEDDLE_NPU_VEC_FROM_F16_FIELD_COLS       = 5,
+  HEDDLE_NPU_VEC_FROM_F16_FIELD_EXPONENT   = 6,
+};
+enum { // dst = f16 of a times 2^-exponent
+  HEDDLE_NPU_VEC_TO_F16_FIELD_DST        = 0,
+  HEDDLE_NPU_VEC_TO_F16_FIELD_DST_STRIDE = 1,
+  HEDDLE_NPU_VEC_TO_F16_FIELD_A          = 2,
+  HEDDLE_NPU_VEC_TO_F16_FIELD_A_STRIDE   = 3,
+  HEDDLE_NPU_VEC_TO_F16_FIELD_ROWS       = 4,
+  HEDDLE_NPU_VEC_TO_F16_FIELD_COLS       = 5,
+  HEDDLE_NPU_VEC_TO_F16_FIELD_EXPONENT   = 6,
+};
 
 typedef struct heddle_npu_command_info {
   uint8_t opcode, queue, field_count, function_count;
@@ -272,7 +292,7 @@ typedef struct heddle_npu_command_info {
   const char *functions[9], *types[HEDDLE_NPU_OPERANDS], *modes[HEDDLE_NPU_MODES];
 } heddle_npu_command_info;
 
-#define HEDDLE_NPU_COMMAND_COUNT 21
+#define HEDDLE_NPU_COMMAND_COUNT 23
 static const heddle_npu_command_info heddle_npu_command_table[HEDDLE_NPU_COMMAND_COUNT] = {
   {0x01, HEDDLE_NPU_QUEUE_CONTROL, 3, 9, 0, 0, 0, 0, "set",
    {HEDDLE_NPU_KIND_DESTINATION, HEDDLE_NPU_KIND_VALUE, HEDDLE_NPU_KIND_VALUE},
@@ -337,6 +357,12 @@ static const heddle_npu_command_info heddle_npu_command_table[HEDDLE_NPU_COMMAND
   {0x38, HEDDLE_NPU_QUEUE_VECTOR, 9, 0, 3, 1, 1, 0, "vec_select",
    {HEDDLE_NPU_KIND_CHIP_ADDRESS, HEDDLE_NPU_KIND_CHIP_STRIDE, HEDDLE_NPU_KIND_CHIP_ADDRESS, HEDDLE_NPU_KIND_CHIP_STRIDE, HEDDLE_NPU_KIND_CHIP_ADDRESS, HEDDLE_NPU_KIND_CHIP_STRIDE, HEDDLE_NPU_KIND_COUNT, HEDDLE_NPU_KIND_COUNT, HEDDLE_NPU_KIND_SCALAR},
    {"dst", "dst_stride", "a", "a_stride", "b", "b_stride", "rows", "cols", "value"}, {0}, {"dst", "a", "b"}, {"b_per_row"}},
+  {0x39, HEDDLE_NPU_QUEUE_VECTOR, 7, 0, 1, 0, 1, 0, "vec_from_f16",
+   {HEDDLE_NPU_KIND_CHIP_ADDRESS, HEDDLE_NPU_KIND_CHIP_STRIDE, HEDDLE_NPU_KIND_CHIP_ADDRESS, HEDDLE_NPU_KIND_CHIP_STRIDE, HEDDLE_NPU_KIND_COUNT, HEDDLE_NPU_KIND_COUNT, HEDDLE_NPU_KIND_EXPONENT},
+   {"dst", "dst_stride", "a", "a_stride", "rows", "cols", "exponent"}, {0}, {"dst"}, {0}},
+  {0x3a, HEDDLE_NPU_QUEUE_VECTOR, 7, 0, 1, 0, 1, 0, "vec_to_f16",
+   {HEDDLE_NPU_KIND_CHIP_ADDRESS, HEDDLE_NPU_KIND_CHIP_STRIDE, HEDDLE_NPU_KIND_CHIP_ADDRESS, HEDDLE_NPU_KIND_CHIP_STRIDE, HEDDLE_NPU_KIND_COUNT, HEDDLE_NPU_KIND_COUNT, HEDDLE_NPU_KIND_EXPONENT},
+   {"dst", "dst_stride", "a", "a_stride", "rows", "cols", "exponent"}, {0}, {"a"}, {0}},
 };
 
 typedef struct heddle_npu_machine {

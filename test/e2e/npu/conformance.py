@@ -114,6 +114,12 @@ def float_cases(machine):
         yield run_on(machine, f"vec_from_f32 {NAMES[kind]} {exponent}", [special], blank(kind, len(special)), [command])
         command = encode("vec_to_f32", types=(kind,), dst=RESULT, a=0, rows=1, cols=64, exponent=exponent)
         yield run_on(machine, f"vec_to_f32 {NAMES[kind]} {exponent}", [numbers(kind, 64, exponent + 64)], blank(S32, 64), [command])
+    halves = numpy.concatenate([numpy.arange(0, 65536, 61), [0x7c00, 0xfc00, 0x7e00, 0x3ff, 0x400, 0x8001]]).astype("<u2")
+    for kind, exponent in itertools.product((S8, S16, S32), (-64, -3, 0, 16, 24, 64)):
+        command = encode("vec_from_f16", types=(kind,), dst=RESULT, a=0, rows=1, cols=len(halves), exponent=exponent)
+        yield run_on(machine, f"vec_from_f16 {NAMES[kind]} {exponent}", [halves], blank(kind, len(halves)), [command])
+        command = encode("vec_to_f16", types=(kind,), dst=RESULT, a=0, rows=1, cols=300, exponent=exponent)
+        yield run_on(machine, f"vec_to_f16 {NAMES[kind]} {exponent}", [numbers(kind, 300, exponent + 64)], blank(S16, 300), [command])
 
 
 def select_and_fill_cases(machine):

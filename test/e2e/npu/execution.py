@@ -4,8 +4,8 @@ import collections
 
 import numpy
 
-from e2e.npu.machine import (ACCUMULATORS, BY_OPCODE, COMMANDS, DTYPES, FUNCTIONS, QUEUE_DEPTH, QUEUES, S8, S32,
-                             Hazard, NpuError, check_range, clamp, divide, from_f32, rshift, to_f32, validate)
+from e2e.npu.machine import (ACCUMULATORS, BY_OPCODE, COMMANDS, DTYPES, FUNCTIONS, QUEUE_DEPTH, QUEUES, S8, S16, S32,
+                             Hazard, NpuError, check_range, clamp, divide, from_float, rshift, to_float, validate)
 
 
 def wrap(value):
@@ -331,7 +331,13 @@ class Execution:
         self.rows(v, types, lambda r, a: FUNCTIONS[function](a, v["shift"]), a_type=S32)
 
     def vec_from_f32(self, v, function, types, modes):
-        self.rows(v, types, lambda r, a: from_f32(a, v["exponent"]), a_type=S32)
+        self.rows(v, types, lambda r, a: from_float(a, v["exponent"], 4), a_type=S32)
 
     def vec_to_f32(self, v, function, types, modes):
-        self.rows(v, types, lambda r, a: to_f32(a, v["exponent"]), dst_type=S32, a_type=types[0])
+        self.rows(v, types, lambda r, a: to_float(a, v["exponent"], 4), dst_type=S32, a_type=types[0])
+
+    def vec_from_f16(self, v, function, types, modes):
+        self.rows(v, types, lambda r, a: from_float(a, v["exponent"], 2), a_type=S16)
+
+    def vec_to_f16(self, v, function, types, modes):
+        self.rows(v, types, lambda r, a: to_float(a, v["exponent"], 2), dst_type=S16, a_type=types[0])

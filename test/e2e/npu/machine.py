@@ -66,6 +66,8 @@ COMMANDS = {
     "vec_function": (0x35, "vector", "exp gelu silu rsqrt", "dst", "", TILE + EXTENT + " shift:shift"),
     "vec_from_f32": (0x36, "vector", "", "dst", "", TILE + EXTENT + " exponent:exponent"),
     "vec_to_f32": (0x37, "vector", "", "a", "", TILE + EXTENT + " exponent:exponent"),
+    "vec_from_f16": (0x39, "vector", "", "dst", "", TILE + EXTENT + " exponent:exponent"),
+    "vec_to_f16": (0x3a, "vector", "", "a", "", TILE + EXTENT + " exponent:exponent"),
     "vec_select": (0x38, "vector", "", "dst a b", "b_per_row",
                    TILE + "b:chip b_stride:chip_stride " + EXTENT + " value:scalar"),
 }
@@ -202,15 +204,16 @@ FUNCTIONS = {"exp": function_exp, "gelu": lambda a, s: corrected(GELU, a, 11, s)
              "silu": lambda a, s: corrected(SILU, a, 12, s), "rsqrt": function_rsqrt}
 
 
-def from_f32(bits, exponent):
+def from_float(bits, exponent, size):
     with numpy.errstate(invalid="ignore"):  # signalling NaN
-        x = bits.astype("<i4").view("<f4").astype("f8") * 2.0 ** exponent  # exact
+        x = bits.astype(f"<i{size}").view(f"<f{size}").astype("f8") * 2.0 ** exponent  # exact
     x = numpy.where(numpy.isnan(x), 0, x)
     return numpy.clip(numpy.rint(x), -2.0**40, 2.0**40).astype("i8")
 
 
-def to_f32(x, exponent):
-    return (x.astype("f8") * 2.0 ** -exponent).astype("<f4").view("<i4").astype("i8")
+def to_float(x, exponent, size):
+    with numpy.errstate(over="ignore"):
+        return (x.astype("f8") * 2.0 ** -exponent).astype(f"<f{size}").view(f"<i{size}").astype("i8")
 
 
 # ----------------------------------------------------------------------------------------------------------------------

@@ -141,11 +141,12 @@ class Generator:
             types = (types[0], self.random.choice([S8, S16]))
         words = [self.random.choice(functions)] if functions else []
         words += [mode for mode in modes if self.chance(35)][:1]
-        dst_kind = types[typed.index("dst")] if "dst" in typed else S32
+        untyped = S16 if name.endswith("f16") else S32
+        dst_kind = types[typed.index("dst")] if "dst" in typed else untyped
         values = {}
         values["dst"], values["dst_stride"] = self.tile("vector", rows, 1 if name == "vec_reduce" else columns, dst_kind)
         if name != "vec_fill":
-            a_kind = types[typed.index("a")] if "a" in typed else S32
+            a_kind = types[typed.index("a")] if "a" in typed else untyped
             values["a"], values["a_stride"] = self.tile("vector", rows, columns, a_kind)
             if self.chance(15) and dst_kind == a_kind:
                 values["dst"], values["dst_stride"] = values["a"], values["a_stride"]

@@ -116,6 +116,23 @@ static int64_t toFloatBits(int64_t x, int exponent) {
   return bits;
 }
 
+static float halfAsFloat(int64_t bits) {
+  int e = bits >> 10 & 31, m = bits & 1023;
+  float size =
+      e == 31 ? (m ? NAN : INFINITY) : std::ldexp(static_cast<float>(e ? m + 1024 : m), (e ? e : 1) - 25);
+  return bits & 0x8000 ? -size : size;
+}
+
+static int64_t toHalfBits(int64_t x, int exponent) {
+  double size = std::ldexp(static_cast<double>(x < 0 ? -x : x), -exponent);
+  int64_t bits = 0x7c00;
+  if (size < 65520) { // what would round to less than the first number that is too large
+    int e = size < 0x1p-14 ? -14 : std::ilogb(size);
+    bits = ((e + 15) * 1024) + std::llrint(std::ldexp(size, 10 - e)) - 1024;
+  }
+  return x < 0 ? bits - 32768 : bits;
+}
+
 namespace {
 
 /// Where fields of a vector command stand, and its types.
@@ -140,6 +157,10 @@ Layout layoutOf(const heddle_npu_command &c) {
     return {4, first, second, 0};
   case HEDDLE_NPU_VEC_TO_F32:
     return {4, HEDDLE_NPU_S32, first, 0};
+  case HEDDLE_NPU_VEC_FROM_F16:
+    return {4, first, HEDDLE_NPU_S16, 0};
+  case HEDDLE_NPU_VEC_TO_F16:
+    return {4, HEDDLE_NPU_S16, first, 0};
   }
   return {4, first, HEDDLE_NPU_S32, 0};
 }
@@ -199,6 +220,12 @@ void Machine::vectorRow(const Issued &c, int64_t r, int64_t columns) {
       break;
     case HEDDLE_NPU_VEC_TO_F32:
       x = toFloatBits(x, v[6]);
+      break;
+    case HEDDLE_NPU_VEC_FROM_F16:
+      x = toInteger(halfAsFloat(x), v[6]);
+      break;
+    case HEDDLE_NPU_VEC_TO_F16:
+      x = toHalfBits(x, v[6]);
       break;
     case HEDDLE_NPU_VEC_REDUCE:
       sum += command.function == HEDDLE_NPU_REDUCE_FUNCTION_SUM ? x : x * x;
