@@ -1,9 +1,12 @@
 """Kernels for the NPU, written by hand as docs/npu.md says that code should drive it: a tiled, double-buffered product,
 softmax, layer norm, a gated pair of products, attention of a head."""
 
+import pathlib
+import sys
+
 import numpy
 
-from e2e.npu.cases import FIRST_OPERAND, Buffer, Case
+from e2e.npu.cases import FIRST_OPERAND, Buffer, Case, write_cases
 from e2e.npu.machine import ACCUMULATORS, MACHINES, S8, S16, S32, Reg, encode
 
 OPERANDS = [FIRST_OPERAND + i for i in range(8)]
@@ -254,3 +257,18 @@ def kernel_cases():
         yield quantize_case(machine, rows, columns)
         for function in ("gelu", "silu"):
             yield activation_case(machine, function, rows, columns)
+
+
+def measured_cases():
+    """What double buffers and banks of their own are worth, and one row, as in decoding."""
+    for name, options in {"all": {}, "single buffers": {"double_buffered": False}, "buffers share banks": {"banked": False}}.items():
+        case = product_case("mobile", 1024, 1024, 1024, 128, **options)
+        case.name += f", {name}"
+        yield case
+    yield product_case("mobile", 1, 576, 1536, 1)
+    yield product_case("edge", 256, 512, 512, 64)
+
+
+if __name__ == "__main__":
+    # PYTHONPATH=test python -m e2e.npu.kernels OUT.cases; heddle-npu-conformance OUT.cases --counts
+    write_cases(pathlib.Path(sys.argv[1]), [case.evaluate() for case in measured_cases()])

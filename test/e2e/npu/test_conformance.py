@@ -1,13 +1,16 @@
 """The conformance suite on the simulator, and the kernels in it beside floating point."""
 
+import json
+import re
 import unittest
 
 import numpy
 
 from e2e.npu import kernels
+from e2e.npu.cases import write_cases
 from e2e.npu.conformance import all_cases
 from e2e.npu.random_programs import case_of, run_cases
-from e2e.support import WORK
+from e2e.support import WORK, run
 
 
 class Conformance(unittest.TestCase):
@@ -25,6 +28,17 @@ class Conformance(unittest.TestCase):
     def test_random_programs(self):
         text, passed = run_cases([case_of(seed) for seed in range(1, 301)], WORK / "npu" / "random")
         self.assertTrue(passed, text)
+
+
+class Cycles(unittest.TestCase):
+    def test_a_product_fills_the_array(self):
+        folder = WORK / "npu"
+        folder.mkdir(parents=True, exist_ok=True)
+        write_cases(folder / "cube.cases", [kernels.product_case("mobile", 1024, 1024, 1024, 128).evaluate()])
+        text = run("heddle-npu-conformance", folder / "cube.cases", "--counts", "--trace", folder / "trace.json").stdout
+        self.assertGreater(float(re.search(r"array ([\d.]+) % of its peak", text)[1]), 80, text)
+        events = json.loads((folder / "trace.json").read_text())["traceEvents"]
+        self.assertEqual({event["tid"] for event in events if event["ph"] == "X"}, {0, 1, 2})
 
 
 class Kernels(unittest.TestCase):
