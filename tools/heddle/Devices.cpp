@@ -3,6 +3,7 @@
 #include "llvm/Support/JSON.h"
 #include "llvm/Support/raw_ostream.h"
 #include <cstdio>
+#include <dlfcn.h>
 #include <heddle/cuda.h>
 #include <heddle/cuda_sim.h>
 #include <heddle/npu_sim.h>
@@ -10,7 +11,26 @@
 
 namespace heddle::cli {
 
+/// A vendor's driver, ./LIBRARY.so:FUNCTION. The library stays loaded.
+static const heddle_driver *loadDriver(const std::string &device) {
+  size_t colon = device.rfind(':');
+  if (colon == std::string::npos || colon < device.rfind('/'))
+    fail(ExitUsage,
+         "device '" + printable(device) +
+             "': expected ./LIBRARY.so:FUNCTION, the function that returns the library's heddle_driver");
+  void *library = dlopen(device.substr(0, colon).c_str(), RTLD_NOW | RTLD_LOCAL);
+  void *symbol = library ? dlsym(library, device.c_str() + colon + 1) : nullptr;
+  if (!symbol) {
+    const char *why = dlerror();
+    fail(ExitUnsupported,
+         "device '" + printable(device) + "' cannot be loaded: " + printable(why ? why : ""));
+  }
+  return reinterpret_cast<const heddle_driver *(*)()>(symbol)();
+}
+
 const heddle_driver *driverOfDevice(const std::string &device) {
+  if (device.find('/') != std::string::npos)
+    return loadDriver(device);
   if (device == "cpu")
     return nullptr;
   if (device == "cuda-sim")
@@ -23,9 +43,9 @@ const heddle_driver *driverOfDevice(const std::string &device) {
     fail(ExitUnsupported,
          "device '" + printable(device) +
              "': expected cuda, the first GPU that CUDA_VISIBLE_DEVICES leaves; set it to choose one");
-  fail(ExitUnsupported,
-       "device '" + printable(device) +
-           "' is not available in this build; available devices: cpu, cuda, cuda-sim, npu-sim");
+  fail(ExitUnsupported, "device '" + printable(device) +
+                            "' is not available in this build; available devices: cpu, cuda, cuda-sim, "
+                            "npu-sim, ./LIBRARY.so:FUNCTION");
 }
 
 namespace {

@@ -19,7 +19,8 @@ static const std::map<std::string, uint32_t> &cpuLevelMasks() {
 
 void addRunOptions(CLI::App &app, RunOptions &options) {
   app.add_option("file", options.file, "Compiled model (.heddle)")->required()->option_text("FILE");
-  app.add_option("--device", options.device, "Where to run (cpu)")->option_text("cpu|cuda|cuda-sim|npu-sim");
+  app.add_option("--device", options.device, "Where to run (cpu)")
+      ->option_text("cpu|cuda|cuda-sim|npu-sim|./LIBRARY.so:FUNCTION");
   app.add_option("--cpu", options.cpu, "Use code of this level at most, for tests and comparisons")
       ->check(CLI::IsMember(cpuLevelMasks()))
       ->option_text("x86-64-v3|x86-64-v3-vnni|x86-64-v4-vnni|x86-64-v4-amx");

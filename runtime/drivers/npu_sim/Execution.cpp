@@ -161,14 +161,22 @@ void Execution::count() {
 
 /// Keeps what a store may write, since `load` must not read it.
 void Execution::noteStored(const Resolved &c) {
-  bool rows = c.info->opcode == HEDDLE_NPU_DMA_SCATTER;
-  int64_t begin = rows ? c[HEDDLE_NPU_DMA_SCATTER_FIELD_DRAM] : c[HEDDLE_NPU_DMA_STORE_FIELD_DRAM];
-  __int128 size =
-      rows ? c[HEDDLE_NPU_DMA_SCATTER_FIELD_N0] +
-                 __int128(c[HEDDLE_NPU_DMA_SCATTER_FIELD_ROWS] - 1) * c[HEDDLE_NPU_DMA_SCATTER_FIELD_DRAM_S1]
-           : c[HEDDLE_NPU_DMA_STORE_FIELD_N0] +
-                 __int128(c[HEDDLE_NPU_DMA_STORE_FIELD_N1] - 1) * c[HEDDLE_NPU_DMA_STORE_FIELD_DRAM_S1] +
-                 __int128(c[HEDDLE_NPU_DMA_STORE_FIELD_N2] - 1) * c[HEDDLE_NPU_DMA_STORE_FIELD_DRAM_S2];
+  __int128 begin, size;
+  if (c.info->opcode == HEDDLE_NPU_DMA_SCATTER) {
+    if (c[HEDDLE_NPU_DMA_SCATTER_FIELD_N0] == 0 || c[HEDDLE_NPU_DMA_SCATTER_FIELD_N1] == 0)
+      return;
+    begin = c[HEDDLE_NPU_DMA_SCATTER_FIELD_DRAM];
+    size = c[HEDDLE_NPU_DMA_SCATTER_FIELD_N0] +
+           __int128(c[HEDDLE_NPU_DMA_SCATTER_FIELD_ROWS] - 1) * c[HEDDLE_NPU_DMA_SCATTER_FIELD_DRAM_S1];
+  } else {
+    int64_t n0 = c[HEDDLE_NPU_DMA_STORE_FIELD_N0], n1 = c[HEDDLE_NPU_DMA_STORE_FIELD_N1],
+            n2 = c[HEDDLE_NPU_DMA_STORE_FIELD_N2];
+    if (n0 == 0 || n1 == 0 || n2 == 0)
+      return;
+    begin = c[HEDDLE_NPU_DMA_STORE_FIELD_DRAM];
+    size = n0 + __int128(n1 - 1) * c[HEDDLE_NPU_DMA_STORE_FIELD_DRAM_S1] +
+           __int128(n2 - 1) * c[HEDDLE_NPU_DMA_STORE_FIELD_DRAM_S2];
+  }
   stored.push_back({begin, begin + size});
 }
 

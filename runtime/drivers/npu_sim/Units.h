@@ -51,7 +51,7 @@ struct Context {
   Accessor who;
   uint64_t banks = 0; // that the command touches
 
-  /// Rows of an operand, checked and noted; address of row r is address + r * stride.
+  /// Of the bytes from `first` to `last`, which are known to exist.
   void noteBanks(int64_t first, int64_t last) { banks |= chip.banks(first, last); }
 };
 

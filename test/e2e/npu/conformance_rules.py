@@ -3,7 +3,7 @@
 import numpy
 
 from e2e.npu.cases import DIM, FIRST_OPERAND, Buffer, Case
-from e2e.npu.machine import ACCUMULATORS, S16, S32, Reg, encode
+from e2e.npu.machine import ACCUMULATORS, S8, S16, S32, Reg, encode
 
 OUT = FIRST_OPERAND
 
@@ -91,6 +91,8 @@ def race_cases():
     yield case("no race: both read", [fill(0, 5), encode("barrier"), store(0), encode("vec_binary", "add", "b_scalar", types=(S32, S32, S32),
                                                                               dst=64, a=0, b=1, rows=1, cols=1)])
     yield case("load of what was stored", [fill(0, 5), encode("barrier"), store(0), encode("barrier"), encode("load", rd=20, address=Reg(OUT))])
+    nothing = encode("dma_store", chip=0, dram=Reg(OUT), n0=4, n1=0, n2=1)
+    yield case("load where nothing was stored", [fill(0, 5), encode("barrier"), nothing, encode("load", rd=20, address=Reg(OUT))])
     yield case("load beside what was stored", [fill(0, 5), encode("barrier"), store(0), encode("load", rd=20, address=Reg(OUT, 4))])
 
 
@@ -110,6 +112,15 @@ def value_cases():
         "misaligned s32": [*written, vector(dst=66)], "misaligned s16": [*written, encode("vec_fill", types=(S16,), dst=1, rows=1, cols=1)],
         "misaligned stride": [*written, vector(dst_stride=6, rows=2)], "misaligned accumulator": [*written, product(acc=ACCUMULATORS + 258)],
         "misaligned index": [*written, encode("dma_gather", chip=64, dram=Reg(OUT), n0=1, n1=1, index=2, rows=1)],
+        "acc across the end": [*written, product(acc=ACCUMULATORS + 4 * 32768 - 4, n=2)],
+        "a across the end": [*written, load(chip=size - 1, n0=1), ok, product(a=size - 1, k=2)],
+        "w across the end": [*written, load(chip=size - 1, n0=1), ok, product(w=size - 1, n=2)],
+        "records across the end": [*written, load(chip=size - 12, n0=12), ok, encode(
+            "vec_requant", types=(S32, S32), dst=64, a=0, records=size - 12, zero=0, rows=1, cols=2)],
+        "table across the end": [*written, load(chip=size - 252, n0=252), ok, encode(
+            "vec_lookup", types=(S8, S8), dst=64, a=0, table=size - 252, rows=1, cols=1)],
+        "b across the end": [*written, load(chip=size - 4), ok, encode(
+            "vec_select", types=(S32, S32, S32), dst=64, a=0, b=size - 4, rows=1, cols=2, value=0)],
         "accumulators in the scratchpad": [*written, product(acc=512)], "a in accumulators": [*written, product(a=ACCUMULATORS)],
         "w in accumulators": [*written, product(w=ACCUMULATORS)],
         "DRAM before an operand": [load(dram=Reg(OUT, -4))], "DRAM past an operand": [load(dram=Reg(OUT, 253))],
@@ -154,7 +165,7 @@ def validation_cases():
             "vec_binary", "add", "b_scalar", "b_per_row", types=(S32, S32, S32), dst=0, a=0, b=0, rows=0, cols=0),
         "lookup of s32": encode("vec_lookup", types=(S32, S32), dst=0, a=0, table=0, rows=0, cols=0),
         "semaphore 16": encode("signal", "dma", semaphore=16, units=1), "units 0": encode("signal", "dma", semaphore=1, units=0),
-        "semaphore by register": encode("signal", "dma", semaphore=Reg(20), units=1), "rd 0": set_("add", 1, 1, rd=0), "rd 64": set_("add", 1, 1, rd=64),
+        "semaphore by register": encode("signal", "dma", semaphore=Reg(20), units=1), "rd by register": changed(set_("add", 1, 1), b4=1), "rd 0": set_("add", 1, 1, rd=0), "rd 64": set_("add", 1, 1, rd=64),
         "columns 33": encode("matmul", acc=ACCUMULATORS, a=0, w=0, m=0, k=0, n=33), "shift 63": encode(
             "vec_function", "exp", types=(S32,), dst=0, a=0, rows=0, cols=0, shift=63),
         "stride below 0": encode("vec_fill", types=(S32,), dst=0, dst_stride=-4, rows=0, cols=0), "exponent 65": encode(
@@ -162,10 +173,12 @@ def validation_cases():
         "rows 0 of gather": encode("dma_gather", chip=0, dram=0, n0=0, n1=0, index=0, rows=0), "loop without end": encode("loop", count=1),
         "end without loop": encode("end_loop"),
     }
-    for name, command in bad.items():  # behind the end of what is executed, where it matters all the same
-        yield case(f"invalid: {name}", [ok, encode("loop", count=0), encode("end_loop"), command])
+    for name, command in bad.items():
+        if "loop" in name:
+            yield case(f"invalid: {name}", [ok, command])
+        else:  # where it is never reached, which does not matter
+            yield case(f"invalid: {name}", [ok, encode("loop", count=0), command, encode("end_loop")])
     yield case("invalid: 9 loops deep", [encode("loop", count=1)] * 9 + [encode("end_loop")] * 9)
-    yield case("invalid though never reached", [encode("loop", count=0), changed(ok, b0=200), encode("end_loop")])
     yield case("columns of the other machine", [encode("matmul", acc=ACCUMULATORS, a=0, w=0, m=0, k=0, n=17)], machine="edge")
 
 

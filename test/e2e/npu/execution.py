@@ -83,9 +83,9 @@ class Execution:
         if queue == "any":
             if self.owner.setdefault((name, v["semaphore"]), index) != index:
                 raise Hazard("semaphore of another queue")
-        if name == "dma_store":
+        if name == "dma_store" and v["n0"] and v["n1"] and v["n2"]:
             self.stored.append((v["dram"], v["dram"] + v["n0"] + (v["n1"] - 1) * v["dram_s1"] + (v["n2"] - 1) * v["dram_s2"]))
-        if name == "dma_scatter":
+        if name == "dma_scatter" and v["n0"] and v["n1"]:
             self.stored.append((v["dram"], v["dram"] + v["n0"] + (v["rows"] - 1) * v["dram_s1"]))
         self.number += 1
         self.count()
