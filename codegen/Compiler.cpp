@@ -1,7 +1,9 @@
 #include "codegen/Compiler.h"
+#include "codegen/KernelOperands.h"
 #include "codegen/Pipelines.h"
 #include "codegen/cpu/Emit.h"
 #include "codegen/cpu/Image.h"
+#include "codegen/cpu/KernelCache.h"
 #include "codegen/cpu/Kernels.h"
 #include "codegen/cuda/Backend.h"
 #include "codegen/cuda/Kernel.h"
@@ -16,6 +18,7 @@
 #include "mlir/Pass/PassManager.h"
 #include "passes/Decisions.h"
 #include "passes/Passes.h"
+#include "llvm/ADT/MapVector.h"
 #include "llvm/Support/ThreadPool.h"
 
 using namespace mlir;
@@ -81,6 +84,35 @@ llvm::Expected<OwningOpRef<ModuleOp>> emitLevel(ModuleOp module, const cpu::CpuL
   return kernels;
 }
 
+/// The same code kernel by kernel.
+llvm::Expected<LevelCode> collectLevel(ModuleOp module, const cpu::CpuLevel &level, cpu::KernelCache &cache) {
+  LevelCode code;
+  llvm::MapVector<llvm::StringRef, const cpu::CompiledObject *> objects; // equal kernels share one
+  std::vector<std::string> symbols;
+  llvm::StringMap<llvm::StringRef> rows = launchRows(module);
+  llvm::StringSet<> leftOut = cpu::kernelsLeftOut(module, level);
+  const KernelContext context = kernelContext(module);
+  for (auto kernel : module.getOps<KernelOp>()) {
+    code.facts.emplace_back();
+    if (leftOut.contains(kernel.getSymName()))
+      continue;
+    auto made = cache.get(kernel, rows.lookup(kernel.getSymName()), level, context, backendOptions());
+    if (!made)
+      return made.takeError();
+    code.facts.back() = (*made)->facts;
+    objects[(*made)->symbol] = &(*made)->object;
+    symbols.push_back((*made)->symbol);
+  }
+  auto image = cpu::linkImage(llvm::to_vector(llvm::make_second_range(objects)), symbols);
+  if (!image)
+    return image.takeError();
+  code.image = std::move(*image);
+  auto offset = code.image.offsets.begin();
+  for (auto kernel : module.getOps<KernelOp>())
+    code.offsets.push_back(leftOut.contains(kernel.getSymName()) ? HEDDLE_NO_FUNCTION : *offset++);
+  return code;
+}
+
 llvm::Expected<LevelCode> compileLevel(ModuleOp module, const cpu::CpuLevel &level) {
   LevelCode code;
   auto kernels = emitLevel(module, level, code.facts);
@@ -120,7 +152,10 @@ llvm::Expected<TargetCode> compileCpu(ModuleOp module, const CompileOptions &opt
   std::vector<std::optional<llvm::Expected<LevelCode>>> compiled(levels.size());
   llvm::ThreadPoolTaskGroup group(pool);
   for (size_t i = 0; i < levels.size(); ++i)
-    group.async([&, i] { compiled[i].emplace(compileLevel(module, *levels[i])); });
+    if (options.kernelCache)
+      compiled[i].emplace(collectLevel(module, *levels[i], *options.kernelCache));
+    else
+      group.async([&, i] { compiled[i].emplace(compileLevel(module, *levels[i])); });
   group.wait();
   llvm::Error errors = llvm::Error::success();
   std::vector<LevelCode> codes;
@@ -298,7 +333,7 @@ llvm::Expected<std::array<uint8_t, 32>> compileToArtifact(ModuleOp module, const
   if (!options.quantization.empty())
     manifest["quantization"] = std::move(options.quantization);
   manifest["samples"] = std::move((*samples)->manifest);
-  return (*writer)->finish(std::move(manifest));
+  return (*writer)->finish(std::move(manifest), options.durable);
 }
 
 llvm::Expected<std::string> compileToText(ModuleOp module, const CompileOptions &options,

@@ -8,10 +8,15 @@
 #include "llvm/Support/JSON.h"
 #include <array>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
 namespace heddle {
+
+namespace cpu {
+class KernelCache;
+}
 
 struct CompileOptions {
   std::string target = "cpu";                // or "cuda"
@@ -27,6 +32,9 @@ struct CompileOptions {
   /// "NAME:PARAMETER=NUMBER,..." of heddle-apply-attention, for all attention; empty: the model's own.
   std::string attention;
   bool samples = true; // for `heddle verify`; a model that lives for a moment needs none
+  bool durable = true; // the file survives a loss of power
+  /// Code that earlier compilations made; nothing: a level's kernels are compiled as one.
+  std::shared_ptr<cpu::KernelCache> kernelCache;
   /// For the manifest's "quantization": what calibration measured; empty: nothing.
   llvm::json::Object quantization;
   /// Heads that a gate turns off are computed and masked, not skipped (`--dense-gates`): to compare with.

@@ -3,7 +3,6 @@
 #include "codegen/cpu/Attention.h"
 #include "codegen/cpu/ContractionKernel.h"
 #include "codegen/cpu/Rows.h"
-#include "llvm/ADT/StringSet.h"
 
 using namespace mlir::heddle;
 
@@ -14,8 +13,8 @@ llvm::Error unsupported(KernelOp kernel, const llvm::Twine &why) {
                                  "kernel '" + kernel.getSymName() + "': " + why);
 }
 
-static llvm::Expected<KernelFacts> emitKernel(KernelOp kernel, llvm::StringRef rows, const CpuLevel &level,
-                                              const CpuKernelContext &context, mlir::ModuleOp out) {
+llvm::Expected<KernelFacts> emitKernel(KernelOp kernel, llvm::StringRef rows, const CpuLevel &level,
+                                       const CpuKernelContext &context, mlir::ModuleOp out) {
   switch (kernel.getFamily()) {
   case Family::Contraction:
     return emitContractionKernel(kernel, rows, level, context, out);
@@ -27,8 +26,10 @@ static llvm::Expected<KernelFacts> emitKernel(KernelOp kernel, llvm::StringRef r
   llvm_unreachable("unknown kernel family");
 }
 
-/// The kernels that only variants for processors with tiles launch.
-static llvm::StringSet<> kernelsForTiles(mlir::ModuleOp module) {
+llvm::StringSet<> kernelsLeftOut(mlir::ModuleOp module, const CpuLevel &level) {
+  if (level.tiles)
+    return {};
+  // Those that only variants for processors with tiles launch.
   llvm::StringSet<> tiled, others;
   for (auto function : module.getOps<mlir::func::FuncOp>()) {
     auto &called = function->hasAttr(kTilesAttr) ? tiled : others;
@@ -43,9 +44,7 @@ llvm::Expected<std::vector<KernelFacts>> emitKernels(mlir::ModuleOp module, cons
                                                      const CpuKernelContext &context, mlir::ModuleOp out) {
   std::vector<KernelFacts> facts;
   llvm::StringMap<llvm::StringRef> rows = launchRows(module);
-  llvm::StringSet<> leftOut;
-  if (!level.tiles)
-    leftOut = kernelsForTiles(module);
+  llvm::StringSet<> leftOut = kernelsLeftOut(module, level);
   for (auto kernel : module.getOps<KernelOp>()) {
     if (leftOut.contains(kernel.getSymName())) {
       facts.emplace_back();

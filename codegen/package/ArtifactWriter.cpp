@@ -177,7 +177,7 @@ llvm::Error ArtifactWriter::writeDirectory() {
   return write({header, heddle_zip_end(header, members.size(), position - start, start)});
 }
 
-llvm::Expected<ArtifactWriter::Digest> ArtifactWriter::finish(llvm::json::Object manifest) {
+llvm::Expected<ArtifactWriter::Digest> ArtifactWriter::finish(llvm::json::Object manifest, bool durable) {
   manifest["format"] = static_cast<int64_t>(HEDDLE_ARTIFACT_FORMAT);
   llvm::json::Array list;
   for (const Member &member : members)
@@ -195,13 +195,15 @@ llvm::Expected<ArtifactWriter::Digest> ArtifactWriter::finish(llvm::json::Object
   Digest digest = members.back().digest;
   if (llvm::Error error = writeDirectory())
     return error;
-  if (::fsync(file->FD) != 0)
+  if (durable && ::fsync(file->FD) != 0)
     return systemError("cannot write", errno);
   if (llvm::Error error = file->keep(path)) {
     std::error_code code = llvm::errorToErrorCode(std::move(error));
     return systemError("cannot rename the finished file to", code.value());
   }
   file.reset();
+  if (!durable)
+    return digest;
   // The name is durable once the folder is. Some file systems cannot sync a folder; the file is complete
   // anyway.
   llvm::StringRef folder = llvm::sys::path::parent_path(path);

@@ -39,9 +39,10 @@ public:
                         llvm::function_ref<llvm::Error(ByteSink)> produce);
   llvm::Error addMember(llvm::StringRef name, llvm::ArrayRef<char> bytes);
 
-  /// Adds "format" and "members" to `manifest`, writes it as the last member, makes the file durable and
-  /// gives it its name. Returns the SHA-256 of the manifest, on which trust decides. No call may follow.
-  llvm::Expected<Digest> finish(llvm::json::Object manifest);
+  /// Adds "format" and "members" to `manifest`, writes it as the last member, makes the file durable (if
+  /// wanted) and gives it its name. Returns the SHA-256 of the manifest, on which trust decides. No call may
+  /// follow.
+  llvm::Expected<Digest> finish(llvm::json::Object manifest, bool durable = true);
 
   /// Bytes of the file so far.
   uint64_t size() const { return position; }

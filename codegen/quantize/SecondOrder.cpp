@@ -24,13 +24,24 @@ template <typename T> inline void addScaled(T *to, T factor, const T *from, int6
     to[j] += factor * from[j];
 }
 
+/// to[j] += sum over four rows x of x[i] * x[j], for j >= i.
+inline void addFour(float *__restrict to, const float *__restrict x, int64_t columns, int64_t i) {
+  const float *x1 = x + columns, *x2 = x1 + columns, *x3 = x2 + columns;
+  const float a = x[i], b = x1[i], c = x2[i], d = x3[i];
+  for (int64_t j = i; j < columns; ++j)
+    to[j] += (a * x[j] + b * x1[j]) + (c * x2[j] + d * x3[j]);
+}
+
 /// gram[i][j] += sum over rows of x[i] * x[j], for j >= i.
 HEDDLE_VECTORIZED void addProducts(float *gram, const float *rows, int64_t count, int64_t columns) {
-  for (int64_t i = 0; i < columns; ++i)
-    for (int64_t m = 0; m < count; ++m) {
-      const float *x = rows + m * columns;
-      if (x[i] != 0)
-        addScaled(gram + i * columns + i, x[i], x + i, columns - i);
+  for (int64_t block = 0; block < count; block += kPanel) // whose rows stay near
+    for (int64_t i = 0; i < columns; ++i) {
+      const int64_t end = std::min(block + kPanel, count);
+      int64_t m = block;
+      for (; m + 4 <= end; m += 4)
+        addFour(gram + i * columns, rows + m * columns, columns, i);
+      for (; m < end; ++m)
+        addScaled(gram + i * columns + i, rows[m * columns + i], rows + m * columns + i, columns - i);
     }
 }
 
@@ -132,10 +143,8 @@ double InputStatistics::loss(std::span<const float> change) const {
   return quadratic(gram.data(), change.data(), columns) / static_cast<double>(seen);
 }
 
-SecondOrderRounder::SecondOrderRounder(const WeightScheme &scheme, const InputStatistics &statistics,
-                                       const WeightEncoder &encoder)
-    : scheme(scheme), encoder(encoder), columns(statistics.size()), correction(columns * columns),
-      importance(columns) {
+SecondOrderCorrection::SecondOrderCorrection(const InputStatistics &statistics)
+    : columns(statistics.size()), factors(columns * columns), weights(columns) {
   assert(statistics.rowCount() > 0 && "nothing to learn from");
   std::vector<double> h(columns * columns), panel(kPanel * columns);
   double mean = 0;
@@ -154,10 +163,10 @@ SecondOrderRounder::SecondOrderRounder(const WeightScheme &scheme, const InputSt
   }
   std::vector<double> inverse(columns * columns);
   invert(h.data(), columns, inverse.data(), panel.data());
-  std::copy(inverse.begin(), inverse.end(), correction.begin());
+  std::copy(inverse.begin(), inverse.end(), factors.begin());
   for (int64_t k = 0; k < columns; ++k) {
-    const float pivot = correction[k * columns + k];
-    importance[k] = 1 / (pivot * pivot);
+    const float pivot = factors[k * columns + k];
+    weights[k] = 1 / (pivot * pivot);
   }
 }
 
@@ -165,6 +174,7 @@ void SecondOrderRounder::round(int64_t first, int64_t count, std::span<const flo
                                std::span<uint8_t> stored) const {
   assert(count <= kRows);
   const Coder coder(scheme.format);
+  const int64_t columns = correction.size();
   const int64_t span = gridSpan(scheme.format, columns), groups = columns / span;
   const bool shared = scheme.sharing != ScaleSharing::Group;
   std::vector<float> w(columns * kRows), group(span); // [column][row]
@@ -181,17 +191,17 @@ void SecondOrderRounder::round(int64_t first, int64_t count, std::span<const flo
       for (int64_t r = 0; r < count; ++r) {
         for (int64_t j = 0; j < span; ++j)
           group[j] = w[(k + j) * kRows + r];
-        grids[r][k / span] = coder.fit(group, std::span(importance).subspan(k, span), ScaleFit::Search);
+        grids[r][k / span] = coder.fit(group, correction.importance().subspan(k, span), ScaleFit::Search);
       }
     float error[kRows] = {};
-    const float pivot = correction[k * columns + k];
+    const float *factors = correction.row(k) + k;
     for (int64_t r = 0; r < count; ++r) {
       const Grid &grid = grids[r][k / span];
       const float value = w[k * kRows + r];
       codes[r][k] = coder.encode(grid, value);
-      error[r] = (value - coder.decode(grid, codes[r][k])) / pivot;
+      error[r] = (value - coder.decode(grid, codes[r][k])) / factors[0];
     }
-    spread(w.data() + (k + 1) * kRows, correction.data() + k * columns + k + 1, error, columns - k - 1);
+    spread(w.data() + (k + 1) * kRows, factors + 1, error, columns - k - 1);
   }
   const uint64_t rowBytes = storedBytes(scheme.format, columns);
   for (int64_t r = 0; r < count; ++r)

@@ -29,26 +29,42 @@ private:
   std::vector<float> gram; // the upper triangle counts
 };
 
+/// How an error in one column is made up for on those after it: the inverse of H, factorized. Costs columns^3
+/// operations; serves all matrices that read the same rows, in any scheme.
+class SecondOrderCorrection {
+public:
+  explicit SecondOrderCorrection(const InputStatistics &statistics);
+
+  int64_t size() const { return columns; }
+  /// Row `k` of upper triangular U with U^T U = H^-1.
+  const float *row(int64_t k) const { return factors.data() + k * columns; }
+  /// Of columns' errors: 1 / U[k][k]^2.
+  std::span<const float> importance() const { return weights; }
+
+private:
+  int64_t columns;
+  std::vector<float> factors, weights;
+};
+
 /// Rounds rows of one matrix.
 class SecondOrderRounder {
 public:
   /// At most this many rows are rounded together.
   static constexpr int64_t kRows = 16;
 
-  /// Costs columns^3 operations. `encoder` has the grids of schemes that share scales between rows, and must
-  /// live as long.
-  SecondOrderRounder(const WeightScheme &scheme, const InputStatistics &statistics,
-                     const WeightEncoder &encoder);
+  /// `encoder` has the grids of schemes that share scales between rows. It and `correction` must live as
+  /// long.
+  SecondOrderRounder(const WeightScheme &scheme, const SecondOrderCorrection &correction,
+                     const WeightEncoder &encoder)
+      : scheme(scheme), correction(correction), encoder(encoder) {}
 
   /// Rounds `count` rows, `values` being [count][columns], to `stored`. `first` is the first row's number.
   void round(int64_t first, int64_t count, std::span<const float> values, std::span<uint8_t> stored) const;
 
 private:
   const WeightScheme scheme;
+  const SecondOrderCorrection &correction;
   const WeightEncoder &encoder;
-  int64_t columns;
-  std::vector<float> correction; // upper triangular U with U^T U = H^-1, rows by `columns`
-  std::vector<float> importance; // of a column's error: 1 / U[k][k]^2
 };
 
 } // namespace heddle

@@ -19,11 +19,11 @@ namespace heddle {
 // A FIFO must not block us, and a terminal must not become ours.
 static constexpr int kReadFlags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
 
-llvm::Expected<std::shared_ptr<InputFile>> InputFile::open(llvm::StringRef path) {
+llvm::Expected<std::shared_ptr<InputFile>> InputFile::open(llvm::StringRef path, llvm::StringRef name) {
   int fd = ::open(path.str().c_str(), kReadFlags);
   if (fd < 0)
     return inputOutputError("cannot open " + quoted(path), errno);
-  return map(fd, llvm::sys::path::filename(path));
+  return map(fd, name.empty() ? llvm::sys::path::filename(path) : name);
 }
 
 llvm::Expected<std::shared_ptr<InputFile>> InputFile::map(int fd, llvm::StringRef name) {

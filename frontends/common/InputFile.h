@@ -13,8 +13,9 @@ namespace heddle {
 /// changes nothing.
 class InputFile {
 public:
-  /// Opens the file that the user named on the command line.
-  static llvm::Expected<std::shared_ptr<InputFile>> open(llvm::StringRef path);
+  /// Opens the file that the user named on the command line. `name` is for messages; empty: the path's last
+  /// part.
+  static llvm::Expected<std::shared_ptr<InputFile>> open(llvm::StringRef path, llvm::StringRef name = "");
 
   /// A copy of `bytes` in memory of exactly that size, for readers of embedded data, tests and fuzzing.
   static std::shared_ptr<InputFile> copyOf(llvm::ArrayRef<uint8_t> bytes, llvm::StringRef name);

@@ -1,7 +1,10 @@
 """heddle compile --quantize: what is chosen is what the artifact holds; bounds that cannot be met are refused."""
 
 import json
+import os
 import random
+import re
+import subprocess
 import unittest
 
 from e2e import support
@@ -46,6 +49,53 @@ class Quantize(unittest.TestCase):
         content["model_sha256"] = ["0" * 64]
         profile.write_text(json.dumps(content))
         self.assertIn("was made for another model", self.compile("--profile", profile, status=3).stderr)
+
+    def test_a_scheme_edited_in_a_profile_is_rounded_to_anew(self):
+        profile = WORK / "edited.json"
+        self.compile("--quantize", "int4", "--calibrate", samples(), "--profile", profile)
+        content = json.loads(profile.read_text())
+        edited = next(weight for weight in content["weights"] if weight["weight"] == "blk.0.ffn_up")
+        edited["scheme"] = "int8"
+        profile.write_text(json.dumps(content))
+        self.compile("--profile", profile)
+        kernels = support.heddle("explain", WORK / "out.heddle", "--pass", "heddle-insert-quantization").stdout
+        self.assertRegex(kernels, r"blk.0.ffn_up.*int8")
+        edited["scheme"] = "int4-g128-asymmetric"
+        content["weights"][0]["weight"] = "no_such_matrix"
+        profile.write_text(json.dumps(content))
+        self.assertIn("has no matrix 'no_such_matrix'", self.compile("--profile", profile, status=3).stderr)
+
+    def test_auto_holds_its_bound_and_says_what_kept_each_layer(self):
+        done = self.compile("--quantize", "auto", "--calibrate", samples(), "--max-error", "relative_l2=2%", "--profile", WORK / "auto.json")
+        report = json.loads((WORK / "auto.json").read_text())["measured"]
+        self.assertLessEqual(report["error_on_held_out_samples"], 0.02)
+        self.assertLessEqual(report["error_on_choosing_samples"], report["bound_while_choosing"])
+        kept = [row for row in report["weights"] if row["reason"] != "the cheapest scheme"]
+        self.assertTrue(kept)
+        for row in kept:  # each was tried one scheme cheaper, and exceeded the bound
+            found = re.fullmatch(r"as (\S+) relative_l2 would be (?:about )?([0-9.]+) %", row["reason"])
+            self.assertTrue(found, row)
+            self.assertGreater(float(found[2]) / 100, report["bound_while_choosing"] - 5e-6, row)
+        for verb in ("inspect", "explain"):
+            table = support.heddle(verb, WORK / "out.heddle").stdout
+            self.assertIn("relative_l2 at most 0.02:", table)
+            self.assertRegex(table, rf"{kept[0]['weight']} +{kept[0]['scheme']} .*{re.escape(kept[0]['reason'])}")
+            self.assertRegex(table, r"int8: one scale a channel has -?[0-9]+ % less error")
+        self.assertIn("held out", done.stderr)
+
+    def test_auto_refuses_a_bound_that_no_mixture_holds_and_says_how_close_it_came(self):
+        done = self.compile("--quantize", "auto", "--calibrate", samples(), "--max-error", "relative_l2=0.00001%", status=6)
+        self.assertRegex(done.stderr, r"cannot be met: with every weight as f16 it is [0-9.]+ %")
+
+    def test_nothing_is_left_of_a_calibration_that_is_killed(self):
+        folder = WORK / "temporary"
+        folder.mkdir(exist_ok=True)
+        command = [support.BIN / "heddle", "compile", self.model, "-o", WORK / "killed.heddle", *NATIVE, "--quantize", "auto",
+                   "--calibrate", samples(), "--max-error", "relative_l2=2%"]
+        with subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, env={**os.environ, "TMPDIR": str(folder)}) as process:
+            self.assertIn(b"calibrating with", process.stderr.readline())
+            process.kill()
+        self.assertEqual([], list(folder.glob("*.weights")))
 
     def test_a_bound_that_no_scheme_holds_is_refused(self):
         done = self.compile("--quantize", "int4", "--calibrate", samples(), "--max-error", "relative_l2=0.001%", status=6)

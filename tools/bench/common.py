@@ -4,6 +4,8 @@ import argparse
 import json
 import os
 import pathlib
+import pydoc_data.topics
+import re
 import statistics
 import sys
 import time
@@ -18,6 +20,19 @@ TEXTS = ("english", "code", "russian")
 
 def text(name):
     return (SOURCE / "tools" / "bench" / "texts" / f"{name}.txt").read_text()
+
+
+def manual():
+    """The reference manual that Python carries as (calibration, held out): every fourth topic is held out."""
+    topics = sorted(pydoc_data.topics.topics.items())
+    return tuple("\n\n".join(text for number, (_, text) in enumerate(topics) if (number % 4 == 3) == held_out)
+                 for held_out in (False, True))
+
+
+def sentences(text):
+    """Those of a text that read like sentences."""
+    found = (" ".join(piece.split()) for piece in re.split(r"(?<=[.!?])\s+|\n\n", text))
+    return [piece for piece in found if 40 < len(piece) < 300 and piece[0].isalpha() and piece[-1] == "."]
 
 
 def arguments(description, **extra):

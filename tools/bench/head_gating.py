@@ -7,7 +7,6 @@ pairs of MiniLM. --plot writes the curves as SVG. `--decode` times decode steps 
 """
 
 import pathlib
-import pydoc_data.topics
 import statistics
 import sys
 import time
@@ -32,13 +31,6 @@ SPEC.loader.exec_module(cli)
 SHARES = {"smollm2": (10, 20, 25, 30, 38, 50), "minilm": (2, 5, 10, 20, 38)}
 CLAIM = {"skipped": 0.38, "loss": 0.012}  # published, with 47 % of attention's arithmetic
 LENGTH = {"smollm2": 512, "minilm": 96}
-
-
-def texts():
-    """(calibration, held out): every fourth topic is held out."""
-    topics = sorted(pydoc_data.topics.topics.items())
-    join = lambda chosen: "\n\n".join(text for _, text in chosen)
-    return join([t for n, t in enumerate(topics) if n % 4 != 3]), join(topics[3::4])
 
 
 def cut(path, text, model, count, length):
@@ -118,7 +110,7 @@ def read_gates(file, model):
 
 def curve(name, arguments):
     path = common.support.model("smollm2") if name == "smollm2" else make_minilm_gguf.ensure("f32")
-    model, (calibration, held_out) = open_model(path), texts()
+    model, (calibration, held_out) = open_model(path), common.manual()
     files = fitted(name, model, path, calibration, arguments)
     measured = cut(path, held_out, model, 4 if name == "smollm2" else 64, LENGTH[name])
     run, compare = (text_results, compare_texts) if name == "smollm2" else (embedding_results, compare_embeddings)
@@ -188,7 +180,7 @@ def decode(arguments):
     """Attention's time is the difference between a long and a short context, so that all else cancels."""
     path = common.support.model("smollm2")
     model = open_model(path)
-    tokens = cut(path, texts()[1], model, 2, 2000)[0]
+    tokens = cut(path, common.manual()[1], model, 2, 2000)[0]
     rows, plain = [], None
     for share in (0, *SHARES["smollm2"]):
         file = common.support.WORK / "gates" / f"smollm2-{arguments.sequences}-{share}.safetensors"

@@ -1,4 +1,5 @@
 #include "tools/heddle/AutoQuantize.h"
+#include "llvm/Support/Format.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/raw_ostream.h"
 #include <algorithm>
@@ -8,9 +9,11 @@ namespace heddle::cli {
 
 namespace {
 // From cheap to dear; each has a smaller error than the one before.
-const std::vector<std::string> kLadder = {"int4", "int4-asymmetric", "int5", "int8", "f16"};
+const std::vector<std::string> kLadder = {"int4", "int4-asymmetric", "int5", "int8", "int8-g32", "f16"};
 // Held-out samples may turn out harder than those that chose: then the bound for choosing shrinks.
 constexpr int kAttempts = 4;
+// A try ends after the first part of the samples when it spends there this many times what is left to spend.
+constexpr double kClearlyTooMuch = 2;
 
 class Search {
 public:
@@ -28,21 +31,44 @@ private:
     std::vector<double> errors;     // relative, of each step
     double sensitivity = 1;
     std::string reason;
+
+    // What a step adds to the cost of the model's results, as predicted.
+    double cost(size_t step) const { return sensitivity * errors[step] * errors[step]; }
+    double bytes(size_t step) const { return static_cast<double>(weight->bytes(steps[step])); }
+  };
+
+  // Distances as they add up over layers; on the first part of the samples, and on all.
+  struct Cost {
+    double first = 0, all = 0;
+    bool isEstimate = false; // `all` follows from `first`
   };
 
   void prepare();
   void measureSensitivities();
-  double measure(const Levels &levels, bool heldOut = false);
-  /// The cheapest levels whose predicted error is at most `budget`.
+  std::unique_ptr<CompiledTrial> compile(const Levels &levels);
+  Cost measure(const Levels &levels);
+  /// Measures levels that differ from `base` in little: only as far as it takes to refuse them.
+  Cost attempt(const Levels &levels, const Cost &base);
+  double heldOut(const Levels &levels);
+  /// The cheapest levels whose predicted cost is at most `budget`.
   Levels levelsFor(double budget) const;
+  /// Raises the layer where a byte buys most; false when all are as dear as can be.
+  bool raise(Levels &levels) const;
   double predicted(const Levels &levels) const;
   uint64_t bytes(const Levels &levels) const;
-  bool descend(Levels &levels, double &error);
-  void lower(Levels &levels, double &error);
-  void explain(const Levels &levels, double error, double heldOut);
+  bool descend(Levels &levels, Cost &cost);
+  bool climb(Levels &levels, Cost &cost);
+  void lower(Levels &levels, Cost &cost);
+  void explain(const Levels &levels, const Cost &cost, double heldOut);
   Levels dearest() const;
   std::string percent(double value) const;
   static std::string kindOf(const std::string &name);
+
+  // Errors of layers add up as squares; a distance that is itself a square (KL, cosine) is linear in them.
+  double costOf(double value) const { return bound.metric == "relative_l2" ? value * value : value; }
+  double valueOf(double cost) const {
+    return bound.metric == "relative_l2" ? std::sqrt(std::max(cost, 0.0)) : cost;
+  }
 
   Calibrator &calibrator;
   const ErrorBound &bound;
@@ -51,12 +77,12 @@ private:
   double internal; // the bound on the samples that choose
   std::vector<Layer> layers;
   size_t measured = 0;
-  bool squares() const { return bound.metric == "relative_l2"; }
 };
 
 std::string Search::percent(double value) const {
-  return squares() || bound.metric == "top1" ? llvm::formatv("{0:f3} %", value * 100).str()
-                                             : llvm::formatv("{0:f5}", value).str();
+  return bound.metric == "relative_l2" || bound.metric == "top1"
+             ? llvm::formatv("{0:f3} %", value * 100).str()
+             : llvm::formatv("{0}", llvm::format("%.3g", value)).str();
 }
 
 /// "ffn_down" of "blk.3.ffn_down": layers of one kind are taken to be alike in how much their errors matter.
@@ -65,11 +91,17 @@ std::string Search::kindOf(const std::string &name) { return name.substr(name.rf
 void Search::prepare() {
   for (const Calibrator::Weight &weight : calibrator.weights()) {
     Layer layer{&weight, {}, {}, 1, ""};
-    for (const std::string &scheme : kLadder)
-      if (weight.fits(scheme)) {
-        layer.steps.push_back(scheme);
-        layer.errors.push_back(calibrator.round(weight, scheme, secondOrder).error);
+    for (const std::string &scheme : kLadder) {
+      if (!weight.fits(scheme))
+        continue;
+      double error = calibrator.round(weight, scheme, secondOrder).error;
+      while (!layer.errors.empty() && error >= layer.errors.back()) { // dearer and no better: no step
+        layer.steps.pop_back();
+        layer.errors.pop_back();
       }
+      layer.steps.push_back(scheme);
+      layer.errors.push_back(error);
+    }
     layers.push_back(std::move(layer));
   }
 }
@@ -81,23 +113,49 @@ Search::Levels Search::dearest() const {
   return levels;
 }
 
-double Search::measure(const Levels &levels, bool heldOut) {
+std::unique_ptr<CompiledTrial> Search::compile(const Levels &levels) {
   ++measured;
   plan.weights.clear();
   for (size_t l = 0; l < layers.size(); ++l)
     plan.weights[layers[l].weight->name] =
         calibrator.round(*layers[l].weight, layers[l].steps[levels[l]], secondOrder).choice;
-  return calibrator.measure(plan, heldOut).value(bound.metric);
+  return calibrator.compile(plan);
 }
 
-/// Errors of layers add up as squares; a distance that is itself a square (KL, cosine) is linear in them.
+Search::Cost Search::measure(const Levels &levels) {
+  auto trial = compile(levels);
+  Distance distance = calibrator.distance(*trial, Calibrator::Part::First);
+  Cost cost{costOf(distance.value(bound.metric)), 0};
+  distance.add(calibrator.distance(*trial, Calibrator::Part::Rest));
+  cost.all = costOf(distance.value(bound.metric));
+  return cost;
+}
+
+Search::Cost Search::attempt(const Levels &levels, const Cost &base) {
+  auto trial = compile(levels);
+  Distance distance = calibrator.distance(*trial, Calibrator::Part::First);
+  Cost cost{costOf(distance.value(bound.metric)), 0};
+  const double more = cost.first - base.first, left = std::max(costOf(internal) - base.all, 0.0);
+  if (more > kClearlyTooMuch * left && more > 0.02 * base.all) {
+    cost.all = base.all + more;
+    cost.isEstimate = true;
+    return cost;
+  }
+  distance.add(calibrator.distance(*trial, Calibrator::Part::Rest));
+  cost.all = costOf(distance.value(bound.metric));
+  return cost;
+}
+
+double Search::heldOut(const Levels &levels) {
+  auto trial = compile(levels);
+  return calibrator.distance(*trial, Calibrator::Part::HeldOut).value(bound.metric);
+}
+
 double Search::predicted(const Levels &levels) const {
   double sum = 0;
-  for (size_t l = 0; l < layers.size(); ++l) {
-    double error = layers[l].errors[levels[l]];
-    sum += layers[l].sensitivity * error * error;
-  }
-  return squares() ? std::sqrt(sum) : sum;
+  for (size_t l = 0; l < layers.size(); ++l)
+    sum += layers[l].cost(levels[l]);
+  return sum;
 }
 
 uint64_t Search::bytes(const Levels &levels) const {
@@ -112,7 +170,7 @@ void Search::measureSensitivities() {
   for (size_t l = 0; l < layers.size(); ++l)
     kinds[kindOf(layers[l].weight->name)].push_back(l);
   const Levels exact = dearest();
-  const double least = measure(exact);
+  const double least = measure(exact).all;
   for (const auto &[kind, members] : kinds) {
     Levels levels = exact;
     double squared = 0;
@@ -120,108 +178,128 @@ void Search::measureSensitivities() {
       levels[l] = 0;
       squared += layers[l].errors[0] * layers[l].errors[0];
     }
-    double error = measure(levels);
-    double cost = squares() ? error * error - least * least : error - least;
+    double cost = measure(levels).all;
     for (size_t l : members)
-      layers[l].sensitivity = squared > 0 ? std::max(cost, 1e-12) / squared : 1;
+      layers[l].sensitivity = squared > 0 ? std::max(cost - least, 1e-12) / squared : 1;
     llvm::errs() << llvm::formatv("{0,-24} all as {1}: {2} {3}\n", kind, layers[members[0]].steps[0],
-                                  bound.metric, percent(error));
+                                  bound.metric, percent(valueOf(cost)));
   }
 }
 
-Search::Levels Search::levelsFor(double budget) const {
-  // Raise where a byte buys the largest fall of error, from the cheapest levels up.
-  Levels levels(layers.size(), 0);
-  while (predicted(levels) > budget) {
-    size_t best = layers.size(), bestStep = 0;
-    double bestGain = 0;
-    for (size_t l = 0; l < layers.size(); ++l) {
-      const Layer &layer = layers[l];
-      auto cost = [&](size_t step) { return layer.sensitivity * layer.errors[step] * layer.errors[step]; };
-      for (size_t step = levels[l] + 1; step < layer.steps.size(); ++step) {
-        double fall = cost(levels[l]) - cost(step);
-        double more = static_cast<double>(layer.weight->bytes(layer.steps[step])) -
-                      static_cast<double>(layer.weight->bytes(layer.steps[levels[l]]));
-        if (double gain = fall / std::max(more, 1.0); gain > bestGain) {
-          bestGain = gain;
-          best = l;
-          bestStep = step;
-        }
+bool Search::raise(Levels &levels) const {
+  size_t best = layers.size(), bestStep = 0;
+  double bestGain = 0;
+  for (size_t l = 0; l < layers.size(); ++l) {
+    const Layer &layer = layers[l];
+    for (size_t step = levels[l] + 1; step < layer.steps.size(); ++step) {
+      double gain = (layer.cost(levels[l]) - layer.cost(step)) /
+                    std::max(layer.bytes(step) - layer.bytes(levels[l]), 1.0);
+      if (gain > bestGain) {
+        bestGain = gain;
+        best = l;
+        bestStep = step;
       }
     }
-    if (best == layers.size())
-      return dearest();
-    levels[best] = bestStep;
+  }
+  if (best == layers.size())
+    return false;
+  levels[best] = bestStep;
+  return true;
+}
+
+Search::Levels Search::levelsFor(double budget) const {
+  Levels levels(layers.size(), 0);
+  while (predicted(levels) > budget && raise(levels)) {
   }
   return levels;
 }
 
 /// Finds levels that hold the internal bound, near to the cheapest: the prediction's scale is corrected by
 /// what was measured.
-bool Search::descend(Levels &levels, double &error) {
-  double budget = internal;
+bool Search::descend(Levels &levels, Cost &cost) {
+  const double most = costOf(internal);
+  double budget = most;
   for (int step = 0; step < 6; ++step) {
     Levels candidate = levelsFor(budget);
-    double found = measure(candidate);
+    Cost found = measure(candidate);
     llvm::errs() << llvm::formatv("mixture of {0}: {1} {2}\n", formatBytes(bytes(candidate)), bound.metric,
-                                  percent(found));
-    if (found <= internal && (levels.empty() || bytes(candidate) < bytes(levels))) {
+                                  percent(valueOf(found.all)));
+    if (found.all <= most && (levels.empty() || bytes(candidate) < bytes(levels))) {
       levels = candidate;
-      error = found;
-      if (found > 0.93 * internal)
+      cost = found;
+      if (found.all > 0.85 * most)
         return true;
     } else if (!levels.empty()) {
       return true;
     }
-    budget *= std::clamp(0.97 * internal / std::max(found, 1e-12), 0.3, 3.0);
+    budget *= std::clamp(0.95 * most / std::max(found.all, 1e-12), 0.1, 10.0);
   }
   if (!levels.empty())
     return true;
   levels = dearest();
-  error = measure(levels);
-  return error <= internal;
+  cost = measure(levels);
+  return cost.all <= most;
 }
 
-/// Tries every layer one step cheaper, those that save most for their predicted error first, and keeps what
+/// Back up from levels that turned out to exceed the internal bound, as few bytes as predictions tell.
+bool Search::climb(Levels &levels, Cost &cost) {
+  const double most = costOf(internal);
+  while (cost.all > most) {
+    const double budget = predicted(levels) - 1.1 * (cost.all - most);
+    if (!raise(levels))
+      return false;
+    while (predicted(levels) > budget && raise(levels)) {
+    }
+    cost = measure(levels);
+    llvm::errs() << llvm::formatv("back to {0}: {1} {2}\n", formatBytes(bytes(levels)), bound.metric,
+                                  percent(valueOf(cost.all)));
+  }
+  return true;
+}
+
+/// Tries every layer one step cheaper, those that save most for their predicted cost first, and keeps what
 /// holds. A step that fails stays tried: everything else only gets cheaper, so its error would only be
 /// larger.
-void Search::lower(Levels &levels, double &error) {
+void Search::lower(Levels &levels, Cost &cost) {
   std::vector<bool> stuck(layers.size());
-  for (;;) {
+  for (size_t tries = 1;; ++tries) {
     size_t best = layers.size();
-    double bestGain = 0;
+    double bestGain = -1;
     for (size_t l = 0; l < layers.size(); ++l) {
       if (stuck[l] || levels[l] == 0)
         continue;
       const Layer &layer = layers[l];
-      double more = layer.errors[levels[l] - 1] * layer.errors[levels[l] - 1] -
-                    layer.errors[levels[l]] * layer.errors[levels[l]];
-      double saved = static_cast<double>(layer.weight->bytes(layer.steps[levels[l]]) -
-                                         layer.weight->bytes(layer.steps[levels[l] - 1]));
-      if (double gain = saved / std::max(layer.sensitivity * more, 1e-30);
-          gain > bestGain || best == layers.size()) {
+      double gain = (layer.bytes(levels[l]) - layer.bytes(levels[l] - 1)) /
+                    std::max(layer.cost(levels[l] - 1) - layer.cost(levels[l]), 1e-30);
+      if (gain > bestGain) {
         bestGain = gain;
         best = l;
       }
     }
     if (best == layers.size())
       return;
-    Levels candidate = levels;
-    --candidate[best];
-    double found = measure(candidate);
     Layer &layer = layers[best];
-    if (found <= internal) {
+    Levels candidate = levels;
+    const size_t cheaper = --candidate[best];
+    Cost found = attempt(candidate, cost);
+    const bool holds = !found.isEstimate && found.all <= costOf(internal);
+    const double squares =
+        layer.errors[cheaper] * layer.errors[cheaper] - layer.errors[cheaper + 1] * layer.errors[cheaper + 1];
+    layer.sensitivity = std::max(found.all - cost.all, 1e-12) / squares;
+    const std::string says = "as " + layer.steps[cheaper] + " " + bound.metric + " would be " +
+                             (found.isEstimate ? "about " : "") + percent(valueOf(found.all));
+    note(llvm::formatv("try {0}: {1} {2}{3}", tries, layer.weight->name, says, holds ? ", kept" : ""));
+    if (holds) {
       levels = candidate;
-      error = found;
+      cost = found;
     } else {
       stuck[best] = true;
-      layer.reason =
-          "as " + layer.steps[levels[best] - 1] + " " + bound.metric + " would be " + percent(found);
+      layer.reason = says;
     }
   }
 }
 
-void Search::explain(const Levels &levels, double error, double heldOut) {
+void Search::explain(const Levels &levels, const Cost &cost, double heldOut) {
   llvm::json::Array table;
   for (size_t l = 0; l < layers.size(); ++l) {
     const Layer &layer = layers[l];
@@ -238,7 +316,8 @@ void Search::explain(const Levels &levels, double error, double heldOut) {
   plan.report["weights"] = std::move(table);
   plan.report["metric"] = bound.metric;
   plan.report["bound"] = bound.value;
-  plan.report["error_on_choosing_samples"] = error;
+  plan.report["bound_while_choosing"] = internal;
+  plan.report["error_on_choosing_samples"] = valueOf(cost.all);
   plan.report["error_on_held_out_samples"] = heldOut;
   plan.report["models_measured"] = static_cast<int64_t>(measured);
 }
@@ -246,32 +325,35 @@ void Search::explain(const Levels &levels, double error, double heldOut) {
 void Search::run() {
   prepare();
   // Activations of 8 bits may be what costs too much, whatever the weights are.
-  double least = measure(dearest());
+  double least = valueOf(measure(dearest()).all);
   if (least > internal && plan.activations.empty()) {
     llvm::errs() << llvm::formatv("with 8-bit activations the best is {0} {1}: activations get 16 bits\n",
                                   bound.metric, percent(least));
     plan.activations = "i16";
-    least = measure(dearest());
+    least = valueOf(measure(dearest()).all);
   }
   if (!(least <= internal))
     fail(ExitAccuracy, "--max-error " + bound.metric + "=" + percent(bound.value) +
                            " cannot be met: with every weight as " + kLadder.back() + " it is " +
                            percent(least));
   measureSensitivities();
+  Levels levels;
+  Cost cost;
+  if (!descend(levels, cost))
+    fail(ExitAccuracy, "--max-error " + bound.metric + "=" + percent(bound.value) +
+                           " cannot be met: the nearest was " + percent(valueOf(cost.all)));
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
-    Levels levels;
-    double error = 0;
-    if (!descend(levels, error))
-      break;
-    lower(levels, error);
-    double heldOut = measure(levels, /*heldOut=*/true); // last: the plan is that of `levels` now
+    lower(levels, cost);
+    double found = heldOut(levels); // last: the plan is that of `levels` now
     llvm::errs() << llvm::formatv(
         "{0} of weights; {1} {2} on the samples that chose, {3} on those held out\n",
-        formatBytes(bytes(levels)), bound.metric, percent(error), percent(heldOut));
-    if (heldOut <= bound.value)
-      return explain(levels, error, heldOut);
-    least = heldOut;
-    internal *= 0.95 * bound.value / heldOut;
+        formatBytes(bytes(levels)), bound.metric, percent(valueOf(cost.all)), percent(found));
+    if (found <= bound.value)
+      return explain(levels, cost, found);
+    least = found;
+    internal = 0.97 * valueOf(cost.all) * bound.value / found;
+    if (!climb(levels, cost))
+      break;
   }
   fail(ExitAccuracy, "--max-error " + bound.metric + "=" + percent(bound.value) +
                          " cannot be met on held-out samples: the nearest was " + percent(least));

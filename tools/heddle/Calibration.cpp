@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cmath>
+#include <cstdio>
 #include <cstdlib>
 #include <dirent.h>
 #include <numeric>
@@ -123,6 +124,7 @@ CompiledTrial::CompiledTrial(const std::string &file, const std::array<uint8_t, 
   RunOptions options;
   options.file = file;
   options.trust = "sha256:" + hex(digest.data(), digest.size());
+  options.map = true; // read once or twice
   model = openToRun(options);
   unlink(file.c_str());
   call(file, heddle_model_entry, model.get(), static_cast<const char *>(nullptr),
@@ -191,14 +193,48 @@ void CompiledTrial::observed(
   }
 }
 
-std::string makeTemporaryFile(const std::string &suffix) {
+void note(const std::string &what) {
+  if (isatty(STDERR_FILENO))
+    std::fprintf(stderr, "\r\x1b[K%s\r", printable(what).c_str());
+}
+
+// The descriptor of a new file, whose name goes to `path`.
+static int createTemporaryFile(const std::string &suffix, std::string &path) {
   const char *folder = std::getenv("TMPDIR");
-  std::string path = std::string(folder && folder[0] == '/' ? folder : "/tmp") + "/heddle-XXXXXX" + suffix;
+  path = std::string(folder && folder[0] == '/' ? folder : "/tmp") + "/heddle-XXXXXX" + suffix;
   int descriptor = mkstemps(path.data(), static_cast<int>(suffix.size()));
   if (descriptor < 0)
     fail(ExitInputOutput, printable(path) + ": " + std::strerror(errno));
-  close(descriptor);
+  return descriptor;
+}
+
+std::string makeTemporaryFile(const std::string &suffix) {
+  std::string path;
+  close(createTemporaryFile(suffix, path));
   return path;
+}
+
+UnnamedFile::UnnamedFile() {
+  std::string path;
+  descriptor = createTemporaryFile(".weights", path);
+  unlink(path.c_str());
+}
+
+UnnamedFile::~UnnamedFile() { close(descriptor); }
+
+std::string UnnamedFile::path() const { return "/proc/self/fd/" + std::to_string(descriptor); }
+
+void UnnamedFile::write(std::span<const uint8_t> bytes, uint64_t offset) {
+  while (!bytes.empty()) {
+    ssize_t count = pwrite(descriptor, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    if (count < 0 && errno == EINTR)
+      continue;
+    if (count <= 0)
+      fail(ExitInputOutput,
+           std::string("cannot write the temporary file of rounded weights: ") + std::strerror(errno));
+    bytes = bytes.subspan(static_cast<size_t>(count));
+    offset += static_cast<uint64_t>(count);
+  }
 }
 
 } // namespace heddle::cli

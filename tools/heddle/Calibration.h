@@ -28,7 +28,7 @@ Samples readSamples(const std::string &path, const Text &text, heddle_entry_kind
 // A model compiled a moment ago by this process, opened with its file removed.
 class CompiledTrial {
 public:
-  // `digest` is what compiling returned. The file is removed once it is read.
+  // `digest` is what compiling returned. The file is removed once it is open.
   CompiledTrial(const std::string &file, const std::array<uint8_t, 32> &digest, unsigned threads);
 
   heddle_entry_kind kind() const { return entry.kind; }
@@ -55,8 +55,26 @@ private:
   std::vector<int32_t> slots, positions, wanted;
 };
 
+// What goes on: a line that the next replaces, on a terminal only.
+void note(const std::string &what);
+
 // An empty file of this user alone in the folder for temporary files.
 std::string makeTemporaryFile(const std::string &suffix);
+
+// A temporary file that has no name any more: nothing is left of it, however this process ends.
+class UnnamedFile {
+public:
+  UnnamedFile();
+  ~UnnamedFile();
+  UnnamedFile(const UnnamedFile &) = delete;
+
+  // A name for this process.
+  std::string path() const;
+  void write(std::span<const uint8_t> bytes, uint64_t offset);
+
+private:
+  int descriptor;
+};
 
 } // namespace heddle::cli
 

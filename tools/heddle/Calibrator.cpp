@@ -12,9 +12,11 @@ namespace heddle::cli {
 
 namespace {
 // Rows of logits that are compared, and that the head's statistics see: one in so many.
-constexpr size_t kErrorStride = Samples::kLeastTokens, kStatisticsStride = 4;
+constexpr size_t kErrorStride = 8, kStatisticsStride = 4;
+static_assert(kErrorStride <= Samples::kLeastTokens && kErrorStride % kStatisticsStride == 0);
+constexpr size_t kFirstPart = 4;    // one in so many samples tells what is clearly too much
 constexpr int64_t kPieceRows = 512; // rows that are rounded between two writes
-constexpr int64_t kErrorRows = 512; // of a weight, spread over it, that tell its error
+constexpr int64_t kErrorRows = 128; // of a weight, spread over it, that tell its error
 constexpr double kFewBits = 6.1;    // schemes up to here gain from second-order corrections
 
 const WeightScheme &schemeNamed(const std::string &name) {
@@ -48,11 +50,6 @@ struct ErrorSum {
   }
   double relative() const { return size > 0 ? std::sqrt(change / size) : 0; }
 };
-
-void note(const llvm::Twine &what) {
-  if (isatty(STDERR_FILENO))
-    llvm::errs() << "\r\x1b[K" << what << "\r";
-}
 } // namespace
 
 uint64_t Calibrator::Weight::bytes(const std::string &scheme) const {
@@ -63,18 +60,13 @@ bool Calibrator::Weight::fits(const std::string &scheme) const {
   return columns % formatInfo(schemeNamed(scheme).format).blockElements == 0;
 }
 
-Calibrator::Calibrator(const ImportVerb &import, const QuantizeOptions &options, const std::string &sideFile)
-    : exact(import), quantized(import), side(sideFile, std::ios::binary) {
-  for (ImportVerb *verb : {&exact, &quantized}) {
-    verb->targets = "cpu:native";
-    verb->maxSequences = 1;
-    verb->maxChunk = Samples::kSampleTokens;
-    verb->observe.clear();
-  }
-  exact.precise = true;
-  ImportVerb observed = exact;
-  observed.observe = {"linear"};
-  importer = std::make_unique<Importer>(exact);
+Calibrator::Calibrator(const ImportVerb &import, const QuantizeOptions &options, UnnamedFile &side)
+    : verb(import), side(side) {
+  verb.targets = "cpu:native";
+  verb.maxSequences = 1;
+  verb.maxChunk = Samples::kSampleTokens;
+  verb.observe.clear();
+  importer = std::make_unique<Importer>(verb);
   for (auto param : mlir::heddle::storedMatrices(importer->module())) {
     auto shape = mlir::heddle::shapeOf(param.getType());
     all.push_back({param.getSymName().str(), shape[0], shape[1], nullptr});
@@ -83,83 +75,111 @@ Calibrator::Calibrator(const ImportVerb &import, const QuantizeOptions &options,
     if (auto get = linear.getWeight().getDefiningOp<mlir::heddle::GetParamOp>())
       weightOfNode[mlir::heddle::sourceNames(linear.getLoc())] = get.getParam().str();
   });
-  reference = compileTrial(observed, nullptr);
+  auto reference = compileReference();
   Text text(reference->get(), import.model);
-  calibration = readSamples(options.calibrate, text, reference->kind(), options.tokens);
-  llvm::errs() << "calibrating with " << calibration.chosenBy.size() << " samples of " << calibration.tokens()
-               << " tokens in all, " << calibration.heldOut.size() << " more held out\n";
-  gather(calibration.chosenBy, /*statistics=*/true, chosenByRows);
-  gather(calibration.heldOut, /*statistics=*/false, heldOutRows);
-  reference.reset(); // its weights are large
+  samples = readSamples(options.calibrate, text, reference->kind(), options.tokens);
+  llvm::errs() << "calibrating with " << samples.chosenBy.size() << " samples of " << samples.tokens()
+               << " tokens in all, " << samples.heldOut.size() << " more held out\n";
+  gather(*reference, samples.chosenBy, /*statistics=*/true, chosenByRows);
+  gather(*reference, samples.heldOut, /*statistics=*/false, heldOutRows);
 }
 
-std::vector<std::string> Calibrator::weightsOf(const std::string &observed) const {
-  std::vector<std::string> weights;
+std::vector<Calibrator::Weight *> Calibrator::weightsOf(const std::string &observed) {
+  std::vector<Weight *> weights;
   size_t at = observed.find("input:");
   if (at == std::string::npos)
     return weights;
   for (llvm::StringRef node : llvm::split(llvm::StringRef(observed).substr(at + 6).split(';').first, ','))
     if (auto found = weightOfNode.find(node.str()); found != weightOfNode.end())
-      weights.push_back(found->second);
+      for (Weight &entry : all)
+        if (entry.name == found->second)
+          weights.push_back(&entry);
   return weights;
 }
 
-void Calibrator::gather(const std::vector<std::vector<int32_t>> &samples, bool statistics,
-                        std::vector<std::vector<float>> &rows) {
-  for (size_t number = 0; number < samples.size(); ++number) {
-    note("running sample " + llvm::Twine(number + 1) + " of " + llvm::Twine(samples.size()));
-    const bool text = reference->kind() == HEDDLE_ENTRY_STEP;
+/// Readers of one value share its statistics.
+void Calibrator::addStatistics(CompiledTrial &reference) {
+  struct Job {
+    InputStatistics *to;
+    const float *rows;
+    int64_t count;
+  };
+  std::vector<Job> jobs;
+  reference.observed([&](const std::string &name, const float *data, int64_t count, int64_t columns) {
+    std::shared_ptr<InputStatistics> shared;
+    for (Weight *weight : weightsOf(name)) {
+      if (!weight->statistics)
+        weight->statistics = shared ? shared : std::make_shared<InputStatistics>(columns);
+      if (weight->statistics != shared)
+        jobs.push_back({weight->statistics.get(), data, count});
+      shared = weight->statistics;
+    }
+  });
+  llvm::parallelForEach(jobs, [](const Job &job) { job.to->add(job.rows, job.count); });
+}
+
+void Calibrator::gather(CompiledTrial &reference, const std::vector<std::vector<int32_t>> &texts,
+                        bool statistics, std::vector<std::vector<float>> &rows) {
+  for (size_t number = 0; number < texts.size(); ++number) {
+    note("running sample " + std::to_string(number + 1) + " of " + std::to_string(texts.size()));
+    const bool text = reference.kind() == HEDDLE_ENTRY_STEP;
     const size_t stride = text && statistics ? kStatisticsStride : kErrorStride;
-    CompiledTrial::Rows results = reference->run(samples[number], stride);
+    CompiledTrial::Rows results = reference.run(texts[number], stride);
     std::vector<float> &kept = rows.emplace_back();
     const size_t every = text ? kErrorStride / stride : 1;
     for (size_t row = every - 1; row < results.count; row += every)
       kept.insert(kept.end(), results.row(row).begin(), results.row(row).end());
-    if (kept.empty())
-      kept.assign(results.row(results.count - 1).begin(), results.row(results.count - 1).end());
-    if (!statistics)
-      continue;
-    reference->observed([&](const std::string &name, const float *data, int64_t count, int64_t columns) {
-      // Readers of one value share its statistics.
-      std::shared_ptr<InputStatistics> shared;
-      for (const std::string &weight : weightsOf(name))
-        for (Weight &entry : all)
-          if (entry.name == weight) {
-            if (!entry.statistics)
-              entry.statistics = shared ? shared : std::make_shared<InputStatistics>(columns);
-            if (entry.statistics != shared) {
-              entry.statistics->add(data, count);
-              shared = entry.statistics;
-            }
-          }
-    });
+    if (statistics)
+      addStatistics(reference);
   }
 }
 
-std::unique_ptr<CompiledTrial> Calibrator::compileTrial(const ImportVerb &verb,
-                                                        const QuantizationPlan *plan) {
-  Importer trial(verb);
-  CompileOptions options = trial.compileOptions();
+CompileOptions Calibrator::trialOptions() const {
+  CompileOptions options = importer->compileOptions();
   options.samples = false;
-  if (plan)
-    plan->apply(trial, options);
-  const ImportedModel &model = trial.model();
-  if (model.tokenizer) {
-    auto text = writeTextMember(*model.tokenizer, {});
-    if (!text)
-      trial.raise(text.takeError());
-    options.text = std::move(text->bytes);
-  }
+  options.durable = false;
+  options.kernelCache = kernelCache;
+  options.rowBounds = "1"; // samples are many rows
+  return options;
+}
+
+std::unique_ptr<CompiledTrial> Calibrator::compileTrial(mlir::ModuleOp module, const ModelFiles &files,
+                                                        CompileOptions options) {
   std::string file = makeTemporaryFile(".heddle");
   setTemporaryFile(file.c_str());
-  auto digest = compileToArtifact(trial.module(), *model.files, std::move(options), file);
+  auto digest = compileToArtifact(module, files, std::move(options), file);
   if (!digest) {
     unlink(file.c_str());
-    trial.raise(digest.takeError());
+    importer->raise(digest.takeError());
   }
   auto compiled = std::make_unique<CompiledTrial>(file, *digest, 0);
   setTemporaryFile(nullptr);
   return compiled;
+}
+
+/// The model as it is, with observers.
+std::unique_ptr<CompiledTrial> Calibrator::compileReference() {
+  CompileOptions options = trialOptions();
+  options.activations = "i16";
+  options.observe = "linear";
+  const ImportedModel &model = importer->model();
+  if (model.tokenizer) {
+    auto text = writeTextMember(*model.tokenizer, {});
+    if (!text)
+      importer->raise(text.takeError());
+    options.text = std::move(text->bytes);
+  }
+  mlir::OwningOpRef<mlir::ModuleOp> module(importer->module().clone());
+  return compileTrial(*module, *model.files, std::move(options));
+}
+
+std::unique_ptr<CompiledTrial> Calibrator::compile(const QuantizationPlan &plan) {
+  CompileOptions options = trialOptions();
+  ModelFiles files = *importer->model().files;
+  mlir::OwningOpRef<mlir::ModuleOp> module(importer->module().clone());
+  if (llvm::Error error = plan.apply(*module, files, options))
+    importer->raise(std::move(error));
+  return compileTrial(*module, files, std::move(options));
 }
 
 Calibrator::Source Calibrator::rowsOf(const Weight &weight) {
@@ -170,6 +190,20 @@ Calibrator::Source Calibrator::rowsOf(const Weight &weight) {
     importer->raise(stored.takeError());
   auto type = mlir::cast<mlir::heddle::StoredType>(param.getType());
   return {std::move(*stored), mlir::heddle::storageFormat(type.getEncoding())};
+}
+
+/// For all weights at once, since each takes one thread.
+void Calibrator::prepareCorrections() {
+  if (!corrections.empty())
+    return;
+  for (const Weight &weight : all)
+    if (weight.statistics)
+      corrections.try_emplace(weight.statistics.get());
+  std::vector<decltype(corrections)::value_type *> entries;
+  for (auto &entry : corrections)
+    entries.push_back(&entry);
+  llvm::parallelForEach(
+      entries, [](auto *entry) { entry->second = std::make_unique<SecondOrderCorrection>(*entry->first); });
 }
 
 const Calibrator::Rounded &Calibrator::round(const Weight &weight, const std::string &schemeName,
@@ -185,13 +219,13 @@ const Calibrator::Rounded &Calibrator::round(const Weight &weight, const std::st
     return result;
   }
   note("rounding " + weight.name + " to " + schemeName);
+  prepareCorrections();
   auto [stored, from] = rowsOf(weight);
   const uint64_t fromBytes = storedBytes(from, weight.columns),
                  toBytes = storedBytes(scheme.format, weight.columns);
   WeightEncoder encoder(scheme, weight.columns, ScaleFit::Search); // no scheme of few bits looks first
-  SecondOrderRounder rounder(scheme, *weight.statistics, encoder);
+  SecondOrderRounder rounder(scheme, *corrections.at(weight.statistics.get()), encoder);
   sideBytes = (sideBytes + 63) / 64 * 64;
-  side.seekp(static_cast<std::streamoff>(sideBytes));
   result.choice.offset = sideBytes;
   ErrorSum error;
   const int64_t every = std::max<int64_t>(1, weight.rows / kErrorRows);
@@ -218,12 +252,9 @@ const Calibrator::Rounded &Calibrator::round(const Weight &weight, const std::st
       error.add(weight.statistics.get(), std::span(exactRows).subspan(r * weight.columns, weight.columns),
                 row);
     }
-    side.write(reinterpret_cast<const char *>(piece.data()), static_cast<std::streamsize>(count * toBytes));
+    side.write(std::span(piece).first(count * toBytes), sideBytes);
+    sideBytes += count * toBytes;
   }
-  side.flush();
-  if (!side)
-    fail(ExitInputOutput, "cannot write the temporary file of rounded weights");
-  sideBytes += weight.rows * toBytes;
   result.error = error.relative();
   return result;
 }
@@ -254,17 +285,24 @@ double Calibrator::nearestError(const Weight &weight, const std::string &schemeN
   return error.relative();
 }
 
-Distance Calibrator::measure(const QuantizationPlan &plan, bool heldOut) {
-  auto trial = compileTrial(quantized, &plan);
-  Distance distance;
-  const auto &samples = heldOut ? calibration.heldOut : calibration.chosenBy;
+Distance Calibrator::distance(CompiledTrial &trial, Part part) const {
+  const bool heldOut = part == Part::HeldOut;
+  const auto &texts = heldOut ? samples.heldOut : samples.chosenBy;
   const auto &expected = heldOut ? heldOutRows : chosenByRows;
-  for (size_t number = 0; number < samples.size(); ++number) {
-    CompiledTrial::Rows results = trial->run(samples[number], kErrorStride);
-    for (size_t row = 0; row < results.count; ++row)
-      distance.add(std::span(expected[number]).subspan(row * results.width, results.width), results.row(row));
+  Distance sum;
+  for (size_t number = 0; number < texts.size(); ++number) {
+    if (!heldOut && (part == Part::First) != (number % kFirstPart == 0))
+      continue;
+    CompiledTrial::Rows results = trial.run(texts[number], kErrorStride);
+    std::vector<Distance> each(results.count); // added in order: the same sum for any number of threads
+    llvm::parallelFor(0, results.count, [&](size_t row) {
+      each[row].add(std::span(expected[number]).subspan(row * results.width, results.width),
+                    results.row(row));
+    });
+    for (const Distance &one : each)
+      sum.add(one);
   }
-  return distance;
+  return sum;
 }
 
 } // namespace heddle::cli

@@ -3,19 +3,19 @@
 #ifndef HEDDLE_TOOLS_CALIBRATOR_H
 #define HEDDLE_TOOLS_CALIBRATOR_H
 
+#include "codegen/cpu/KernelCache.h"
 #include "codegen/package/StoredRows.h"
 #include "codegen/quantize/SecondOrder.h"
 #include "tools/heddle/Calibration.h"
 #include "tools/heddle/Quantize.h"
-#include <fstream>
 
 namespace heddle::cli {
 
 class Calibrator {
 public:
   // Compiles the model as it is, with observers, and runs the samples.
-  // Rounded weights go to `sideFile`.
-  Calibrator(const ImportVerb &import, const QuantizeOptions &options, const std::string &sideFile);
+  // Rounded weights go to `side`, which must live as long.
+  Calibrator(const ImportVerb &import, const QuantizeOptions &options, UnnamedFile &side);
 
   struct Weight {
     std::string name;
@@ -25,8 +25,6 @@ public:
     bool fits(const std::string &scheme) const; // rows are whole groups
   };
   const std::vector<Weight> &weights() const { return all; }
-  const Samples &samples() const { return calibration; }
-  heddle_entry_kind kind() const { return reference->kind(); }
 
   // Relative error of a product's results, |(W - W') x| / |W x| over the calibration rows; of a mere table,
   // relative error of its numbers.
@@ -40,8 +38,12 @@ public:
   // The error of rounding to the nearest, on a part of the rows: for comparing schemes.
   double nearestError(const Weight &weight, const std::string &scheme);
 
-  // How far results of the model under `plan` are from those of the model as it is.
-  Distance measure(const QuantizationPlan &plan, bool heldOut);
+  // The model under `plan`, compiled.
+  std::unique_ptr<CompiledTrial> compile(const QuantizationPlan &plan);
+  // How far its results are from those of the model as it is, on a part of the samples: a quarter of those
+  // that choose, the rest of them, those held out.
+  enum class Part { First, Rest, HeldOut };
+  Distance distance(CompiledTrial &trial, Part part) const;
 
 private:
   struct Source {
@@ -51,25 +53,26 @@ private:
   // A weight as the model's file holds it.
   Source rowsOf(const Weight &weight);
 
-  struct Reference {
-    std::vector<std::vector<float>> rows; // of each sample
-    size_t width = 0;
-  };
-  std::unique_ptr<CompiledTrial> compileTrial(const ImportVerb &verb, const QuantizationPlan *plan);
-  void gather(const std::vector<std::vector<int32_t>> &samples, bool statistics,
+  CompileOptions trialOptions() const;
+  std::unique_ptr<CompiledTrial> compileTrial(mlir::ModuleOp module, const ModelFiles &files,
+                                              CompileOptions options);
+  std::unique_ptr<CompiledTrial> compileReference();
+  void gather(CompiledTrial &reference, const std::vector<std::vector<int32_t>> &samples, bool statistics,
               std::vector<std::vector<float>> &rows);
-  std::vector<std::string> weightsOf(const std::string &observed) const;
+  void addStatistics(CompiledTrial &reference);
+  std::vector<Weight *> weightsOf(const std::string &observed);
+  void prepareCorrections();
 
-  ImportVerb exact, quantized; // how trials are imported
+  ImportVerb verb; // how trials are imported
+  std::shared_ptr<cpu::KernelCache> kernelCache = std::make_shared<cpu::KernelCache>();
   std::unique_ptr<Importer> importer;
   std::vector<Weight> all;
   std::map<std::string, std::string> weightOfNode;
-  std::unique_ptr<CompiledTrial> reference;
-  Samples calibration;
+  Samples samples;
   std::vector<std::vector<float>> chosenByRows, heldOutRows; // reference results
-  std::map<std::string, std::unique_ptr<SecondOrderRounder>> rounders;
+  std::map<const InputStatistics *, std::unique_ptr<SecondOrderCorrection>> corrections;
   std::map<std::pair<std::string, std::string>, Rounded> rounded;
-  std::ofstream side;
+  UnnamedFile &side;
   uint64_t sideBytes = 0;
 };
 

@@ -136,7 +136,8 @@ int compile(const CompileVerb &verb) {
   Importer importer(verb.import);
   const ImportedModel &model = importer.model();
   CompileOptions options = importer.compileOptions();
-  quantization->apply(importer, options);
+  if (llvm::Error error = quantization->apply(importer.module(), *model.files, options))
+    importer.raise(std::move(error));
   PassPrinter printer(verb.dump, options);
   if (!verb.dump.kernels.empty())
     return dumpKernels(importer, std::move(options), verb.dump.kernels);

@@ -1,4 +1,5 @@
 #include "tools/heddle/Explanation.h"
+#include "tools/heddle/QuantizationTable.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/JSON.h"
 #include "llvm/Support/raw_ostream.h"
@@ -52,6 +53,18 @@ std::vector<DecisionNote> decided(const ExplainVerb &verb, const std::string &pa
                       object->getInteger("cost").value_or(0)});
   }
   return rows;
+}
+
+// What calibration measured when `path` was compiled.
+std::string measured(const std::string &path) {
+  ModelPtr model = openForInspection(path);
+  auto manifest = llvm::json::parse(readMember(model.get(), "manifest.json").value_or("{}"));
+  const llvm::json::Object *object = manifest ? manifest->getAsObject() : nullptr;
+  if (!object) {
+    llvm::consumeError(manifest.takeError());
+    return "";
+  }
+  return quantizationTable(*object);
 }
 
 // What the passes decide: read from a compiled model, made anew (no code generation) for another.
@@ -115,6 +128,8 @@ int explain(const ExplainVerb &verb) {
   }
   if (verb.format == Format::Json)
     llvm::outs() << llvm::formatv("{0:2}\n", llvm::json::Value(std::move(array)));
+  else if (isCompiled(verb.import.model) && verb.pass.empty())
+    std::printf("%s", measured(verb.import.model).c_str());
   return ExitOk;
 }
 } // namespace

@@ -1,4 +1,5 @@
 #include "tools/heddle/Common.h"
+#include "tools/heddle/QuantizationTable.h"
 #include "llvm/Support/Error.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/JSON.h"
@@ -178,6 +179,7 @@ void printText(const llvm::json::Object &facts, const std::string &file) {
                 formatBytes(static_cast<uint64_t>(*object.getInteger("size_bytes"))).c_str(),
                 object.getString("sha256")->str().c_str());
   }
+  std::printf("%s", quantizationTable(*facts.getObject("manifest")).c_str());
 }
 } // namespace
 

@@ -16,12 +16,14 @@ double logSumExp(const float *row, size_t size) {
 }
 
 double divergence(const float *expected, const float *actual, size_t size) {
-  double expectedNorm = logSumExp(expected, size), actualNorm = logSumExp(actual, size), sum = 0;
+  // sum of p * (x - y) - log(sum of exp(x)) + log(sum of exp(y)): one exp an element and side.
+  double largest = *std::max_element(expected, expected + size), sum = 0, weighted = 0;
   for (size_t index = 0; index < size; ++index) {
-    double logExact = expected[index] - expectedNorm;
-    sum += std::exp(logExact) * (logExact - (actual[index] - actualNorm));
+    double weight = std::exp(expected[index] - largest);
+    sum += weight;
+    weighted += weight * (static_cast<double>(expected[index]) - actual[index]);
   }
-  return sum;
+  return weighted / sum - (largest + std::log(sum)) + logSumExp(actual, size);
 }
 
 size_t largest(const float *row, size_t size) {
@@ -42,6 +44,15 @@ void Distance::add(std::span<const float> expected, std::span<const float> actua
   klSum += divergence(expected.data(), actual.data(), expected.size());
   agreed += largest(expected.data(), expected.size()) == largest(actual.data(), actual.size());
   ++rows;
+}
+
+void Distance::add(const Distance &more) {
+  rows += more.rows;
+  agreed += more.agreed;
+  difference += more.difference;
+  size += more.size;
+  klSum += more.klSum;
+  cosineSum += more.cosineSum;
 }
 
 double Distance::value(const std::string &metric) const {

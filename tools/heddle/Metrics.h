@@ -18,6 +18,7 @@ size_t largest(const float *row, size_t size);
 class Distance {
 public:
   void add(std::span<const float> expected, std::span<const float> actual);
+  void add(const Distance &more);
 
   // "relative_l2", "kl", "cosine" or "top1", each 0 for equal results; NaN when a result was not finite.
   double value(const std::string &metric) const;

@@ -41,11 +41,10 @@ void checkRules(const QuantizeOptions &options) {
   }
 }
 
-llvm::json::Array modelHashes(const ImportVerb &import) {
-  Importer importer(import);
+llvm::json::Array modelHashes(const ImportedModel &model) {
   llvm::json::Array hashes;
-  for (size_t index = 0; index < importer.model().files->count(); ++index)
-    hashes.push_back(importer.model().files->sha256(index));
+  for (size_t index = 0; index < model.files->count(); ++index)
+    hashes.push_back(model.files->sha256(index));
   return hashes;
 }
 
@@ -56,28 +55,27 @@ void writeProfile(const ImportVerb &import, const std::string &path, Quantizatio
   llvm::json::Array weights;
   for (const auto &[name, choice] : plan.weights) {
     llvm::json::Object weight{{"weight", name}, {"scheme", choice.scheme}};
-    if (choice.offset)
+    if (choice.offset) {
       weight["offset_bytes"] = static_cast<int64_t>(*choice.offset);
+      weight["rounded_to"] = choice.scheme;
+    }
     weights.push_back(std::move(weight));
   }
   llvm::json::Object profile{{"profile_version", kProfileVersion},
-                             {"model_sha256", modelHashes(import)},
+                             {"model_sha256", modelHashes(Importer(import).model())},
                              {"weights", std::move(weights)},
                              {"measured", llvm::json::Object(plan.report)}};
   if (!plan.activations.empty())
     profile["activations"] = plan.activations;
   if (plan.hasRounded()) {
-    std::string beside = weightsFileOf(path);
-    if (rename(plan.roundedFile.c_str(), beside.c_str()) != 0) { // another file system: copy
-      writeFileAtomically(beside, readFile(plan.roundedFile, uint64_t(1) << 40));
-      unlink(plan.roundedFile.c_str());
-    }
-    plan.roundedFile = beside;
-    plan.ownsFile = false;
-    auto file = InputFile::open(beside);
+    auto file = InputFile::open(plan.roundedFile);
     if (!file)
       fail(ExitInputOutput, llvm::toString(file.takeError()));
+    llvm::ArrayRef<uint8_t> bytes = (*file)->bytes();
+    writeFileAtomically(weightsFileOf(path), {reinterpret_cast<const char *>(bytes.data()), bytes.size()});
     profile["rounded_weights_sha256"] = ModelFiles({*file}).sha256(0);
+    plan.roundedFile = weightsFileOf(path);
+    plan.temporary.reset();
   }
   writeFileAtomically(path, llvm::formatv("{0:2}\n", llvm::json::Value(std::move(profile))).str());
 }
@@ -95,22 +93,34 @@ void readProfile(const ImportVerb &import, const std::string &path, Quantization
   const llvm::json::Array *weights = profile ? profile->getArray("weights") : nullptr;
   if (!weights || profile->getInteger("profile_version") != kProfileVersion)
     badProfile(path, "expected a profile of version " + std::to_string(kProfileVersion) + " with 'weights'");
+  Importer importer(import);
   const llvm::json::Array *hashes = profile->getArray("model_sha256");
-  if (!hashes || *hashes != modelHashes(import))
+  if (!hashes || *hashes != modelHashes(importer.model()))
     badProfile(path,
                "was made for another model: its 'model_sha256' is not that of " + printable(import.model));
+  llvm::StringMap<int64_t> columns;
+  for (auto param : mlir::heddle::storedMatrices(importer.module()))
+    columns[param.getSymName()] = mlir::heddle::shapeOf(param.getType())[1];
   for (const llvm::json::Value &item : *weights) {
     const llvm::json::Object *weight = item.getAsObject();
     auto name = weight ? weight->getString("weight") : std::nullopt,
          scheme = weight ? weight->getString("scheme") : std::nullopt;
-    if (!name || !scheme || (*scheme != "keep" && !weightSchemeByName(scheme->str())))
+    const WeightScheme *known = scheme ? weightSchemeByName(scheme->str()) : nullptr;
+    if (!name || !scheme || (*scheme != "keep" && !known))
       badProfile(path, "expected every entry of 'weights' to have a 'weight' and a known 'scheme'");
+    auto found = columns.find(*name);
+    if (found == columns.end())
+      badProfile(path, "the model has no matrix '" + printable(name->str()) + "' to round");
+    if (known && found->second % formatInfo(known->format).blockElements != 0)
+      badProfile(path, "scheme '" + scheme->str() + "' does not fit rows of '" + printable(name->str()) +
+                           "', which have " + std::to_string(found->second) + " columns");
     WeightChoice choice{scheme->str(), std::nullopt};
-    if (auto offset = weight->getInteger("offset_bytes")) {
-      if (*offset < 0)
-        badProfile(path, "'" + name->str() + "' has a negative 'offset_bytes'");
+    auto offset = weight->getInteger("offset_bytes");
+    if (offset && *offset < 0)
+      badProfile(path, "'" + printable(name->str()) + "' has a negative 'offset_bytes'");
+    // Another scheme than that of the rounded weights was written here by hand: it is rounded to anew.
+    if (offset && weight->getString("rounded_to") == scheme)
       choice.offset = static_cast<uint64_t>(*offset);
-    }
     plan.weights[name->str()] = choice;
   }
   if (auto activations = profile->getString("activations")) {
@@ -194,30 +204,25 @@ void addQuantizeOptions(CLI::App &app, QuantizeOptions &options) {
       ->option_text("FILE.json");
 }
 
-QuantizationPlan::~QuantizationPlan() {
-  if (ownsFile && !roundedFile.empty())
-    unlink(roundedFile.c_str());
-}
-
 bool QuantizationPlan::hasRounded() const {
   return llvm::any_of(weights, [](const auto &entry) { return entry.second.offset.has_value(); });
 }
 
-void QuantizationPlan::apply(Importer &importer, CompileOptions &options) const {
+llvm::Error QuantizationPlan::apply(mlir::ModuleOp module, ModelFiles &files, CompileOptions &options) const {
   options.quantize = llvm::join(rules, ",");
   options.search = search;
   options.quantization = llvm::json::Object(report);
   if (!activations.empty())
     options.activations = activations;
   if (weights.empty())
-    return;
-  mlir::OpBuilder builder(importer.module().getContext());
+    return llvm::Error::success();
+  mlir::OpBuilder builder(module.getContext());
   std::optional<int64_t> file;
   if (hasRounded()) {
-    auto opened = InputFile::open(roundedFile);
+    auto opened = InputFile::open(roundedFile, temporary ? "rounded.weights" : "");
     if (!opened)
-      importer.raise(opened.takeError());
-    file = static_cast<int64_t>(importer.model().files->add(*opened));
+      return opened.takeError();
+    file = static_cast<int64_t>(files.add(*opened));
   }
   llvm::SmallVector<mlir::NamedAttribute> entries;
   for (const auto &[name, choice] : weights) {
@@ -230,7 +235,8 @@ void QuantizationPlan::apply(Importer &importer, CompileOptions &options) const 
     }
     entries.push_back(builder.getNamedAttr(name, builder.getDictionaryAttr(entry)));
   }
-  importer.module()->setAttr(mlir::heddle::kQuantizationAttr, builder.getDictionaryAttr(entries));
+  module->setAttr(mlir::heddle::kQuantizationAttr, builder.getDictionaryAttr(entries));
+  return llvm::Error::success();
 }
 
 std::unique_ptr<QuantizationPlan> planQuantization(const ImportVerb &import, const QuantizeOptions &options) {
@@ -255,15 +261,16 @@ std::unique_ptr<QuantizationPlan> planQuantization(const ImportVerb &import, con
     fail(ExitUsage, "--quantize auto needs a bound: --max-error relative_l2=0.8%, kl=0.01, ...");
   const bool secondOrder = options.rounding.empty() || options.rounding == "second-order";
   plan->search = options.rounding != "nearest";
-  plan->roundedFile = makeTemporaryFile(".weights");
-  plan->ownsFile = true;
-  Calibrator calibrator(import, options, plan->roundedFile);
+  plan->temporary = std::make_unique<UnnamedFile>();
+  plan->roundedFile = plan->temporary->path();
+  Calibrator calibrator(import, options, *plan->temporary);
   if (options.isAuto()) {
     quantizeAutomatically(calibrator, *bound, secondOrder, *plan);
   } else {
     roundByRules(calibrator, options, secondOrder, *plan);
     if (bound) {
-      double error = calibrator.measure(*plan, /*heldOut=*/true).value(bound->metric);
+      auto trial = calibrator.compile(*plan);
+      double error = calibrator.distance(*trial, Calibrator::Part::HeldOut).value(bound->metric);
       plan->report["metric"] = bound->metric;
       plan->report["error_on_held_out_samples"] = error;
       if (!(error <= bound->value))

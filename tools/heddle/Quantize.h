@@ -2,6 +2,7 @@
 #ifndef HEDDLE_TOOLS_QUANTIZE_H
 #define HEDDLE_TOOLS_QUANTIZE_H
 
+#include "tools/heddle/Calibration.h"
 #include "tools/heddle/ImportVerb.h"
 #include "tools/heddle/Metrics.h"
 #include <map>
@@ -28,18 +29,14 @@ struct QuantizationPlan {
   std::vector<std::string> rules; // for weights without an entry below
   bool search = false;
   std::map<std::string, WeightChoice> weights;
-  std::string roundedFile; // rounded weights
-  bool ownsFile = false;   // temporary: removed with the plan
-  std::string activations; // empty: as asked for
+  std::string roundedFile;                // rounded weights
+  std::unique_ptr<UnnamedFile> temporary; // which this may be
+  std::string activations;                // empty: as asked for
   llvm::json::Object report;
 
-  QuantizationPlan() = default;
-  QuantizationPlan(const QuantizationPlan &) = delete;
-  ~QuantizationPlan();
-
   bool hasRounded() const;
-  // Makes the module and the options of its compilation follow the plan.
-  void apply(Importer &importer, CompileOptions &options) const;
+  // Makes the module and the options of its compilation follow the plan; `files` get what it refers to.
+  llvm::Error apply(mlir::ModuleOp module, ModelFiles &files, CompileOptions &options) const;
 };
 
 // Reads or measures all that is needed. Exit 6 when a bound cannot be met.

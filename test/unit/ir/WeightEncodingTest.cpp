@@ -138,7 +138,8 @@ TEST_CASE("second-order rounding loses less of what products see") {
     for (int64_t r = 0; r < rows; ++r)
       encoder.encode(r, std::span(matrix).subspan(r * columns, columns),
                      std::span(nearest).subspan(r * rowBytes, rowBytes));
-    SecondOrderRounder rounder(scheme, statistics, encoder);
+    SecondOrderCorrection correction(statistics);
+    SecondOrderRounder rounder(scheme, correction, encoder);
     for (int64_t first = 0; first < rows; first += SecondOrderRounder::kRows) {
       const int64_t count = std::min(SecondOrderRounder::kRows, rows - first);
       rounder.round(first, count, std::span(matrix).subspan(first * columns, count * columns),
