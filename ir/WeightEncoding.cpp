@@ -5,6 +5,14 @@
 #include <cmath>
 #include <cstring>
 
+// Results must not depend on the processor: sums keep their order, and products are not fused with them.
+#pragma STDC FP_CONTRACT OFF
+#if defined(__x86_64__)
+#define HEDDLE_VECTORIZED __attribute__((target_clones("avx512f", "avx2", "default")))
+#else
+#define HEDDLE_VECTORIZED
+#endif
+
 namespace heddle {
 namespace {
 
@@ -204,34 +212,76 @@ float Coder::decode(const Grid &grid, uint8_t code) const {
   return hasMin ? product - grid.minimum : product;
 }
 
-double Coder::error(const Grid &grid, std::span<const float> values,
-                    std::span<const float> importance) const {
-  double sum = 0;
-  for (size_t i = 0; i < values.size(); ++i) {
-    double difference = values[i] - decode(grid, encode(grid, values[i]));
-    sum += difference * difference * (importance.empty() ? 1 : importance[i]);
-  }
-  return sum;
+/// What fits of integer grids add up over the elements of a group: of a grid's codes q and the values x.
+struct FitSums {
+  double error, w, wq, wqq, wx, wqx;
+};
+
+namespace {
+struct CodeRange {
+  float least, most; // codes less the zero
+};
+
+/// The nearest code: within +-2^22 this addition rounds half to even.
+inline float nearestStep(float value, const Grid &grid, CodeRange range) {
+  constexpr float roundsHere = 12582912;
+  float steps = (value + grid.minimum) / grid.scale;
+  steps = steps > range.least ? steps : range.least;
+  steps = steps < range.most ? steps : range.most;
+  return (steps + roundsHere) - roundsHere;
 }
 
-/// The grid that fits these codes best: least squares.
-Grid Coder::refit(const Grid &grid, std::span<const float> values, std::span<const float> importance) const {
-  double w = 0, wq = 0, wqq = 0, wx = 0, wqx = 0;
-  for (size_t i = 0; i < values.size(); ++i) {
-    double weight = importance.empty() ? 1 : importance[i], q = encode(grid, values[i]) - zero, x = values[i];
-    w += weight;
-    wq += weight * q;
-    wqq += weight * q * q;
-    wx += weight * x;
-    wqx += weight * q * x;
+/// In eight lanes, whatever the processor has.
+template <bool isWeighted>
+[[gnu::always_inline]] inline FitSums addUp(const Grid &grid, CodeRange range, const float *values,
+                                            const float *importance, size_t count) {
+  constexpr size_t lanes = 8;
+  double error[lanes] = {}, w[lanes] = {}, wq[lanes] = {}, wqq[lanes] = {}, wx[lanes] = {}, wqx[lanes] = {};
+  auto add = [&](size_t lane, size_t i) __attribute__((always_inline)) {
+    const double weight = isWeighted ? importance[i] : 1, x = values[i];
+    const float step = nearestStep(values[i], grid, range);
+    const double q = step, difference = values[i] - (grid.scale * step - grid.minimum);
+    error[lane] += weight * (difference * difference);
+    w[lane] += weight;
+    wq[lane] += weight * q;
+    wqq[lane] += weight * (q * q);
+    wx[lane] += weight * x;
+    wqx[lane] += weight * (q * x);
+  };
+  size_t i = 0;
+  for (; i + lanes <= count; i += lanes)
+    for (size_t lane = 0; lane < lanes; ++lane)
+      add(lane, i + lane);
+  for (size_t lane = 0; i < count; ++i, ++lane)
+    add(lane, i);
+  FitSums sums{};
+  for (size_t lane = 0; lane < lanes; ++lane) {
+    sums.error += error[lane];
+    sums.w += w[lane];
+    sums.wq += wq[lane];
+    sums.wqq += wqq[lane];
+    sums.wx += wx[lane];
+    sums.wqx += wqx[lane];
   }
+  return sums;
+}
+
+HEDDLE_VECTORIZED FitSums fitSums(const Grid &grid, CodeRange range, const float *values,
+                                  const float *importance, size_t count) {
+  return importance ? addUp<true>(grid, range, values, importance, count)
+                    : addUp<false>(grid, range, values, nullptr, count);
+}
+} // namespace
+
+/// The grid that fits the codes of `sums` best: least squares. `grid` is theirs.
+Grid Coder::refit(const Grid &grid, const FitSums &sums) const {
   if (!hasMin)
-    return wqq > 0 ? rounded(static_cast<float>(wqx / wqq), 0) : grid;
-  double determinant = w * wqq - wq * wq;
+    return sums.wqq > 0 ? rounded(static_cast<float>(sums.wqx / sums.wqq), 0) : grid;
+  const double determinant = sums.w * sums.wqq - sums.wq * sums.wq;
   if (!(determinant > 0))
     return grid;
-  return rounded(static_cast<float>((w * wqx - wq * wx) / determinant),
-                 static_cast<float>(-(wqq * wx - wq * wqx) / determinant));
+  return rounded(static_cast<float>((sums.w * sums.wqx - sums.wq * sums.wx) / determinant),
+                 static_cast<float>(-(sums.wqq * sums.wx - sums.wq * sums.wqx) / determinant));
 }
 
 Grid Coder::fit(std::span<const float> values, std::span<const float> importance, ScaleFit how) const {
@@ -239,26 +289,35 @@ Grid Coder::fit(std::span<const float> values, std::span<const float> importance
   Grid best = gridFor(*least, *most);
   if (how == ScaleFit::Range || isF8 || best.scale == 0)
     return best;
-  double bestError = error(best, values, importance);
+  const CodeRange range{static_cast<float>(this->least - zero), static_cast<float>(this->most - zero)};
+  auto sumsOf = [&](const Grid &grid) {
+    return fitSums(grid, range, values.data(), importance.empty() ? nullptr : importance.data(),
+                   values.size());
+  };
+  FitSums bestSums = sumsOf(best);
   auto consider = [&](const Grid &grid) {
     if (grid.scale == 0)
       return;
-    double found = error(grid, values, importance);
-    if (found < bestError) {
-      bestError = found;
+    FitSums sums = sumsOf(grid);
+    if (sums.error < bestSums.error) {
+      bestSums = sums;
       best = grid;
     }
+  };
+  auto considerAround = [&](const Grid &grid) {
+    if (grid.scale != 0)
+      consider(refit(grid, sumsOf(grid)));
   };
   for (int step = 0; step < 10; ++step) {
     float shrink = 1.05f - 0.05f * static_cast<float>(step);
     Grid grid = gridFor(*least * shrink, *most * shrink);
-    consider(refit(grid, values, importance));
+    considerAround(grid);
     if (!hasMin && this->least == 0) { // the other extreme gets the code more
       grid.scale = -grid.scale;
-      consider(refit(grid, values, importance));
+      considerAround(grid);
     }
   }
-  consider(refit(best, values, importance));
+  consider(refit(best, bestSums));
   return best;
 }
 

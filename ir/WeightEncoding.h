@@ -11,6 +11,7 @@ namespace heddle {
 /// Which weights share a scale. Group: what the format says (a block, or a whole row).
 enum class ScaleSharing : uint8_t { Group, Tensor, Tile };
 
+struct FitSums;
 struct Grid;
 class Coder;
 
@@ -55,8 +56,7 @@ public:
   float decode(const Grid &grid, uint8_t code) const;
 
 private:
-  double error(const Grid &grid, std::span<const float> values, std::span<const float> importance) const;
-  Grid refit(const Grid &grid, std::span<const float> values, std::span<const float> importance) const;
+  Grid refit(const Grid &grid, const FitSums &sums) const;
   Grid rounded(float scale, float minimum) const;
 
   StorageFormat format;

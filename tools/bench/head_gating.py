@@ -3,7 +3,8 @@
 
 Gates are fitted on one part of the reference manual that Python carries (pydoc_data.topics) and measured on another, by the
 compiled models: perplexity and next-token agreement of SmolLM2, cosine to the embeddings without gates and the ranking of sentence
-pairs of MiniLM. --plot writes the curves as SVG. `--decode` times decode steps at 2,000 tokens of context instead.
+pairs of MiniLM. --plot writes the curves as SVG. `--decode` times decode steps at 2,000 tokens of context instead; `--ideal`
+compares the fitted gates with gates that know each head's cost.
 """
 
 import pathlib
@@ -124,6 +125,42 @@ def curve(name, arguments):
     return {"model": name, "points": points}
 
 
+def ideal(arguments):
+    """What gates would reach that know each head's cost, which no gate that skips the head can: the rest of the gap is not a matter
+    of prediction. In numpy; the cost is that of the fit, a distance from the head's mean."""
+    rows = []
+    for name in ("smollm2", "minilm"):
+        if name not in arguments.models.replace("gemma3", "minilm").split(","):
+            continue
+        path = common.support.model("smollm2") if name == "smollm2" else make_minilm_gguf.ensure("f32")
+        model, (text, held_out) = open_model(path), common.manual()
+        count = arguments.sequences if name == "smollm2" else 4 * arguments.sequences
+        calibration = fitting.Calibration(model, cut(path, text, model, count, LENGTH[name]), numpy.random.default_rng(0))
+        fit = fitting.Fit(calibration)
+        measured = fitting.HeldOut(model, cut(path, held_out, model, 2 if name == "smollm2" else 32, LENGTH[name]))
+        skip = fit.masked(numpy.ones((model.layers, model.heads), bool)).skip
+        forms = [numpy.stack([w.T @ calibration.metric[layer] @ w for w in model.output_weight(layer).transpose(1, 0, 2)])
+                 for layer in range(model.layers)]
+        for share in (0.2, 0.38):
+            limit = numpy.quantile(fit.costs[:, calibration.counts], share)
+
+            def gated(layer, x, heads, run):
+                if run.gates is None:
+                    return heads
+                distance = heads - skip[layer]
+                off = numpy.einsum("rhd,hde,rhe->rh", distance, forms[layer], distance, optimize=True) <= limit
+                run.off.append(off.mean(0))
+                return numpy.where(off[:, :, None], skip[layer][None], heads)
+
+            model.gated, plain = gated, model.gated
+            known = measured.measure(True)
+            model.gated = plain
+            for kind, figures in (("known cost", known), ("fitted", measured.measure(fit.gates(share)))):
+                rows.append([name, kind, f"{figures['skipped']:.1%}", *(f"{value:.4f}" for key, value in figures.items() if key != "skipped")])
+                print(rows[-1], [key for key in figures if key != "skipped"], flush=True)
+        print(f"{name}: linear gates explain {fit.explained:.0%} of the variance of the logarithm of a head's cost")
+
+
 def at_loss(points, loss):
     """Share of heads skipped at a loss, between the points of the curve."""
     known = sorted([(0.0, 0.0)] + [(p["skipped"], p["loss"]) for p in points])
@@ -195,9 +232,11 @@ def decode(arguments):
 
 def main():
     arguments = common.arguments(__doc__, sequences={"type": int, "default": 12}, plot={"type": pathlib.Path}, rounds={"type": int, "default": 24},
-                                 threads={"type": int, "default": 2}, decode={"action": "store_true"})
+                                 threads={"type": int, "default": 2}, decode={"action": "store_true"}, ideal={"action": "store_true"})
     if arguments.decode:
         return decode(arguments)
+    if arguments.ideal:
+        return ideal(arguments)
     results = [curve(name, arguments) for name in ("smollm2", "minilm") if name in arguments.models.replace("gemma3", "minilm").split(",")]
     common.table(["model", "heads skipped", "loss", "agreement"],
                  [[r["model"], f"{p['skipped']:.1%}", f"{p['loss']:+.2%}", f"{p['agreement']:.1%}"] for r in results for p in r["points"]])

@@ -94,7 +94,7 @@ void Search::prepare() {
     for (const std::string &scheme : kLadder) {
       if (!weight.fits(scheme))
         continue;
-      double error = calibrator.round(weight, scheme, secondOrder).error;
+      double error = calibrator.error(weight, scheme, secondOrder);
       while (!layer.errors.empty() && error >= layer.errors.back()) { // dearer and no better: no step
         layer.steps.pop_back();
         layer.errors.pop_back();
@@ -118,7 +118,7 @@ std::unique_ptr<CompiledTrial> Search::compile(const Levels &levels) {
   plan.weights.clear();
   for (size_t l = 0; l < layers.size(); ++l)
     plan.weights[layers[l].weight->name] =
-        calibrator.round(*layers[l].weight, layers[l].steps[levels[l]], secondOrder).choice;
+        calibrator.round(*layers[l].weight, layers[l].steps[levels[l]], secondOrder);
   return calibrator.compile(plan);
 }
 

@@ -48,6 +48,10 @@ struct ErrorSum {
     change += loss(difference);
     size += loss(exact);
   }
+  void add(const ErrorSum &more) {
+    change += more.change;
+    size += more.size;
+  }
   double relative() const { return size > 0 ? std::sqrt(change / size) : 0; }
 };
 } // namespace
@@ -206,83 +210,123 @@ void Calibrator::prepareCorrections() {
       entries, [](auto *entry) { entry->second = std::make_unique<SecondOrderCorrection>(*entry->first); });
 }
 
-const Calibrator::Rounded &Calibrator::round(const Weight &weight, const std::string &schemeName,
-                                             bool secondOrder) {
+bool Calibrator::corrects(const Weight &weight, const WeightScheme &scheme, bool secondOrder) const {
+  return secondOrder && weight.statistics && bitsPerWeight(scheme, weight.columns) <= kFewBits;
+}
+
+void Calibrator::decodeRows(const Source &source, int64_t columns, int64_t first, int64_t count,
+                            float *rows) {
+  auto bytes = source.rows->read(first, count);
+  if (!bytes)
+    importer->raise(bytes.takeError());
+  const uint64_t rowBytes = storedBytes(source.format, columns);
+  llvm::parallelFor(0, count, [&](size_t r) {
+    decode(source.format, bytes->slice(r * rowBytes, rowBytes), std::span(rows + r * columns, columns));
+  });
+}
+
+const WeightChoice &Calibrator::round(const Weight &weight, const std::string &schemeName, bool secondOrder) {
   auto [entry, fresh] = rounded.try_emplace({weight.name, schemeName});
-  Rounded &result = entry->second;
+  WeightChoice &choice = entry->second;
   if (!fresh)
-    return result;
+    return choice;
   const WeightScheme &scheme = schemeNamed(schemeName);
-  result.choice.scheme = schemeName;
-  if (!secondOrder || !weight.statistics || bitsPerWeight(scheme, weight.columns) > kFewBits) {
-    result.error = nearestError(weight, schemeName);
-    return result;
-  }
+  choice.scheme = schemeName;
+  if (!corrects(weight, scheme, secondOrder))
+    return choice;
   note("rounding " + weight.name + " to " + schemeName);
   prepareCorrections();
-  auto [stored, from] = rowsOf(weight);
-  const uint64_t fromBytes = storedBytes(from, weight.columns),
-                 toBytes = storedBytes(scheme.format, weight.columns);
-  WeightEncoder encoder(scheme, weight.columns, ScaleFit::Search); // no scheme of few bits looks first
+  const Source source = rowsOf(weight);
+  const int64_t columns = weight.columns;
+  const uint64_t rowBytes = storedBytes(scheme.format, columns);
+  WeightEncoder encoder(scheme, columns, ScaleFit::Search); // no scheme of few bits looks first
   SecondOrderRounder rounder(scheme, *corrections.at(weight.statistics.get()), encoder);
   sideBytes = (sideBytes + 63) / 64 * 64;
-  result.choice.offset = sideBytes;
-  ErrorSum error;
-  const int64_t every = std::max<int64_t>(1, weight.rows / kErrorRows);
-  std::vector<float> exactRows(kPieceRows * weight.columns), row(weight.columns);
-  std::vector<uint8_t> piece(kPieceRows * toBytes);
+  choice.offset = sideBytes;
+  std::vector<float> exact(kPieceRows * columns);
+  std::vector<uint8_t> piece(kPieceRows * rowBytes);
   for (int64_t first = 0; first < weight.rows; first += kPieceRows) {
     const int64_t count = std::min(kPieceRows, weight.rows - first);
-    auto bytes = stored->read(first, count);
-    if (!bytes)
-      importer->raise(bytes.takeError());
-    llvm::parallelFor(
-        0, (count + SecondOrderRounder::kRows - 1) / SecondOrderRounder::kRows, [&](size_t group) {
-          const int64_t begin = static_cast<int64_t>(group) * SecondOrderRounder::kRows,
-                        rows = std::min(SecondOrderRounder::kRows, count - begin);
-          for (int64_t r = begin; r < begin + rows; ++r)
-            decode(from, bytes->slice(r * fromBytes, fromBytes),
-                   std::span(exactRows).subspan(r * weight.columns, weight.columns));
-          rounder.round(first + begin, rows,
-                        std::span(exactRows).subspan(begin * weight.columns, rows * weight.columns),
-                        std::span(piece).subspan(begin * toBytes, rows * toBytes));
-        });
-    for (int64_t r = (every - first % every) % every; r < count; r += every) {
-      decode(scheme.format, std::span(piece).subspan(r * toBytes, toBytes), row);
-      error.add(weight.statistics.get(), std::span(exactRows).subspan(r * weight.columns, weight.columns),
-                row);
-    }
-    side.write(std::span(piece).first(count * toBytes), sideBytes);
-    sideBytes += count * toBytes;
+    decodeRows(source, columns, first, count, exact.data());
+    constexpr int64_t together = SecondOrderRounder::kRows;
+    llvm::parallelFor(0, (count + together - 1) / together, [&](size_t group) {
+      const int64_t begin = static_cast<int64_t>(group) * together, rows = std::min(together, count - begin);
+      rounder.round(first + begin, rows, std::span(exact).subspan(begin * columns, rows * columns),
+                    std::span(piece).subspan(begin * rowBytes, rows * rowBytes));
+    });
+    side.write(std::span(piece).first(count * rowBytes), sideBytes);
+    sideBytes += count * rowBytes;
   }
-  result.error = error.relative();
-  return result;
+  return choice;
+}
+
+double Calibrator::error(const Weight &weight, const std::string &schemeName, bool secondOrder) {
+  const WeightScheme &scheme = schemeNamed(schemeName);
+  if (!corrects(weight, scheme, secondOrder))
+    return nearestError(weight, schemeName);
+  prepareCorrections();
+  const Source source = rowsOf(weight);
+  const int64_t columns = weight.columns;
+  const uint64_t rowBytes = storedBytes(scheme.format, columns);
+  WeightEncoder encoder(scheme, columns, ScaleFit::Search);
+  SecondOrderRounder rounder(scheme, *corrections.at(weight.statistics.get()), encoder);
+  constexpr int64_t together = SecondOrderRounder::kRows;
+  const int64_t groups = std::min(kErrorRows / together, (weight.rows + together - 1) / together);
+  std::vector<ErrorSum> sums(groups);
+  std::vector<float> exact(together * groups * columns);
+  std::vector<int64_t> counts(groups);
+  for (int64_t g = 0; g < groups; ++g) { // spread over the rows
+    const int64_t first =
+        g * (weight.rows - std::min(together, weight.rows)) / std::max<int64_t>(groups - 1, 1);
+    counts[g] = std::min(together, weight.rows - first);
+    decodeRows(source, columns, first, counts[g], exact.data() + g * together * columns);
+  }
+  llvm::parallelFor(0, groups, [&](size_t g) {
+    std::vector<uint8_t> stored(counts[g] * rowBytes);
+    std::vector<float> row(columns);
+    auto rows = std::span(exact).subspan(g * together * columns, counts[g] * columns);
+    rounder.round(0, counts[g], rows, stored); // no grid depends on a row's number
+    for (int64_t r = 0; r < counts[g]; ++r) {
+      decode(scheme.format, std::span(stored).subspan(r * rowBytes, rowBytes), row);
+      sums[g].add(weight.statistics.get(), rows.subspan(r * columns, columns), row);
+    }
+  });
+  ErrorSum all;
+  for (const ErrorSum &sum : sums)
+    all.add(sum);
+  return all.relative();
 }
 
 double Calibrator::nearestError(const Weight &weight, const std::string &schemeName) {
   const WeightScheme &scheme = schemeNamed(schemeName);
-  auto [stored, from] = rowsOf(weight);
-  WeightEncoder encoder(scheme, weight.columns, ScaleFit::Range);
-  std::vector<float> exactRow(weight.columns), row(weight.columns);
-  std::vector<uint8_t> to(storedBytes(scheme.format, weight.columns));
-  auto readRow = [&](int64_t r) {
-    auto bytes = stored->read(r, 1);
-    if (!bytes)
-      importer->raise(bytes.takeError());
-    decode(from, *bytes, exactRow);
-  };
-  for (int64_t r = 0; encoder.looksFirst() && r < weight.rows; ++r) {
-    readRow(r);
-    encoder.look(r, exactRow);
+  const Source source = rowsOf(weight);
+  const int64_t columns = weight.columns;
+  WeightEncoder encoder(scheme, columns, ScaleFit::Range);
+  std::vector<float> exact(kPieceRows * columns);
+  for (int64_t first = 0; encoder.looksFirst() && first < weight.rows; first += kPieceRows) {
+    const int64_t count = std::min(kPieceRows, weight.rows - first);
+    decodeRows(source, columns, first, count, exact.data());
+    for (int64_t r = 0; r < count; ++r)
+      encoder.look(first + r, std::span(exact).subspan(r * columns, columns));
   }
-  ErrorSum error;
-  for (int64_t r = 0; r < weight.rows; r += std::max<int64_t>(1, weight.rows / kErrorRows)) {
-    readRow(r);
-    encoder.encode(r, exactRow, to);
-    decode(scheme.format, to, row);
-    error.add(weight.statistics.get(), exactRow, row);
-  }
-  return error.relative();
+  const int64_t every = std::max<int64_t>(1, weight.rows / kErrorRows),
+                count = (weight.rows + every - 1) / every;
+  exact.resize(std::max<size_t>(exact.size(), count * columns));
+  for (int64_t r = 0; r < count; ++r)
+    decodeRows(source, columns, r * every, 1, exact.data() + r * columns);
+  std::vector<ErrorSum> sums(count);
+  llvm::parallelFor(0, count, [&](size_t r) {
+    std::vector<float> row(columns);
+    std::vector<uint8_t> stored(storedBytes(scheme.format, columns));
+    auto from = std::span(exact).subspan(r * columns, columns);
+    encoder.encode(static_cast<int64_t>(r) * every, from, stored);
+    decode(scheme.format, stored, row);
+    sums[r].add(weight.statistics.get(), from, row);
+  });
+  ErrorSum all;
+  for (const ErrorSum &sum : sums)
+    all.add(sum);
+  return all.relative();
 }
 
 Distance Calibrator::distance(CompiledTrial &trial, Part part) const {

@@ -26,16 +26,13 @@ public:
   };
   const std::vector<Weight> &weights() const { return all; }
 
-  // Relative error of a product's results, |(W - W') x| / |W x| over the calibration rows; of a mere table,
-  // relative error of its numbers.
-  struct Rounded {
-    WeightChoice choice;
-    double error;
-  };
   // Rounds a weight once for each scheme; asked again, gives what it found. Schemes of up to 6 bits take
   // second-order corrections unless `secondOrder` is false, and go to the file of rounded weights.
-  const Rounded &round(const Weight &weight, const std::string &scheme, bool secondOrder);
-  // The error of rounding to the nearest, on a part of the rows: for comparing schemes.
+  const WeightChoice &round(const Weight &weight, const std::string &scheme, bool secondOrder);
+  // Relative error of a product's results, |(W - W') x| / |W x| over the calibration rows, on some rows of
+  // the weight rounded so; of a mere table, relative error of its numbers.
+  double error(const Weight &weight, const std::string &scheme, bool secondOrder);
+  // The same of rounding to the nearest.
   double nearestError(const Weight &weight, const std::string &scheme);
 
   // The model under `plan`, compiled.
@@ -62,6 +59,8 @@ private:
   void addStatistics(CompiledTrial &reference);
   std::vector<Weight *> weightsOf(const std::string &observed);
   void prepareCorrections();
+  bool corrects(const Weight &weight, const WeightScheme &scheme, bool secondOrder) const;
+  void decodeRows(const Source &source, int64_t columns, int64_t first, int64_t count, float *rows);
 
   ImportVerb verb; // how trials are imported
   std::shared_ptr<cpu::KernelCache> kernelCache = std::make_shared<cpu::KernelCache>();
@@ -71,7 +70,7 @@ private:
   Samples samples;
   std::vector<std::vector<float>> chosenByRows, heldOutRows; // reference results
   std::map<const InputStatistics *, std::unique_ptr<SecondOrderCorrection>> corrections;
-  std::map<std::pair<std::string, std::string>, Rounded> rounded;
+  std::map<std::pair<std::string, std::string>, WeightChoice> rounded;
   UnnamedFile &side;
   uint64_t sideBytes = 0;
 };

@@ -154,12 +154,11 @@ void roundByRules(Calibrator &calibrator, const QuantizeOptions &options, bool s
                           std::to_string(weight.columns) +
                           " columns; choose another for it, as in --quantize " + scheme + "," + weight.name +
                           "=int8");
-    const Calibrator::Rounded &rounded = calibrator.round(weight, scheme, secondOrder);
-    plan.weights[weight.name] = rounded.choice;
+    plan.weights[weight.name] = calibrator.round(weight, scheme, secondOrder);
     table.push_back(
         llvm::json::Object{{"weight", weight.name},
                            {"scheme", scheme},
-                           {"error_percent", 100 * rounded.error},
+                           {"error_percent", 100 * calibrator.error(weight, scheme, secondOrder)},
                            {"nearest_error_percent", 100 * calibrator.nearestError(weight, scheme)},
                            {"bytes", static_cast<int64_t>(weight.bytes(scheme))}});
   }
