@@ -274,7 +274,7 @@ llvm::Expected<std::array<uint8_t, 32>> compileToArtifact(ModuleOp module, const
   TargetCode &code = **compiled;
   progress("code", 1);
 
-  WeightPacker packer(module, parameters);
+  WeightPacker packer(module, parameters, options.packedParameters.get());
   auto layout = packer.plan();
   if (!layout)
     return layout.takeError();

@@ -8,6 +8,7 @@
 #include "llvm/Support/JSON.h"
 #include <array>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -17,6 +18,7 @@ namespace heddle {
 namespace cpu {
 class KernelCache;
 }
+using PackedParameters = std::map<std::vector<const void *>, std::vector<uint8_t>>;
 
 struct CompileOptions {
   std::string target = "cpu";                // or "cuda"
@@ -35,6 +37,8 @@ struct CompileOptions {
   bool durable = true; // the file survives a loss of power
   /// Code that earlier compilations made; nothing: a level's kernels are compiled as one.
   std::shared_ptr<cpu::KernelCache> kernelCache;
+  /// Parameters that earlier compilations of clones of this module packed.
+  std::shared_ptr<PackedParameters> packedParameters;
   /// For the manifest's "quantization": what calibration measured; empty: nothing.
   llvm::json::Object quantization;
   /// Heads that a gate turns off are computed and masked, not skipped (`--dense-gates`): to compare with.

@@ -52,7 +52,7 @@ ParamOp WeightPacker::sameBytes(ParamOp param) {
   if (ParamOp known = same.lookup(param))
     return known;
   // All of this is unique in the context, so that addresses can be compared.
-  Key key{param.getType().getAsOpaquePointer()};
+  ParameterKey key{param.getType().getAsOpaquePointer()};
   for (Attribute origin :
        {Attribute(param.getFileAttr()), Attribute(param.getOffsetAttr()), Attribute(param.getValueAttr())})
     key.push_back(origin.getAsOpaquePointer());
@@ -74,9 +74,15 @@ ParamOp WeightPacker::sameBytes(ParamOp param) {
     }
   }
   if (param.getFrom())
-    for (auto from : param.getFrom()->getAsRange<FlatSymbolRefAttr>())
-      key.push_back(sameBytes(symbols.lookup<ParamOp>(from.getValue())).getOperation());
-  return same[param] = byKey.try_emplace(std::move(key), param).first->second;
+    for (auto from : param.getFrom()->getAsRange<FlatSymbolRefAttr>()) {
+      const ParameterKey &theirs = keys.at(sameBytes(symbols.lookup<ParamOp>(from.getValue())));
+      key.push_back(reinterpret_cast<const void *>(theirs.size()));
+      key.insert(key.end(), theirs.begin(), theirs.end());
+    }
+  auto [known, fresh] = byKey.try_emplace(key, param);
+  if (fresh)
+    keys[param] = std::move(key);
+  return same[param] = known->second;
 }
 
 llvm::Expected<WeightLayout> WeightPacker::plan() {
@@ -109,7 +115,7 @@ llvm::Error WeightPacker::write(ByteSink sink, llvm::function_ref<void(uint64_t)
       progress(written + got);
       return sink(bytes);
     };
-    if (auto error = writeParam(param, counting))
+    if (auto error = kept ? writeKept(param, counting) : writeParam(param, counting))
       return error;
     if (got != expected)
       return paramError(param, "expected " + llvm::Twine(expected) + " bytes of " +
@@ -121,6 +127,20 @@ llvm::Error WeightPacker::write(ByteSink sink, llvm::function_ref<void(uint64_t)
     written += (got + kAlign - 1) / kAlign * kAlign;
   }
   return llvm::Error::success();
+}
+
+llvm::Error WeightPacker::writeKept(ParamOp param, ByteSink sink) {
+  auto [entry, fresh] = kept->try_emplace(keys.at(param));
+  std::vector<uint8_t> &bytes = entry->second;
+  if (fresh)
+    if (auto error = writeParam(param, [&](llvm::ArrayRef<uint8_t> piece) {
+          bytes.insert(bytes.end(), piece.begin(), piece.end());
+          return llvm::Error::success();
+        })) {
+      kept->erase(entry);
+      return error;
+    }
+  return sink(bytes);
 }
 
 llvm::Error WeightPacker::writeParam(ParamOp param, ByteSink sink) {

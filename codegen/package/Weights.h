@@ -8,10 +8,17 @@
 
 namespace heddle {
 
+/// What a parameter is made of, without names and locations; equal keys mean equal bytes, within a context.
+using ParameterKey = std::vector<const void *>;
+
+/// Packed parameters, kept for compilations of clones of one module with the same files.
+using PackedParameters = std::map<ParameterKey, std::vector<uint8_t>>;
+
 class WeightPacker {
 public:
-  WeightPacker(mlir::ModuleOp module, const ParameterSource &source)
-      : module(module), symbols(module), source(source) {}
+  /// `kept` may be null.
+  WeightPacker(mlir::ModuleOp module, const ParameterSource &source, PackedParameters *kept = nullptr)
+      : module(module), symbols(module), source(source), kept(kept) {}
 
   /// Finds the parameters in use and gives each a place, 64-byte aligned. Those that are made of the same
   /// bytes in the same way share one.
@@ -21,11 +28,9 @@ public:
   llvm::Error write(ByteSink sink, llvm::function_ref<void(uint64_t)> progress);
 
 private:
-  /// What a parameter is made of, without names and locations; equal keys mean equal bytes.
-  using Key = std::vector<const void *>;
-
   /// The first parameter seen that has the bytes of `param`.
   mlir::heddle::ParamOp sameBytes(mlir::heddle::ParamOp param);
+  llvm::Error writeKept(mlir::heddle::ParamOp param, ByteSink sink);
   llvm::Error writeParam(mlir::heddle::ParamOp param, ByteSink sink);
   llvm::Error writeRecipe(mlir::heddle::ParamOp param, ByteSink sink);
   llvm::Error writePacked(mlir::heddle::ParamOp from, ByteSink sink);
@@ -34,7 +39,9 @@ private:
   mlir::ModuleOp module;
   mlir::SymbolTable symbols;
   const ParameterSource &source;
-  std::map<Key, mlir::heddle::ParamOp> byKey;
+  PackedParameters *kept;
+  std::map<ParameterKey, mlir::heddle::ParamOp> byKey;
+  std::map<mlir::Operation *, ParameterKey> keys; // of the parameters that others are the same as
   llvm::DenseMap<mlir::Operation *, mlir::heddle::ParamOp> same;
   std::vector<mlir::heddle::ParamOp> order;
   WeightLayout layout;

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cassert>
 #include <cmath>
+#include <numeric>
 
 // Results must not depend on the processor: sums keep their order, and products are not fused with them.
 #pragma STDC FP_CONTRACT OFF
@@ -106,23 +107,26 @@ HEDDLE_VECTORIZED void spread(float *w, const float *factor, const float *error,
       w[j * SecondOrderRounder::kRows + r] -= factor[j] * e[r];
 }
 
-HEDDLE_VECTORIZED double quadratic(const float *gram, const float *d, int64_t n) {
-  double sum = 0;
+/// sums[r] += d G d^T of row d = rows[r]; each row of G is read once for all of them.
+HEDDLE_VECTORIZED void addQuadratics(const float *gram, const float *rows, int64_t count, int64_t n,
+                                     double *sums) {
   for (int64_t i = 0; i < n; ++i) {
-    float lanes[16] = {};
-    const float *row = gram + i * n;
-    int64_t j = i + 1;
-    for (; j + 16 <= n; j += 16)
-      for (int64_t l = 0; l < 16; ++l)
-        lanes[l] += row[j + l] * d[j + l];
-    double dot = 0;
-    for (; j < n; ++j)
-      dot += row[j] * d[j];
-    for (float lane : lanes)
-      dot += lane;
-    sum += d[i] * (row[i] * d[i] + 2 * dot);
+    const float *g = gram + i * n;
+    for (int64_t r = 0; r < count; ++r) {
+      const float *d = rows + r * n;
+      float lanes[16] = {};
+      int64_t j = i + 1;
+      for (; j + 16 <= n; j += 16)
+        for (int64_t l = 0; l < 16; ++l)
+          lanes[l] += g[j + l] * d[j + l];
+      double dot = 0;
+      for (; j < n; ++j)
+        dot += g[j] * d[j];
+      for (float lane : lanes)
+        dot += lane;
+      sums[r] += d[i] * (g[i] * d[i] + 2 * dot);
+    }
   }
-  return sum;
 }
 
 } // namespace
@@ -139,8 +143,11 @@ void InputStatistics::add(const float *rows, int64_t count) {
   seen += kept;
 }
 
-double InputStatistics::loss(std::span<const float> change) const {
-  return quadratic(gram.data(), change.data(), columns) / static_cast<double>(seen);
+double InputStatistics::loss(std::span<const float> changes) const {
+  const int64_t count = static_cast<int64_t>(changes.size()) / columns;
+  std::vector<double> sums(count);
+  addQuadratics(gram.data(), changes.data(), count, columns, sums.data());
+  return std::accumulate(sums.begin(), sums.end(), 0.0) / static_cast<double>(seen);
 }
 
 SecondOrderCorrection::SecondOrderCorrection(const InputStatistics &statistics)

@@ -21,8 +21,8 @@ public:
   int64_t rowCount() const { return seen; }
   /// Mean of x[i] * x[j], i <= j.
   float moment(int64_t i, int64_t j) const { return gram[i * columns + j] / static_cast<float>(seen); }
-  /// d H d^T.
-  double loss(std::span<const float> change) const;
+  /// The sum of d H d^T over the rows d of `changes`.
+  double loss(std::span<const float> changes) const;
 
 private:
   int64_t columns, seen = 0;

@@ -14,6 +14,8 @@ const std::vector<std::string> kLadder = {"int4", "int4-asymmetric", "int5", "in
 constexpr int kAttempts = 4;
 // A try ends after the first part of the samples when it spends there this many times what is left to spend.
 constexpr double kClearlyTooMuch = 2;
+// Another round pays when the bound for choosing could be larger by this.
+constexpr double kMuchLeft = 1.03;
 
 class Search {
 public:
@@ -95,10 +97,8 @@ void Search::prepare() {
       if (!weight.fits(scheme))
         continue;
       double error = calibrator.error(weight, scheme, secondOrder);
-      while (!layer.errors.empty() && error >= layer.errors.back()) { // dearer and no better: no step
-        layer.steps.pop_back();
-        layer.errors.pop_back();
-      }
+      if (!layer.errors.empty() && error >= layer.errors.back())
+        continue; // dearer and no better: no step
       layer.steps.push_back(scheme);
       layer.errors.push_back(error);
     }
@@ -169,10 +169,13 @@ void Search::measureSensitivities() {
   std::map<std::string, std::vector<size_t>> kinds;
   for (size_t l = 0; l < layers.size(); ++l)
     kinds[kindOf(layers[l].weight->name)].push_back(l);
-  const Levels exact = dearest();
-  const double least = measure(exact).all;
+  // All else one step below the dearest, which takes many bytes to pack and to read.
+  Levels base = dearest();
+  for (size_t &level : base)
+    level -= level > 0;
+  const double least = measure(base).all;
   for (const auto &[kind, members] : kinds) {
-    Levels levels = exact;
+    Levels levels = base;
     double squared = 0;
     for (size_t l : members) {
       levels[l] = 0;
@@ -348,10 +351,12 @@ void Search::run() {
     llvm::errs() << llvm::formatv(
         "{0} of weights; {1} {2} on the samples that chose, {3} on those held out\n",
         formatBytes(bytes(levels)), bound.metric, percent(valueOf(cost.all)), percent(found));
-    if (found <= bound.value)
+    // What those that choose may show so that those held out show the bound.
+    const double alike = std::min(bound.value, 0.995 * valueOf(cost.all) * bound.value / found);
+    if (found <= bound.value && (alike < kMuchLeft * internal || attempt + 1 == kAttempts))
       return explain(levels, cost, found);
     least = found;
-    internal = 0.97 * valueOf(cost.all) * bound.value / found;
+    internal = alike;
     if (!climb(levels, cost))
       break;
   }

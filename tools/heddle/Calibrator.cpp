@@ -16,7 +16,7 @@ constexpr size_t kErrorStride = 8, kStatisticsStride = 4;
 static_assert(kErrorStride <= Samples::kLeastTokens && kErrorStride % kStatisticsStride == 0);
 constexpr size_t kFirstPart = 4;    // one in so many samples tells what is clearly too much
 constexpr int64_t kPieceRows = 512; // rows that are rounded between two writes
-constexpr int64_t kErrorRows = 128; // of a weight, spread over it, that tell its error
+constexpr int64_t kErrorRows = 128; // of a weight, spread over it, that tell its error; in groups
 constexpr double kFewBits = 6.1;    // schemes up to here gain from second-order corrections
 
 const WeightScheme &schemeNamed(const std::string &name) {
@@ -33,15 +33,17 @@ double bitsPerWeight(const WeightScheme &scheme, int64_t columns) {
 // Sums over rows of squared errors and squared sizes, as statistics weigh them.
 struct ErrorSum {
   double change = 0, size = 0;
+
+  // Rows of a matrix, and what became of them.
   void add(const InputStatistics *statistics, std::span<const float> exact, std::span<const float> rounded) {
     std::vector<float> difference(exact.size());
     for (size_t k = 0; k < exact.size(); ++k)
       difference[k] = rounded[k] - exact[k];
-    auto loss = [&](std::span<const float> row) {
+    auto loss = [&](std::span<const float> rows) {
       if (statistics)
-        return statistics->loss(row);
+        return statistics->loss(rows);
       double sum = 0;
-      for (float x : row)
+      for (float x : rows)
         sum += double(x) * x;
       return sum;
     };
@@ -143,6 +145,7 @@ CompileOptions Calibrator::trialOptions() const {
   options.samples = false;
   options.durable = false;
   options.kernelCache = kernelCache;
+  options.packedParameters = packedParameters;
   options.rowBounds = "1"; // samples are many rows
   return options;
 }
@@ -166,6 +169,7 @@ std::unique_ptr<CompiledTrial> Calibrator::compileReference() {
   CompileOptions options = trialOptions();
   options.activations = "i16";
   options.observe = "linear";
+  options.packedParameters = nullptr; // large, and needed once
   const ImportedModel &model = importer->model();
   if (model.tokenizer) {
     auto text = writeTextMember(*model.tokenizer, {});
@@ -265,43 +269,19 @@ double Calibrator::error(const Weight &weight, const std::string &schemeName, bo
   if (!corrects(weight, scheme, secondOrder))
     return nearestError(weight, schemeName);
   prepareCorrections();
-  const Source source = rowsOf(weight);
-  const int64_t columns = weight.columns;
-  const uint64_t rowBytes = storedBytes(scheme.format, columns);
-  WeightEncoder encoder(scheme, columns, ScaleFit::Search);
+  WeightEncoder encoder(scheme, weight.columns, ScaleFit::Search);
   SecondOrderRounder rounder(scheme, *corrections.at(weight.statistics.get()), encoder);
-  constexpr int64_t together = SecondOrderRounder::kRows;
-  const int64_t groups = std::min(kErrorRows / together, (weight.rows + together - 1) / together);
-  std::vector<ErrorSum> sums(groups);
-  std::vector<float> exact(together * groups * columns);
-  std::vector<int64_t> counts(groups);
-  for (int64_t g = 0; g < groups; ++g) { // spread over the rows
-    const int64_t first =
-        g * (weight.rows - std::min(together, weight.rows)) / std::max<int64_t>(groups - 1, 1);
-    counts[g] = std::min(together, weight.rows - first);
-    decodeRows(source, columns, first, counts[g], exact.data() + g * together * columns);
-  }
-  llvm::parallelFor(0, groups, [&](size_t g) {
-    std::vector<uint8_t> stored(counts[g] * rowBytes);
-    std::vector<float> row(columns);
-    auto rows = std::span(exact).subspan(g * together * columns, counts[g] * columns);
-    rounder.round(0, counts[g], rows, stored); // no grid depends on a row's number
-    for (int64_t r = 0; r < counts[g]; ++r) {
-      decode(scheme.format, std::span(stored).subspan(r * rowBytes, rowBytes), row);
-      sums[g].add(weight.statistics.get(), rows.subspan(r * columns, columns), row);
-    }
-  });
-  ErrorSum all;
-  for (const ErrorSum &sum : sums)
-    all.add(sum);
-  return all.relative();
+  return errorOf(weight, scheme,
+                 [&](int64_t, int64_t count, std::span<const float> rows, std::span<uint8_t> stored) {
+                   rounder.round(0, count, rows, stored); // no grid depends on a row's number
+                 });
 }
 
 double Calibrator::nearestError(const Weight &weight, const std::string &schemeName) {
   const WeightScheme &scheme = schemeNamed(schemeName);
-  const Source source = rowsOf(weight);
   const int64_t columns = weight.columns;
   WeightEncoder encoder(scheme, columns, ScaleFit::Range);
+  const Source source = rowsOf(weight);
   std::vector<float> exact(kPieceRows * columns);
   for (int64_t first = 0; encoder.looksFirst() && first < weight.rows; first += kPieceRows) {
     const int64_t count = std::min(kPieceRows, weight.rows - first);
@@ -309,19 +289,38 @@ double Calibrator::nearestError(const Weight &weight, const std::string &schemeN
     for (int64_t r = 0; r < count; ++r)
       encoder.look(first + r, std::span(exact).subspan(r * columns, columns));
   }
-  const int64_t every = std::max<int64_t>(1, weight.rows / kErrorRows),
-                count = (weight.rows + every - 1) / every;
-  exact.resize(std::max<size_t>(exact.size(), count * columns));
-  for (int64_t r = 0; r < count; ++r)
-    decodeRows(source, columns, r * every, 1, exact.data() + r * columns);
-  std::vector<ErrorSum> sums(count);
-  llvm::parallelFor(0, count, [&](size_t r) {
-    std::vector<float> row(columns);
-    std::vector<uint8_t> stored(storedBytes(scheme.format, columns));
-    auto from = std::span(exact).subspan(r * columns, columns);
-    encoder.encode(static_cast<int64_t>(r) * every, from, stored);
-    decode(scheme.format, stored, row);
-    sums[r].add(weight.statistics.get(), from, row);
+  const uint64_t rowBytes = storedBytes(scheme.format, columns);
+  return errorOf(weight, scheme,
+                 [&](int64_t first, int64_t count, std::span<const float> rows, std::span<uint8_t> stored) {
+                   for (int64_t r = 0; r < count; ++r)
+                     encoder.encode(first + r, rows.subspan(r * columns, columns),
+                                    stored.subspan(r * rowBytes, rowBytes));
+                 });
+}
+
+double Calibrator::errorOf(const Weight &weight, const WeightScheme &scheme, const Encode &encode) {
+  constexpr int64_t together = SecondOrderRounder::kRows;
+  const Source source = rowsOf(weight);
+  const int64_t columns = weight.columns, last = weight.rows - std::min(together, weight.rows);
+  const int64_t groups = std::min(kErrorRows / together, (weight.rows + together - 1) / together);
+  std::vector<int64_t> begins(groups);
+  std::vector<float> exact(groups * together * columns);
+  const int64_t count = std::min(together, weight.rows);
+  for (int64_t g = 0; g < groups; ++g) { // spread over the rows
+    begins[g] = g * last / std::max<int64_t>(groups - 1, 1);
+    decodeRows(source, columns, begins[g], count, exact.data() + g * together * columns);
+  }
+  std::vector<ErrorSum> sums(groups);
+  llvm::parallelFor(0, groups, [&](size_t g) {
+    auto rows = std::span(exact).subspan(g * together * columns, count * columns);
+    const uint64_t rowBytes = storedBytes(scheme.format, columns);
+    std::vector<uint8_t> stored(count * rowBytes);
+    encode(begins[g], count, rows, stored);
+    std::vector<float> rounded(rows.size());
+    for (int64_t r = 0; r < count; ++r)
+      decode(scheme.format, std::span(stored).subspan(r * rowBytes, rowBytes),
+             std::span(rounded).subspan(r * columns, columns));
+    sums[g].add(weight.statistics.get(), rows, rounded);
   });
   ErrorSum all;
   for (const ErrorSum &sum : sums)

@@ -60,10 +60,15 @@ private:
   std::vector<Weight *> weightsOf(const std::string &observed);
   void prepareCorrections();
   bool corrects(const Weight &weight, const WeightScheme &scheme, bool secondOrder) const;
+  // Rounds `count` rows from number `first` on.
+  using Encode = std::function<void(int64_t first, int64_t count, std::span<const float> rows,
+                                    std::span<uint8_t> stored)>;
+  double errorOf(const Weight &weight, const WeightScheme &scheme, const Encode &encode);
   void decodeRows(const Source &source, int64_t columns, int64_t first, int64_t count, float *rows);
 
   ImportVerb verb; // how trials are imported
   std::shared_ptr<cpu::KernelCache> kernelCache = std::make_shared<cpu::KernelCache>();
+  std::shared_ptr<PackedParameters> packedParameters = std::make_shared<PackedParameters>();
   std::unique_ptr<Importer> importer;
   std::vector<Weight> all;
   std::map<std::string, std::string> weightOfNode;
