@@ -345,21 +345,28 @@ void Search::run() {
   if (!descend(levels, cost))
     fail(ExitAccuracy, "--max-error " + bound.metric + "=" + percent(bound.value) +
                            " cannot be met: the nearest was " + percent(valueOf(cost.all)));
+  std::optional<Levels> passing;
+  Cost passingCost;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     lower(levels, cost);
-    double found = heldOut(levels); // last: the plan is that of `levels` now
+    least = heldOut(levels);
     llvm::errs() << llvm::formatv(
         "{0} of weights; {1} {2} on the samples that chose, {3} on those held out\n",
-        formatBytes(bytes(levels)), bound.metric, percent(valueOf(cost.all)), percent(found));
+        formatBytes(bytes(levels)), bound.metric, percent(valueOf(cost.all)), percent(least));
     // What those that choose may show so that those held out show the bound.
-    const double alike = std::min(bound.value, 0.995 * valueOf(cost.all) * bound.value / found);
-    if (found <= bound.value && (alike < kMuchLeft * internal || attempt + 1 == kAttempts))
-      return explain(levels, cost, found);
-    least = found;
+    const double alike = std::min(bound.value, 0.995 * valueOf(cost.all) * bound.value / least);
+    if (least <= bound.value && (!passing || bytes(levels) < bytes(*passing))) {
+      passing = levels;
+      passingCost = cost;
+    }
+    if (least <= bound.value && alike < kMuchLeft * internal)
+      break;
     internal = alike;
     if (!climb(levels, cost))
       break;
   }
+  if (passing) // measured last, since the plan is that of what was measured last
+    return explain(*passing, passingCost, heldOut(*passing));
   fail(ExitAccuracy, "--max-error " + bound.metric + "=" + percent(bound.value) +
                          " cannot be met on held-out samples: the nearest was " + percent(least));
 }
