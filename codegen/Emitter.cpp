@@ -100,6 +100,21 @@ Value KernelEmitter::bitcast(Value value, Type type) {
   return value.getType() == type ? value : create<LLVM::BitcastOp>(type, value);
 }
 
+Value KernelEmitter::roundToBfloat16(Value x) {
+  Type ints = likeShape(x.getType(), i32());
+  Value bits = bitcast(x, ints), size = bitAnd(bits, 0x7fffffff), upper = shiftRightU(bits, 16);
+  Value rounded = shiftRightU(add(add(bits, bitAnd(upper, 1)), 0x7fff), 16);
+  Value tiny = lessThan(size, constantInt(ints, 0x00800000));
+  Value nan = lessThan(constantInt(ints, 0x7f800000), size);
+  rounded = select(tiny, bitAnd(upper, 0x8000), rounded);
+  Value quiet = create<arith::OrIOp>(upper, constantInt(ints, 0x40));
+  return truncate(select(nan, quiet, rounded), i16());
+}
+
+Value KernelEmitter::widenBfloat16(Value bits) {
+  return bitcast(shiftLeft(extendU(bits, i32()), 16), likeShape(bits.getType(), f32()));
+}
+
 Value KernelEmitter::slice(Value vector, int first, int count) {
   SmallVector<int64_t> mask;
   for (int i = 0; i < count; ++i)

@@ -88,6 +88,10 @@ public:
   Value truncate(Value value, Type element);
   Value splat(Value scalar, mlir::VectorType type);
   Value bitcast(Value value, Type type);
+  // bf16 numbers are i16 here: no target has arithmetic of theirs.
+  /// Half to even, too small numbers become zero, NaN stays (ir/Bfloat16.h).
+  Value roundToBfloat16(Value x);
+  Value widenBfloat16(Value bits);
   /// Elements [first, first + count) of a vector.
   Value slice(Value vector, int first, int count);
   /// Sum over all lanes as a balanced tree of pairs: lane i with lane i + n/2, n halving.

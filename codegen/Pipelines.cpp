@@ -43,10 +43,10 @@ void addPipeline(mlir::OpPassManager &passes, const CompileOptions &options) {
           "heddle-specialize-rows{bounds=" +
           options.rowBounds + (usesTiles(options) ? " tiles-from=32" : "") +
           "},"
-          "heddle-split-cache-append,";
-  if (options.target == "cpu")
-    list += "heddle-split-attention,";
-  list += "heddle-choose-precision{activations=" + options.activations +
+          "heddle-split-cache-append,"
+          "heddle-split-attention,"
+          "heddle-choose-precision{activations=" +
+          options.activations +
           "},"
           "heddle-pack-parameters,"
           "heddle-fuse-for-target{target=" +

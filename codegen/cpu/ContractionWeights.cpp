@@ -1,4 +1,5 @@
 #include "codegen/cpu/ContractionWeights.h"
+#include "codegen/Float8.h"
 
 namespace heddle::cpu {
 
@@ -85,9 +86,8 @@ Value loadDense(Emitter &e, StorageFormat format, Value address) {
   switch (format) {
   case StorageFormat::F16:
     return e.toF32(e.load(e.vec(e.f16(), e.lanes), address, 16));
-  case StorageFormat::BF16: // the upper half of an f32
-    return e.bitcast(e.shiftLeft(e.extendU(e.load(e.vec(e.i16(), e.lanes), address, 16), e.i32()), 16),
-                     e.vecF32());
+  case StorageFormat::BF16:
+    return e.widenBfloat16(e.load(e.vec(e.i16(), e.lanes), address, 16));
   case StorageFormat::F8E4M3:
   case StorageFormat::F8E5M2:
   case StorageFormat::F8E4M3_128: {
@@ -97,13 +97,6 @@ Value loadDense(Emitter &e, StorageFormat format, Value address) {
   default:
     return e.load(e.vecF32(), address, 32);
   }
-}
-
-Value halfOfF8(Emitter &e, StorageFormat format, Value codes) {
-  if (format == StorageFormat::F8E5M2)
-    return e.shiftLeft(codes, 8);
-  return e.create<mlir::arith::OrIOp>(e.shiftLeft(e.bitAnd(codes, 0x80), 8),
-                                      e.shiftLeft(e.bitAnd(codes, 0x7f), 7));
 }
 
 } // namespace heddle::cpu

@@ -43,10 +43,6 @@ private:
 /// f32 of the f16 scales or minimums at `offset` of a super-block.
 Value superFactor(Emitter &e, Value block, int64_t offset, Half half);
 
-/// f16 bits (in i16) of FP8 codes in i16; of e4m3 the number is 256 times too small, which its packed scale
-/// makes up for.
-Value halfOfF8(Emitter &e, StorageFormat format, Value codes);
-
 /// Elements k of dense rows at `address` (which has the group's base and half applied) as f32; of FP8 before
 /// the scale.
 Value loadDense(Emitter &e, StorageFormat format, Value address);

@@ -1,5 +1,5 @@
 // Rows of tables by index: embeddings in every stored form, and gather_rows.
-#include "codegen/cpu/ContractionWeights.h"
+#include "codegen/Float8.h"
 #include "codegen/cpu/RowsBuilder.h"
 #include "ir/PackedLayout.h"
 
@@ -12,11 +12,8 @@ Value RowsBuilder::widen(Value stored) {
   Type type = stored.getType(), element = getElementTypeOrSelf(type);
   if (!element.isBF16())
     return element.isF32() ? stored : e.toF32(stored);
-  // The upper half of an f32.
-  auto like = [&](Type of) -> Type {
-    return isa<VectorType>(type) ? Type(cast<VectorType>(type).clone(of)) : of;
-  };
-  return e.bitcast(e.shiftLeft(e.extendU(e.bitcast(stored, like(e.i16())), e.i32()), 16), like(e.f32()));
+  Type bits = isa<VectorType>(type) ? Type(cast<VectorType>(type).clone(e.i16())) : e.i16();
+  return e.widenBfloat16(e.bitcast(stored, bits));
 }
 
 llvm::Error RowsBuilder::emitGatherRows(GatherRowsOp op) {

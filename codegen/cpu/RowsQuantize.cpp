@@ -46,26 +46,13 @@ static Value combineWith(Emitter &e, Value x, int distance, function_ref<Value(V
   return combine(x, shuffle(e, x, x, [&](int64_t i) { return i ^ distance; }, 16));
 }
 
-/// The bits of bf16 as i16: half to even, too small numbers become zero, NaN stays (ir/Bfloat16.h).
-static Value roundToBfloat16(Emitter &e, Value x) {
-  VectorType ints = e.vec(e.i32(), cast<VectorType>(x.getType()).getNumElements());
-  Value bits = e.bitcast(x, ints), size = e.bitAnd(bits, 0x7fffffff), upper = e.shiftRightU(bits, 16);
-  Value odd = e.bitAnd(upper, 1);
-  Value rounded = e.shiftRightU(e.add(e.add(bits, odd), 0x7fff), 16);
-  Value tiny = e.lessThan(size, e.constantInt(ints, 0x00800000));
-  Value nan = e.lessThan(e.constantInt(ints, kInfinityBits), size);
-  rounded = e.select(tiny, e.bitAnd(upper, 0x8000), rounded);
-  Value quiet = e.create<arith::OrIOp>(upper, e.constantInt(ints, 0x40));
-  return e.truncate(e.select(nan, quiet, rounded), e.i16());
-}
-
 // Two blocks at a time, so that their reductions share shuffles, which one port of the machine does.
 void RowsBuilder::emitQuantizeBlocks(QuantizeOp op, ArrayRef<Value> columns, Value index) {
   ActivationLayout layout = activationLayout(op.getType());
   Value target = destination(op.getResult());
   if (layout.planes == 0) {
     for (auto [i, column] : llvm::enumerate(columns))
-      e.store(roundToBfloat16(e, column), e.at(target, e.shiftLeft(index, 1), i * kLanes * 2));
+      e.store(e.roundToBfloat16(column), e.at(target, e.shiftLeft(index, 1), i * kLanes * 2));
     return;
   }
   int blocks = int(columns.size() / 2);
@@ -152,7 +139,7 @@ void RowsBuilder::emitDequantize(DequantizeOp op) {
     Value index = e.add(column.index, column.more);
     if (layout.planes == 0) {
       Value bits = e.load(e.vec(e.i16(), kLanes), e.at(input, e.shiftLeft(index, 1)));
-      return e.bitcast(e.shiftLeft(e.extendU(bits, e.i32()), 16), floats);
+      return e.widenBfloat16(bits);
     }
     VectorType bytes = e.vec(e.i8(), kLanes);
     Value code = e.extendS(e.load(bytes, e.at(input, index)), e.i32());

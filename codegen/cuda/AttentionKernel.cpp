@@ -1,64 +1,99 @@
 // From a `heddle.kernel` of the family `attention` to its code: checks, operands, choice of the way.
+#include "codegen/AttentionItems.h"
 #include "codegen/KernelOperands.h"
+#include "codegen/RowValues.h"
 #include "codegen/cuda/Attention.h"
 #include "codegen/cuda/AttentionRegion.h"
-#include "codegen/cuda/RowsBuilder.h"
 #include "heddle/program.h"
+#include "mlir/IR/Matchers.h"
 
 using namespace mlir;
 using namespace mlir::heddle;
 
 namespace heddle::cuda {
 
+/// Of a block on sm_80, by which all later GPUs go too.
+static constexpr int64_t kMostSharedBytes = 163 * 1024;
+
 Value AttentionOperands::addressOf(Value value) const {
   return value ? addresses.lookup(withoutReshapes(value)) : Value();
 }
 
-Value emitAttentionRegion(Emitter &e, AttentionOp op, const AttentionOperands &operands, Region &region,
-                          Value row, Value head, Value position, Value keyPosition, Value score) {
+Value emitAttentionRegion(Emitter &e, const AttentionOperands &operands, Region &region,
+                          const QueryPlace &query, Value keyPosition, Value score) {
   return emitRegion(
-      e, region, {score, head, operands.kvHead, position, keyPosition, operands.slot, row},
+      e, region, {score, query.head, query.kvHead, query.position, keyPosition, operands.slot, query.row},
       [&](Value tensor) { return operands.addressOf(tensor); }, operands.rowsOfCall);
 }
 
-/// The kernel's attention op, if all of it is what this generator can make.
-static llvm::Expected<AttentionOp> checkKernel(KernelOp kernel, const KernelContext &context) {
-  AttentionOp attention;
+Value inverseOrZero(Emitter &e, Value sum) {
+  Value any = e.create<arith::CmpFOp>(arith::CmpFPredicate::UNE, sum, e.cF32(0));
+  return e.select(any, e.divF(e.cF32(1), sum), e.cF32(0));
+}
+
+int64_t attentionBlocks(AttentionOp op) { return attentionItems(op) / op.kvHeads(); }
+
+int64_t chunkBytes(AttentionOp op) { return (op.valueDim() + 2) * 4; }
+
+Value resultAddress(Emitter &e, AttentionOp op, const AttentionOperands &operands, Value row, Value head) {
+  int64_t bytes = op.isSplit() ? shapeOf(op.getType())[2] * chunkBytes(op) : op.valueDim() * 4;
+  Value place = e.add(e.mul(e.wide(row), shapeOf(op.getQuery().getType())[1]), e.wide(head));
+  return e.at(operands.result, e.mul(place, bytes));
+}
+
+void forOwnChunks(Emitter &e, AttentionOp op, const AttentionOperands &operands, Value keys,
+                  function_ref<void(Value)> body) {
+  Value chunks = e.divU(e.add(keys, HEDDLE_CHUNK_TOKENS - 1), HEDDLE_CHUNK_TOKENS);
+  e.forRange32(operands.split, chunks, attentionBlocks(op), body);
+}
+
+/// The kernel's attention or top-k, if all of it is what this generator can make.
+static llvm::Expected<ScoringOpInterface> checkKernel(KernelOp kernel, const KernelContext &context) {
+  ScoringOpInterface scoring;
   Block &body = kernel.getBody().front();
   for (Operation &op : body.without_terminator()) {
-    if (auto found = dyn_cast<AttentionOp>(op)) {
-      if (attention)
+    if (auto found = dyn_cast<ScoringOpInterface>(op)) {
+      if (scoring)
         return unsupported(kernel, "expected one 'heddle.attention', but found several");
-      attention = found;
+      scoring = found;
     } else if (!isa<ReshapeOp, arith::ConstantOp>(op)) {
       return unsupported(kernel,
                          "'" + op.getName().getStringRef() + "' is not an op of the family 'attention'");
     }
   }
-  if (!attention)
+  if (!scoring)
     return unsupported(kernel, "expected a 'heddle.attention', but found none");
+  std::string name = scoring->getName().getStringRef().str();
   ValueRange yields = body.getTerminator()->getOperands();
-  if (yields.size() != 1 || withoutReshapes(yields[0]) != attention.getResult())
-    return unsupported(kernel, "expected to yield the result of 'heddle.attention' and nothing else");
-  if (attention.getCache() && attention.getKeys())
+  if (yields.size() != 1 || withoutReshapes(yields[0]) != scoring->getResult(0))
+    return unsupported(kernel, "expected to yield the result of '" + name + "' and nothing else");
+  if (scoring.getCache() && scoring.getKeys())
     return unsupported(kernel, "expected keys to be stored apart from 'heddle.attention'; run "
                                "heddle-split-cache-append first");
-  if (attention.getKeySequences())
-    return unsupported(kernel, "keys 'from' other sequences are not available yet");
-  if (attention.getCache() && context.maxContext < int64_t(HEDDLE_PAGE_TOKENS))
+  if (Value sequences = scoring.getKeySequences();
+      sequences && ShapedType::isDynamic(shapeOf(sequences.getType())[0]))
+    return unsupported(kernel, "expected keys of other sequences to be of a fixed number of rows");
+  if (scoring.getCache() && context.maxContext < int64_t(HEDDLE_PAGE_TOKENS))
     return unsupported(kernel, "expected the model to state 'max_context', but found none");
-  for (Value operand : attention->getOperands())
+  for (Value operand : scoring->getOperands())
     if (!isa<BlockArgument>(withoutReshapes(operand)))
-      return unsupported(kernel, "expected operands of 'heddle.attention' to be arguments of the kernel");
+      return unsupported(kernel, "expected operands of '" + name + "' to be arguments of the kernel");
   llvm::Error captured = llvm::Error::success();
-  attention->walk([&](ElementOp element) {
-    if (isa<BlockArgument>(element.getTensor()) || captured)
+  scoring->walk([&](ElementOp element) {
+    DenseElementsAttr numbers;
+    if (isa<BlockArgument>(withoutReshapes(element.getTensor())) ||
+        matchPattern(element.getTensor(), m_Constant(&numbers)) || captured)
       return;
-    captured = unsupported(kernel, "expected 'heddle.element' to read an argument of the kernel");
+    captured = unsupported(kernel, "expected 'heddle.element' to read an argument of the kernel or a dense "
+                                   "constant");
   });
   if (captured)
     return std::move(captured);
-  return attention;
+  if (auto topK = dyn_cast<TopKOp>(scoring.getOperation());
+      topK && TopK::sharedBytes(topK, context) > kMostSharedBytes)
+    return unsupported(kernel, "expected a context whose scores fit into shared memory, but found " +
+                                   llvm::Twine(context.maxContext) + " tokens; limit --max-context");
+  return scoring;
 }
 
 static AttentionOperands readOperands(Emitter &e, KernelOp kernel, const KernelArguments &arguments,
@@ -71,10 +106,14 @@ static AttentionOperands readOperands(Emitter &e, KernelOp kernel, const KernelA
     if (isa<KvCacheType>(argument.getType()))
       operands.pageTable = *next++;
   }
+  kernel.walk([&](ElementOp element) {
+    DenseElementsAttr numbers;
+    if (matchPattern(element.getTensor(), m_Constant(&numbers)))
+      operands.addresses[element.getTensor()] = e.constantTable(numbers);
+  });
   operands.result = *next++;
   work = *next++;
   operands.rowsOfCall = e.dimension(arguments, HEDDLE_DIM_ROWS);
-  operands.kvHead = e.blockY();
   return operands;
 }
 
@@ -83,13 +122,22 @@ llvm::Expected<KernelFacts> emitAttentionKernel(KernelOp kernel, StringRef rows,
   auto checked = checkKernel(kernel, context);
   if (!checked)
     return checked.takeError();
-  AttentionOp attention = *checked;
-  bool flash = FlashAttention::fits(attention);
+  auto attention = dyn_cast<AttentionOp>(checked->getOperation());
+  auto topK = dyn_cast<TopKOp>(checked->getOperation());
+  bool flash = attention && FlashAttention::fits(attention);
   KernelFacts facts;
   facts.threads = kAttentionWarps * kWarp;
-  facts.sharedBytes = flash ? FlashAttention::sharedBytes(attention) : PlainAttention::sharedBytes(attention);
-  facts.gridY = uint32_t(attention.kvHeads());
-  facts.workRows = flash ? FlashAttention::recordRows(attention) : PlainAttention::recordRows();
+  facts.gridY = uint32_t(attentionItems(*checked));
+  if (topK) {
+    facts.sharedBytes = TopK::sharedBytes(topK, context);
+    facts.workRows = TopK::recordRows();
+  } else if (flash) {
+    facts.sharedBytes = FlashAttention::sharedBytes(attention);
+    facts.workRows = FlashAttention::recordRows(attention);
+  } else {
+    facts.sharedBytes = PlainAttention::sharedBytes(attention);
+    facts.workRows = PlainAttention::recordRows();
+  }
   Emitter e(out);
   e.kernel(kernel.getSymName(), int(kernelOperands(kernel).size()), int(facts.threads),
            [&](const KernelArguments &arguments) {
@@ -104,6 +152,12 @@ llvm::Expected<KernelFacts> emitAttentionKernel(KernelOp kernel, StringRef rows,
                operands.slot = field(offsetof(heddle_work, slot));
                operands.firstRow = field(offsetof(heddle_work, first_row));
                operands.slotRows = field(offsetof(heddle_work, slot_rows));
+               if (topK)
+                 return TopK::emit(e, topK, context, operands);
+               if (attention.isSplit())
+                 operands.split = e.divU(e.blockY(), attention.kvHeads());
+               operands.kvHead = e.remU(e.blockY(), attention.kvHeads());
+               operands.values = operands.addressOf(attention.getValues());
                (flash ? FlashAttention::emit : PlainAttention::emit)(e, attention, context, operands);
              });
            });

@@ -99,7 +99,8 @@ void Tile::fill(Value chunk, Value stageOffset, int steps) {
       return;
     // d times the exact sum, one rounding: the file has it for 16 columns only.
     Value scale = e.load(e.f32(), e.at(row, e.shiftLeft(block, 2), activation.scale()), 4);
-    Value isums = e.load(e.vec(e.i32(), 2), e.at(row, e.shiftLeft(block, 3), activation.isum()), 8);
+    Value isums = e.load(e.vec(e.i32(), 2), e.at(row, e.shiftLeft(block, 3), activation.isum()),
+                         activation.isum() % 8 == 0 ? 8 : 4);
     auto isum = [&](int64_t i) -> Value { return e.create<vector::ExtractOp>(isums, ArrayRef<int64_t>{i}); };
     e.store(e.mulF(scale, e.toF32(e.add(isum(0), isum(1)))),
             e.at(to, e.shiftLeft(index, 2), stage.minimumSums()), 4);
@@ -141,8 +142,8 @@ Value Tile::mma(const WeightFragments::Fragment &weights, int half, ValueRange a
   else
     arguments.push_back(activations[half]);
   arguments.append(start.begin(), start.end());
-  return e.intrinsic(whole ? "llvm.nvvm.mma.m16n8k32.row.col.s8" : "llvm.nvvm.mma.m16n8k16.row.col.s8", sums,
-                     arguments);
+  std::string name = whole ? "llvm.nvvm.mma.m16n8k32.row.col" : "llvm.nvvm.mma.m16n8k16.row.col";
+  return e.intrinsic(name + (this->weights[0].isSigned() ? ".s8" : ".u8.s8"), sums, arguments);
 }
 
 /// Adds one sub-block's products to `sums`: (row r, tokens 2q and 2q + 1), (row r + 8, the same).
@@ -208,7 +209,7 @@ void Tile::emit() {
   // Warps past the last group compute it again and store nothing, as the block meets in the loop.
   Value place = e.mul(e.wide(e.minS(group, e.cI32(groups - 1))), packedGroupBytes(spec.format, spec.columns));
   for (Value base : operands.weights)
-    weights.emplace_back(e, spec.format, e.at(base, place), lane);
+    weights.emplace_back(e, spec.format, spec.columns, e.at(base, place), lane);
 
   int64_t full = spec.columns / kChunk;
   int rest = int(spec.columns % kChunk / 32);

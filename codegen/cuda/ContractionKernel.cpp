@@ -19,8 +19,6 @@ constexpr int kTiles[] = {1, 4, 8};
 /// Why the products cannot be generated; empty if they can.
 std::string check(const ContractionSpec &spec, ArrayRef<LinearOp> linears) {
   const FormatInfo &info = formatInfo(spec.format);
-  if (info.scheme && !isPackedScheme(*info.scheme))
-    return "weights in '" + std::string(info.name) + "' are not available for it yet";
   if (info.scheme.has_value() != (spec.planes != 0))
     return "expected " +
            std::string(spec.planes ? "a block format with quantized" : "a dense format with f32") +
@@ -71,9 +69,7 @@ llvm::Expected<KernelFacts> emitContractionKernel(KernelOp kernel, StringRef row
       return unsupported(kernel, "activations in '" + stringifyFormat(stored.getEncoding().getFormat()) +
                                      "' are not available for it yet");
   }
-  for (LinearOp linear : linears)
-    if (linear->getNumOperands() > (linear.getBias() ? 3u : 2u))
-      return unsupported(kernel, "products of selected heads are not available for it yet");
+  // A selection of heads only allows to do less: all are computed.
   if (std::string why = check(spec, linears); !why.empty())
     return unsupported(kernel, why);
 

@@ -25,7 +25,7 @@ struct Stage {
 };
 
 Stage stageFor(const ContractionSpec &spec, int tokens) {
-  return {tokens, formatInfo(spec.format).blockBytes, spec.products};
+  return {tokens, denseBytes(spec.format), spec.products};
 }
 
 class Tile {
@@ -38,7 +38,9 @@ public:
 
 private:
   void fill(Value chunk, Value stageOffset, int columns);
-  void compute(Value stageOffset, int columns, Values &sums);
+  Value groupAt(Value base, Value number);
+  Value scales(int product, Value chunk);
+  void compute(Value chunk, Value stageOffset, int columns, Values &sums);
 
   Emitter &e;
   const ContractionSpec &spec;
@@ -62,7 +64,7 @@ void Tile::fill(Value chunk, Value stageOffset, int columns) {
               e.lessThan(row, operands.tokens));
   });
   // In shared memory [column][output column], from row groups of [column][16].
-  int64_t groups = (spec.rows + 15) / 16, rowBytes = 16 * stage.weightBytes;
+  int64_t rowBytes = 16 * stage.weightBytes;
   int weightPieces = int(rowBytes / 16);
   for (auto [product, base] : llvm::enumerate(operands.weights))
     forShareUnrolled(e, thread, kContractionThreads, int64_t(columns) * 4 * weightPieces, [&](Value index) {
@@ -70,15 +72,32 @@ void Tile::fill(Value chunk, Value stageOffset, int columns) {
       Value group = e.divU(line, columns), column = e.remU(line, columns);
       Value number = e.add(e.shiftLeft(e.blockY(), 2), group);
       Value k = e.add(e.mul(chunk, kChunk), column);
-      Value from =
-          e.at(e.at(base, e.mul(e.wide(e.minS(number, e.cI32(groups - 1))), spec.columns * rowBytes)),
-               e.add(e.mul(k, rowBytes), piece));
+      Value from = e.at(groupAt(base, number), e.add(e.mul(k, rowBytes), piece));
       Value place = e.add(e.mul(column, 4 * rowBytes), e.add(e.mul(group, rowBytes), piece));
       copyAsync(e, e.at(to, place, stage.weightsOf(int(product))), from, 16, Value());
     });
 }
 
-void Tile::compute(Value stageOffset, int columns, Values &sums) {
+/// Row group `number` of a matrix, or the last one.
+Value Tile::groupAt(Value base, Value number) {
+  Value inside = e.minS(number, e.cI32((spec.rows + 15) / 16 - 1));
+  return e.at(base, e.mul(e.wide(inside), int64_t(packedGroupBytes(spec.format, spec.columns))));
+}
+
+/// The thread's f32 scales of FP8 weights in `chunk`, which has one for each row; null without.
+Value Tile::scales(int product, Value chunk) {
+  const int64_t span = denseScaleSpan(spec.format, spec.columns);
+  if (span == 0)
+    return {};
+  Value group =
+      groupAt(operands.weights[product], e.add(e.shiftLeft(e.blockY(), 2), e.shiftRightU(columnQuad, 2)));
+  Value place = e.shiftLeft(e.bitAnd(columnQuad, 3), 4);
+  if (span < spec.columns)
+    place = e.add(place, e.mul(e.divU(chunk, span / kChunk), 64));
+  return e.load(e.vec(e.f32(), kThreadColumns), e.at(group, place, spec.columns * 16), 16);
+}
+
+void Tile::compute(Value chunk, Value stageOffset, int columns, Values &sums) {
   Type element = denseType(e, spec.format);
   Value base = e.at(shared, stageOffset);
   Value input = e.at(base, e.mul(firstToken, kPitch));
@@ -87,6 +106,9 @@ void Tile::compute(Value stageOffset, int columns, Values &sums) {
     return isa<VectorType>(numbers.getType()) ? e.create<vector::ExtractOp>(numbers, ArrayRef<int64_t>{i})
                                               : numbers;
   };
+  Values factors;
+  for (int product = 0; product < spec.products; ++product)
+    factors.push_back(scales(product, chunk));
   for (int k = 0; k < columns; k += vector) {
     Values xs;
     for (int tile = 0; tile < tiles; ++tile)
@@ -100,7 +122,9 @@ void Tile::compute(Value stageOffset, int columns, Values &sums) {
                                stage.weightsOf(product) + (k + i) * kTileColumns * stage.weightBytes),
                           int(bytes));
         for (int column = 0; column < kThreadColumns; ++column) {
-          Value w = widen(e, numberOf(ws, column));
+          Value w = widen(e, spec.format, numberOf(ws, column));
+          if (factors[product])
+            w = e.mulF(w, numberOf(factors[product], column));
           for (int tile = 0; tile < tiles; ++tile) {
             Value &sum = sums[(product * tiles + tile) * kThreadColumns + column];
             sum = e.fma(numberOf(xs[tile], i), w, sum);
@@ -129,7 +153,7 @@ void Tile::emit() {
       Value ahead = e.add(chunk, 1);
       e.ifThen(e.lessThan(ahead, e.cI32(full)), [&] { fill(ahead, offsetOf(ahead), kChunk); });
       commitCopies(e);
-      compute(offsetOf(chunk), kChunk, partial);
+      compute(chunk, offsetOf(chunk), kChunk, partial);
       return partial;
     });
   }
@@ -140,7 +164,7 @@ void Tile::emit() {
     commitCopies(e);
     waitForCopies(e, 0);
     e.barrier();
-    compute(e.cI32(0), rest, sums);
+    compute(e.cI32(full), e.cI32(0), rest, sums);
   } else {
     waitForCopies(e, 0); // the last group is empty, but it does not stay open
   }

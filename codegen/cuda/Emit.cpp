@@ -38,6 +38,27 @@ Value Emitter::shared(int64_t offset) {
   return at(create<LLVM::AddressOfOp>(global), offset);
 }
 
+Value Emitter::constantTable(DenseElementsAttr numbers) {
+  auto type = cast<ShapedType>(numbers.getType());
+  int64_t count = type.getNumElements();
+  std::string name;
+  LLVM::GlobalOp global;
+  for (int i = 0;; ++i) { // kernels that read the same numbers share them
+    name = "heddle_table_" + std::to_string(i);
+    global = module.lookupSymbol<LLVM::GlobalOp>(name);
+    if (!global || global.getValueAttr() == numbers.reshape(type.clone({count})))
+      break;
+  }
+  if (!global) {
+    OpBuilder::InsertionGuard guard(*this);
+    setInsertionPointToStart(module.getBody());
+    global = create<LLVM::GlobalOp>(LLVM::LLVMArrayType::get(type.getElementType(), unsigned(count)),
+                                    /*isConstant=*/true, LLVM::Linkage::Internal, name,
+                                    numbers.reshape(type.clone({count})), /*alignment=*/4, /*addrSpace=*/1);
+  }
+  return create<LLVM::AddressOfOp>(global);
+}
+
 Value Emitter::thread() { return create<NVVM::ThreadIdXOp>(i32()); }
 Value Emitter::blockX() { return create<NVVM::BlockIdXOp>(i32()); }
 Value Emitter::blockY() { return create<NVVM::BlockIdYOp>(i32()); }
@@ -68,6 +89,16 @@ Value Emitter::warpSum(Value value) {
 
 Value Emitter::warpMaxU(Value value) {
   return create<NVVM::ReduxOp>(i32(), value, NVVM::ReduxKind::UMAX, cI32(-1));
+}
+
+Value Emitter::countLanes(Value flag) {
+  return create<math::CtPopOp>(create<NVVM::VoteBallotOp>(i32(), cI32(-1), flag).getResult());
+}
+
+Value Emitter::lanesBelow(Value flag) {
+  Value before = sub(create<arith::ShLIOp>(cI32(1), lane()), cI32(1));
+  Value all = create<NVVM::VoteBallotOp>(i32(), cI32(-1), flag);
+  return create<math::CtPopOp>(bitAnd(all, before));
 }
 
 Value Emitter::dp4a(Value a, Bytes aBytes, Value b, Value sum) {

@@ -33,6 +33,9 @@ public:
   /// Address `offset` bytes into the block's shared memory.
   Value shared(int64_t offset);
 
+  /// Address of a table of the module's own, in global memory.
+  Value constantTable(mlir::DenseElementsAttr numbers);
+
   // Places, i32.
   Value thread();
   Value blockX();
@@ -51,6 +54,9 @@ public:
   Value combineLanes(Value value, int width, llvm::function_ref<Value(Value, Value)> combine);
   Value warpSum(Value value);
   Value warpMaxU(Value value); // i32, unsigned
+  /// Lanes (i32) where `flag` (i1) holds: all, and those before this one.
+  Value countLanes(Value flag);
+  Value lanesBelow(Value flag);
 
   // i32 products of four bytes, signed or not, added to `sum`.
   enum class Bytes { S8, U8 };

@@ -63,19 +63,24 @@ private:
     Value maximum[2], sum[2];
     Values outputs; // [element / 8][4]
   };
+  struct Tiles {
+    Value first, end;
+  };
   Values flatten(const State &state);
   State unflatten(ValueRange values);
 
   void loadQueries();
   void fill(Value tile, Value stageOffset);
-  /// Goes over all tiles; `groups` of 16 keys of each are this warp's, from `firstGroup` on.
-  State attend(int groups, Value firstGroup, Value firstVector);
+  /// `groups` of 16 keys of each tile are this warp's, from `firstGroup` on.
+  State attend(Tiles range, int groups, Value firstGroup, Value firstVector);
+  /// All keys, or those of a chunk, which goes to a place of its own.
+  void emitTiles(Tiles range, Value chunk);
   void step(State &state, Value tile, Value stageOffset, int groups, Value firstGroup, Value firstVector);
   Values scores(Value stageOffset, int groups, Value firstGroup, Value firstVector);
   void addValues(State &state, ValueRange weights, Value stageOffset, int groups, Value firstGroup);
-  void storeVectors(const State &state, Value firstVector);
-  void merge(const State &state);
-  void store(Value vector, Value element, Value value);
+  void storeVectors(const State &state, Value firstVector, Value chunk);
+  void merge(const State &state, Value chunk);
+  Value target(Value vector, Value chunk);
 
   Emitter &e;
   AttentionOp op;
@@ -83,7 +88,7 @@ private:
   const AttentionOperands &operands;
   const Layout layout;
   const int64_t queryHeads, kvHeads, group;
-  Value thread, lane, warp, shared, vectors, lastTile;
+  Value thread, lane, warp, shared, vectors;
   Value matrix, matrixRow; // of this lane's address for ldmatrix
 };
 
@@ -250,8 +255,8 @@ void Flash::step(State &state, Value tile, Value stageOffset, int groups, Value 
         Value &score = sums[n * 4 + i * 2 + j];
         Value key = e.add(firstKey, n * 8 + j);
         auto region = [&](Region &region) {
-          return emitAttentionRegion(e, op, operands, region, e.add(operands.rowBegin, number), head,
-                                     position, key, score);
+          QueryPlace query{e.add(operands.rowBegin, number), head, operands.kvHead, position};
+          return emitAttentionRegion(e, operands, region, query, key, score);
         };
         score = e.mulF(score, scale);
         score = region(op.getScore());
@@ -286,24 +291,24 @@ void Flash::step(State &state, Value tile, Value stageOffset, int groups, Value 
   addValues(state, sums, stageOffset, groups, firstGroup);
 }
 
-Flash::State Flash::attend(int groups, Value firstGroup, Value firstVector) {
+Flash::State Flash::attend(Tiles range, int groups, Value firstGroup, Value firstVector) {
   Value zero = e.cF32(0), minusInfinity = e.cF32(-INFINITY);
   State state{{minusInfinity, minusInfinity}, {zero, zero}, Values(layout.valueDim / 8 * 4, zero)};
   auto stageOf = [&](Value tile) {
     return e.add(e.mul(e.remU(tile, layout.stages), layout.stageBytes()), layout.stage(0));
   };
   if (layout.stages > 1) {
-    fill(e.cI32(0), e.cI32(layout.stage(0)));
+    fill(range.first, stageOf(range.first));
     commitCopies(e);
   }
-  Values end = e.forRange(
-      e.cI32(0), e.add(lastTile, 1), e.cI32(1), flatten(state), [&](Value tile, ValueRange carried) {
+  Values end =
+      e.forRange(range.first, range.end, e.cI32(1), flatten(state), [&](Value tile, ValueRange carried) {
         State current = unflatten(carried);
         Value next = e.add(tile, layout.stages - 1);
         if (layout.stages > 1)
           waitForCopies(e, 0);
         e.barrier(); // the tile is there for all, or all are done with the one before
-        e.ifThen(e.lessThan(next, e.add(lastTile, 1)), [&] { fill(next, stageOf(next)); });
+        e.ifThen(e.lessThan(next, range.end), [&] { fill(next, stageOf(next)); });
         commitCopies(e);
         if (layout.stages == 1) {
           waitForCopies(e, 0);
@@ -316,38 +321,39 @@ Flash::State Flash::attend(int groups, Value firstGroup, Value firstVector) {
   return unflatten(end);
 }
 
-void Flash::store(Value vector, Value element, Value value) {
+Value Flash::target(Value vector, Value chunk) {
   Value row = e.add(operands.rowBegin, e.divU(vector, group));
   Value head = e.add(e.mul(operands.kvHead, group), e.remU(vector, group));
-  Value place = e.add(e.mul(e.wide(row), queryHeads), e.wide(head));
-  Value to = e.at(operands.result, e.mul(place, layout.valueDim * 4));
-  e.store(value, e.at(to, e.shiftLeft(element, 2)), 4 * (isa<VectorType>(value.getType()) ? 2 : 1));
+  Value to = resultAddress(e, op, operands, row, head);
+  return chunk ? e.at(to, e.mul(chunk, chunkBytes(op))) : to;
 }
 
-static Value inverseOrZero(Emitter &e, Value sum) {
-  Value any = e.create<arith::CmpFOp>(arith::CmpFPredicate::UNE, sum, e.cF32(0));
-  return e.select(any, e.divF(e.cF32(1), sum), e.cF32(0));
-}
-
-void Flash::storeVectors(const State &state, Value firstVector) {
-  Value pair = e.shiftLeft(e.bitAnd(lane, 3), 1);
+void Flash::storeVectors(const State &state, Value firstVector, Value chunk) {
+  Value quad = e.bitAnd(lane, 3);
   for (int i = 0; i < 2; ++i) {
     Value vector = e.add(e.add(firstVector, e.shiftRightU(lane, 2)), i * 8);
-    Value inverse = inverseOrZero(e, state.sum[i]);
+    Value factor = chunk ? e.cF32(1) : inverseOrZero(e, state.sum[i]);
+    auto pairOf = [&](Value first, Value second) {
+      Value pair = e.create<LLVM::UndefOp>(e.vec(e.f32(), 2));
+      pair = e.create<LLVM::InsertElementOp>(pair, first, e.cI32(0));
+      return e.create<LLVM::InsertElementOp>(pair, second, e.cI32(1)).getResult();
+    };
     e.ifThen(e.lessThan(vector, vectors), [&] {
+      Value to = target(vector, chunk);
       for (int64_t d = 0; d < layout.valueDim; d += 8) {
-        Value both = e.create<LLVM::UndefOp>(e.vec(e.f32(), 2));
-        for (int j = 0; j < 2; ++j)
-          both = e.create<LLVM::InsertElementOp>(both, e.mulF(state.outputs[d / 8 * 4 + i * 2 + j], inverse),
-                                                 e.cI32(j));
-        store(vector, e.add(pair, d), both);
+        const Value *outputs = &state.outputs[d / 8 * 4 + i * 2];
+        e.store(pairOf(e.mulF(outputs[0], factor), e.mulF(outputs[1], factor)),
+                e.at(to, e.shiftLeft(quad, 3), d * 4), 8);
       }
+      if (chunk)
+        e.ifThen(e.equal(quad, e.cI32(0)),
+                 [&] { e.store(pairOf(state.sum[i], state.maximum[i]), e.at(to, layout.valueDim * 4), 8); });
     });
   }
 }
 
 /// The warps have the same vectors, each with a part of the keys.
-void Flash::merge(const State &state) {
+void Flash::merge(const State &state, Value chunk) {
   e.barrier(); // all are done with the stages, whose place the partial results take
   Value row = e.shiftRightU(lane, 2), pair = e.shiftLeft(e.bitAnd(lane, 3), 1);
   Value first = e.shiftLeft(warp, 4);
@@ -383,7 +389,14 @@ void Flash::merge(const State &state) {
       sum = e.fma(stateOf(w, 1), factor, sum);
       output = e.fma(e.load(e.f32(), e.at(shared, place, layout.partial()), 4), factor, output);
     }
-    store(vector, element, e.mulF(output, inverseOrZero(e, sum)));
+    Value to = target(vector, chunk);
+    if (!chunk)
+      return e.store(e.mulF(output, inverseOrZero(e, sum)), e.at(to, e.shiftLeft(element, 2)), 4);
+    e.store(output, e.at(to, e.shiftLeft(element, 2)), 4);
+    e.ifThen(e.equal(element, e.cI32(0)), [&] {
+      e.store(sum, e.at(to, layout.valueDim * 4), 4);
+      e.store(maximum, e.at(to, layout.valueDim * 4 + 4), 4);
+    });
   });
 }
 
@@ -395,17 +408,29 @@ void Flash::emit() {
   matrix = e.shiftRightU(lane, 3);
   matrixRow = e.bitAnd(lane, 7);
   vectors = e.mul(operands.rowCount, group);
-  lastTile = e.divU(e.add(e.add(operands.position, operands.rowCount), -1), kKeys);
   loadQueries();
   e.barrier();
+  Value keys = e.add(operands.position, operands.rowCount);
+  Value tiles = e.divU(e.add(keys, kKeys - 1), kKeys);
+  if (!op.isSplit())
+    return emitTiles({e.cI32(0), tiles}, {});
+  constexpr int64_t ofChunk = HEDDLE_CHUNK_TOKENS / kKeys;
+  forOwnChunks(e, op, operands, keys, [&](Value chunk) {
+    Value first = e.mul(chunk, ofChunk);
+    emitTiles({first, e.minS(e.add(first, ofChunk), tiles)}, chunk);
+    e.barrier(); // the stages are free again
+  });
+}
+
+void Flash::emitTiles(Tiles range, Value chunk) {
   Value zero = e.cI32(0);
   e.ifThenElse(
       e.lessThan(e.cI32(16), vectors),
       [&] {
         Value firstVector = e.shiftLeft(warp, 4);
-        storeVectors(attend(kGroups, zero, firstVector), firstVector);
+        storeVectors(attend(range, kGroups, zero, firstVector), firstVector, chunk);
       },
-      [&] { merge(attend(kGroups / kAttentionWarps, warp, zero)); });
+      [&] { merge(attend(range, kGroups / kAttentionWarps, warp, zero), chunk); });
 }
 
 } // namespace

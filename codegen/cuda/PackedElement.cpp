@@ -1,23 +1,32 @@
 #include "codegen/cuda/PackedElement.h"
+#include "codegen/Float8.h"
 
 using namespace mlir;
 
 namespace heddle::cuda {
 
-Value widen(Emitter &e, Value stored) {
-  Type type = stored.getType();
-  if (type.isF32())
+Value widen(Emitter &e, StorageFormat format, Value stored) {
+  switch (format) {
+  case StorageFormat::F32:
     return stored;
-  if (type.isF16())
+  case StorageFormat::F16:
     return e.toF32(stored);
-  // bf16 is the upper half of an f32.
-  return e.bitcast(e.shiftLeft(e.extendU(e.bitcast(stored, e.i16()), e.i32()), 16), e.f32());
+  case StorageFormat::BF16:
+    return e.widenBfloat16(e.bitcast(stored, e.i16()));
+  default:
+    return e.toF32(e.bitcast(halfOfF8(e, format, e.extendU(stored, e.i16())), e.f16()));
+  }
 }
 
 Type denseType(Emitter &e, StorageFormat format) {
-  return format == StorageFormat::F32   ? e.f32()
-         : format == StorageFormat::F16 ? e.f16()
-                                        : Type(e.getBF16Type());
+  return format == StorageFormat::F32    ? e.f32()
+         : format == StorageFormat::F16  ? e.f16()
+         : format == StorageFormat::BF16 ? Type(e.getBF16Type())
+                                         : e.i8();
+}
+
+StorageFormat denseFormat(Type element) {
+  return element.isF32() ? StorageFormat::F32 : element.isF16() ? StorageFormat::F16 : StorageFormat::BF16;
 }
 
 Value packedElement(Emitter &e, const PackedLayout &layout, Value group, Value row, Value column) {
@@ -56,7 +65,7 @@ Value packedElement(Emitter &e, const PackedLayout &layout, Value group, Value r
     return e.toF32(e.load(e.f16(), e.at(e.at(block, e.shiftLeft(row, 1)), offset), 2));
   };
   Value scale = halfAt(layout.scale()), minimum = scheme.hasMin ? halfAt(layout.minimum()) : Value();
-  if (scheme.super == 256) {
+  if (scheme.subScales) {
     Value sub = e.at(block, e.add(e.shiftLeft(e.divU(k, scheme.sub), 4), row));
     scale = e.mulF(scale, e.toF32(e.extendS(e.load(e.i8(), e.at(sub, layout.subScale())), e.i32())));
     if (minimum)

@@ -5,14 +5,12 @@
 
 namespace heddle::cuda {
 
-/// Whether blocks of the scheme are what this and the fragments of mma know: 32 columns with a scale, or 256
-/// with sub-scales.
-inline bool isPackedScheme(const BlockScheme &scheme) { return scheme.super == 32 || scheme.super == 256; }
-
 /// f32 number of row `row` (of 16) at column `column` (i32) of the row group at `group`.
 Value packedElement(Emitter &e, const PackedLayout &layout, Value group, Value row, Value column);
-/// Numbers of the dense formats.
-Value widen(Emitter &e, Value stored); // f32, f16 or bf16 -> f32
+/// Numbers of the dense formats as they are stored, FP8 ones as i8, and as f32 without their scales.
+Value widen(Emitter &e, StorageFormat format, Value stored);
 Type denseType(Emitter &e, StorageFormat format);
+/// The format of a tensor's elements.
+StorageFormat denseFormat(Type element);
 
 } // namespace heddle::cuda

@@ -13,7 +13,7 @@ namespace heddle::cuda {
 static bool hasRows(Type type) {
   if (auto stored = dyn_cast<StoredType>(type))
     return stored.getEncoding().isActivation();
-  return isa<RankedTensorType>(type);
+  return isa<RankedTensorType, SelectionType>(type);
 }
 
 RowsBuilder::RowsBuilder(Emitter &e, KernelOp kernel, const KernelContext &context)
@@ -71,17 +71,13 @@ llvm::Error RowsBuilder::emitOp(Operation &op) {
         });
         return Error::success();
       })
-      .Case<QuantizeOp>([&](QuantizeOp quantize) -> Error {
-        if (activationLayout(quantize.getType()).planes == 0)
-          return unsupportedOp(op, "to anything but act_i8 and act_i16 is not available yet");
+      .Case<QuantizeOp>([&](QuantizeOp) {
         defer(&op, nullptr);
         return Error::success();
       })
       .Case<DequantizeOp>([&](DequantizeOp dequantize) -> Error {
         if (!dequantize.getInput().getType().getEncoding().isActivation())
           return unsupportedOp(op, "expected quantized activations, but found weights");
-        if (activationLayout(dequantize.getInput().getType()).planes == 0)
-          return unsupportedOp(op, "of anything but act_i8 and act_i16 is not available yet");
         emitDequantize(dequantize);
         return Error::success();
       })
@@ -98,6 +94,11 @@ llvm::Error RowsBuilder::emitOp(Operation &op) {
       })
       .Case<EmbeddingOp>([&](EmbeddingOp embedding) { return emitEmbedding(embedding); })
       .Case<GatherRowsOp>([&](GatherRowsOp gather) { return emitGatherRows(gather); })
+      .Case<HeadGateOp>([&](HeadGateOp gate) { return emitHeadGate(gate), Error::success(); })
+      .Case<MaskHeadsOp>([&](MaskHeadsOp mask) { return emitMaskHeads(mask), Error::success(); })
+      .Case<SkippedSumOp>([&](SkippedSumOp sum) { return emitSkippedSum(sum), Error::success(); })
+      .Case<MergeChunksOp>([&](MergeChunksOp merge) { return emitMergeChunks(merge), Error::success(); })
+      .Case<SelectBlocksOp>([&](SelectBlocksOp select) { return emitSelectBlocks(select), Error::success(); })
       .Case<PoolRowsOp>([&](PoolRowsOp pool) { return emitPoolRows(pool); })
       .Default([&](Operation *) { return unsupportedOp(op, "is not an op of the family 'rows'"); });
 }

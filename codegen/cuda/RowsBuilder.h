@@ -83,6 +83,17 @@ private:
   void emitRope(mlir::heddle::RopeOp op);
   void emitCacheAppend(mlir::heddle::CacheAppendOp op);
 
+  // RowsGating.cpp: gates and selections.
+  void emitHeadGate(mlir::heddle::HeadGateOp op);
+  void emitMaskHeads(mlir::heddle::MaskHeadsOp op);
+  void emitSkippedSum(mlir::heddle::SkippedSumOp op);
+  void emitSelectBlocks(mlir::heddle::SelectBlocksOp op);
+  /// i1: the row at address `selection` selects head or block `number`.
+  Value isSelected(Value selection, Value number);
+
+  // RowsMerge.cpp
+  void emitMergeChunks(mlir::heddle::MergeChunksOp op);
+
   // RowsQuantize.cpp
   void emitQuantize(mlir::heddle::QuantizeOp op, Value x, Value column);
   void emitDequantize(mlir::heddle::DequantizeOp op);

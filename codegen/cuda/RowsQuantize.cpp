@@ -11,6 +11,8 @@ static constexpr int64_t kInfinityBits = 0x7f800000;
 void RowsBuilder::emitQuantize(QuantizeOp op, Value x, Value column) {
   ActivationLayout layout = activationLayout(op.getType());
   Value target = rows.lookup(op.getResult());
+  if (layout.planes == 0)
+    return e.store(e.roundToBfloat16(x), elementAt(target, column, 2), 2);
   // Sizes of floats order like their bits, and NaN is above infinity: an integer maximum misses neither.
   Value sizeBits = e.warpMaxU(e.bitAnd(e.bitcast(x, e.i32()), 0x7fffffff));
   Value scale = e.divF(e.bitcast(sizeBits, e.f32()), e.cF32(layout.limit()));
@@ -43,7 +45,9 @@ void RowsBuilder::emitQuantize(QuantizeOp op, Value x, Value column) {
 void RowsBuilder::emitDequantize(DequantizeOp op) {
   ActivationLayout layout = activationLayout(op.getInput().getType());
   Value input = memory(op.getInput());
-  defer(op, [this, layout, input](Value column) {
+  defer(op, [this, layout, input](Value column) -> Value {
+    if (layout.planes == 0)
+      return e.widenBfloat16(e.load(e.i16(), elementAt(input, column, 2), 2));
     Value code = e.extendS(e.load(e.i8(), e.at(input, column)), e.i32());
     if (layout.planes == 2)
       code = e.add(e.shiftLeft(code, 8),

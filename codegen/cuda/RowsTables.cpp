@@ -34,27 +34,34 @@ llvm::Error RowsBuilder::emitEmbedding(EmbeddingOp op) {
   if (stored && stored.getEncoding().isActivation())
     return unsupportedOp(*op, "expected a table of weights, but found quantized activations");
   auto groupAt = [&](int64_t bytes) { return e.at(base, e.mul(e.wide(e.shiftRightU(index, 4)), bytes)); };
-  StorageFormat format = stored ? storageFormat(stored.getEncoding()) : StorageFormat::F32;
+  StorageFormat format = stored ? storageFormat(stored.getEncoding())
+                                : denseFormat(cast<RankedTensorType>(table).getElementType());
   if (const FormatInfo &info = formatInfo(format); info.scheme) {
     if (!packed)
       return unsupportedOp(*op, "expected a table in layout 'w16', but found one in file order; run "
                                 "heddle-pack-parameters first");
-    if (!isPackedScheme(*info.scheme))
-      return unsupportedOp(*op, "of a table in '" + std::string(info.name) + "' is not available yet");
     Value group = groupAt(packedGroupBytes(format, shape[1]));
-    PackedLayout layout{*info.scheme};
+    PackedLayout layout{schemeOf(format, shape[1])};
     defer(op, [this, layout, group, row16, scaled](Value column) {
       return scaled(packedElement(e, layout, group, row16, column));
     });
     return llvm::Error::success();
   }
-  Type element = stored ? denseType(e, format) : cast<RankedTensorType>(table).getElementType();
+  Type element = denseType(e, format);
   int bytes = int(element.getIntOrFloatBitWidth() / 8),
       step = packed ? int(PackedLayout::kRows) * bytes : bytes;
-  Value from = packed ? e.at(groupAt(shape[1] * step), e.mul(row16, bytes))
-                      : e.at(base, e.mul(e.wide(index), shape[1] * bytes));
-  defer(op, [this, from, element, bytes, step, scaled](Value column) {
-    return scaled(widen(e, e.load(element, elementAt(from, column, step), bytes)));
+  const int64_t span = denseScaleSpan(format, shape[1]);
+  if (span && !packed)
+    return unsupportedOp(*op, "expected a table in layout 'w16', but found one in file order; run "
+                              "heddle-pack-parameters first");
+  Value group = packed ? groupAt(packedGroupBytes(format, shape[1])) : Value();
+  Value from = packed ? e.at(group, e.mul(row16, bytes)) : e.at(base, e.mul(e.wide(index), shape[1] * bytes));
+  Value scales = span ? e.at(group, e.shiftLeft(row16, 2), shape[1] * PackedLayout::kRows) : Value();
+  defer(op, [this, from, scales, span, format, element, bytes, step, scaled](Value column) {
+    Value number = widen(e, format, e.load(element, elementAt(from, column, step), bytes));
+    if (span) // of FP8
+      number = e.mulF(number, loadColumn(scales, e.mul(e.divU(column, span), PackedLayout::kRows)));
+    return scaled(number);
   });
   return llvm::Error::success();
 }

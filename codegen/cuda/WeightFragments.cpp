@@ -6,8 +6,8 @@ namespace heddle::cuda {
 
 static constexpr int kLow = 0x0f0f0f0f;
 
-WeightFragments::WeightFragments(Emitter &e, StorageFormat format, Value group, Value lane)
-    : layout{*formatInfo(format).scheme}, e(e), group(group) {
+WeightFragments::WeightFragments(Emitter &e, StorageFormat format, int64_t columns, Value group, Value lane)
+    : layout{schemeOf(format, columns)}, columns(columns), e(e), group(group) {
   Value row = e.shiftRightU(lane, 2), quad = e.bitAnd(lane, 3);
   row4 = e.shiftLeft(row, 2);
   row2 = e.shiftLeft(row, 1);
@@ -22,13 +22,15 @@ SmallVector<WeightFragments::Raw, 4> WeightFragments::load(Value chunk, int step
   const BlockScheme &scheme = layout.scheme;
   SmallVector<Raw, 4> raws(steps);
   // The chunk's super-blocks, and where it begins in its (only) one if that is larger.
-  Value block, part;
-  if (scheme.super == 32) {
-    block = e.at(group, e.mul(e.wide(chunk), 4 * layout.bytes()));
-  } else {
-    block = e.at(group, e.mul(e.wide(e.shiftRightU(chunk, 1)), layout.bytes()));
-    part = e.bitAnd(chunk, 1);
-  }
+  const bool small = scheme.super == 32;
+  const int64_t chunks = std::max(scheme.super / kChunk, 1); // of a super-block
+  Value block = group, part;
+  if (small)
+    block = e.at(group, e.mul(e.wide(chunk), kChunk / 32 * layout.bytes()));
+  else if (scheme.super < columns)
+    block = e.at(group, e.mul(e.wide(e.divU(chunk, chunks)), layout.bytes()));
+  if (!small && scheme.super > kChunk)
+    part = scheme.super < columns ? e.remU(chunk, chunks) : chunk;
   auto inPart = [&](Value address, int64_t bytes) {
     return part ? e.at(address, e.mul(part, bytes)) : address;
   };
@@ -40,12 +42,12 @@ SmallVector<WeightFragments::Raw, 4> WeightFragments::load(Value chunk, int step
                     ? inPart(e.at(e.at(block, e.add(quad8, maskByte)), layout.high()), kChunk * 2)
                     : Value();
   Value scales = e.at(block, row2);
-  Value subs = scheme.super == 256 ? inPart(e.at(block, row1), kChunk / scheme.sub * 16) : Value();
+  Value subs = scheme.subScales ? inPart(e.at(block, row1), kChunk / scheme.sub * 16) : Value();
   for (int step = 0; step < steps; ++step) {
     Raw &raw = raws[step];
-    int64_t start = scheme.super == 32 ? step * layout.bytes() : 0; // of the step's super-block
-    int run = scheme.super == 32 ? 0 : step;                        // of 32 columns, in the super-block
-    if (scheme.lowBits == 2 && step % 2 == 1) {                     // one load for 64 columns
+    int64_t start = small ? step * layout.bytes() : 0; // of the step's super-block
+    int run = small ? 0 : step;                        // of 32 columns, in the super-block
+    if (scheme.lowBits == 2 && step % 2 == 1) {        // one load for 64 columns
       for (int i = 0; i < 2; ++i)
         raw.low[i] = raws[step - 1].low[i];
     } else if (scheme.lowBits == 2) {
@@ -64,14 +66,14 @@ SmallVector<WeightFragments::Raw, 4> WeightFragments::load(Value chunk, int step
     if (scheme.highBits == 1)
       for (int i = 0; i < 4; ++i)
         raw.high[i] = e.load(e.i8(), e.at(high1, start + run * 64 + i / 2 * 32 + i % 2 * 4));
-    bool first = scheme.super == 32 || step == 0;
+    bool first = small || step == 0;
     for (int i = 0; i < 2; ++i) {
       raw.scale[i] =
           first ? e.load(e.f16(), e.at(scales, start + layout.scale() + i * 16), 2) : raws[0].scale[i];
       if (scheme.hasMin)
         raw.minimum[i] =
             first ? e.load(e.f16(), e.at(scales, start + layout.minimum() + i * 16), 2) : raws[0].minimum[i];
-      for (int half = 0; half < halves() && scheme.super == 256; ++half) {
+      for (int half = 0; half < halves() && scheme.subScales; ++half) {
         int64_t offset = (step * halves() + half) * 16 + i * 8;
         raw.subScale[i][half] = e.load(e.i8(), e.at(subs, layout.subScale() + offset));
         if (scheme.hasMin)
@@ -111,13 +113,13 @@ WeightFragments::Fragment WeightFragments::decode(const Raw &raw) {
   for (int row = 0; row < 2; ++row)
     for (int half = 0; half < halves(); ++half) {
       Value scale = e.toF32(raw.scale[row]);
-      if (scheme.super == 256)
+      if (scheme.subScales)
         scale = e.mulF(scale, e.toF32(e.extendS(raw.subScale[row][half], e.i32())));
       fragment.scale[row][half] = scale;
       if (!scheme.hasMin)
         continue;
       Value minimum = e.toF32(raw.minimum[row]);
-      if (scheme.super == 256)
+      if (scheme.subScales)
         minimum = e.mulF(minimum, e.toF32(e.extendU(raw.subMinimum[row][half], e.i32())));
       fragment.minimum[row][half] = minimum;
     }

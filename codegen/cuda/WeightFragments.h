@@ -12,7 +12,7 @@ public:
   static constexpr int kChunk = 128;
 
   /// `group` is the address of the warp's row group, `lane` its place in the warp.
-  WeightFragments(Emitter &e, StorageFormat format, Value group, Value lane);
+  WeightFragments(Emitter &e, StorageFormat format, int64_t columns, Value group, Value lane);
 
   /// Bytes of one step of 32 columns as they lie in memory; what a format does not have is null.
   struct Raw {
@@ -25,7 +25,7 @@ public:
   llvm::SmallVector<Raw, 4> load(Value chunk, int steps);
 
   struct Fragment {
-    Value a[4];                       // s8: codes less the zero point
+    Value a[4];                       // codes less the zero point
     Value scale[2][2], minimum[2][2]; // f32, [row][half]
   };
   Fragment decode(const Raw &raw);
@@ -35,10 +35,13 @@ public:
   static llvm::SmallVector<Raw, 4> unflatten(llvm::ArrayRef<Raw> like, ValueRange values);
 
   const PackedLayout layout;
+  /// Whether `Fragment::a` is s8; u8 where codes of 8 bits have no zero point.
+  bool isSigned() const { return layout.codeBits() < 8 || layout.scheme.zero != 0; }
   /// Sub-blocks of a step: 2 where each 16 columns have a scale.
   int halves() const { return layout.scheme.sub == 16 ? 2 : 1; }
 
 private:
+  const int64_t columns; // of a row
   Value twoBits(Value word, int plane) { return e.bitAnd(e.shiftRightU(word, 2 * plane), 0x03030303); }
 
   Emitter &e;

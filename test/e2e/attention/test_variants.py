@@ -1,7 +1,7 @@
 """Attention variants: each file here is a few lines of IR; an independent numpy reference says what they compute.
 
 A variant becomes a module with a KV cache (prefill of odd lengths, several sequences, decode) and one without (texts of odd lengths,
-pooled), for several shapes of heads, and runs on the interpreter and on compiled code of every CPU level that this host has.
+pooled), for several shapes of heads, and runs on the interpreter, on compiled code of every CPU level that this host has, and on the CUDA simulator.
 """
 
 import concurrent.futures
@@ -329,10 +329,10 @@ def module(name, variant, shape, cached):
 
 @functools.cache
 def targets(shape):
-    """The interpreter after the passes and every CPU level that this host runs; for the other shapes the narrowest and the widest."""
+    """The interpreter after the passes and every CPU level that this host runs, and the CUDA simulator; for the other shapes some of them."""
     features = pathlib.Path("/proc/cpuinfo").read_text().split()
     levels = [f"cpu:{level}" for level, feature in LEVELS.items() if not feature or feature in features]
-    return {"grouped": ["interpreter:cpu", *levels], "odd": levels[:1], "multi_head": levels[-1:]}[shape]
+    return {"grouped": ["interpreter:cpu", *levels, "cuda"], "odd": [levels[0], "cuda"], "multi_head": levels[-1:]}[shape]
 
 
 class Variants(unittest.TestCase):
