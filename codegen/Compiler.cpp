@@ -5,6 +5,7 @@
 #include "codegen/cpu/Image.h"
 #include "codegen/cpu/KernelCache.h"
 #include "codegen/cpu/Kernels.h"
+#include "codegen/cuda/Assemble.h"
 #include "codegen/cuda/Backend.h"
 #include "codegen/cuda/Kernel.h"
 #include "codegen/package/ArtifactWriter.h"
@@ -189,19 +190,21 @@ llvm::Expected<TargetCode> compileCpu(ModuleOp module, const CompileOptions &opt
   return result;
 }
 
-llvm::Expected<std::string> cudaText(ModuleOp module, cuda::TextForm form,
+llvm::Expected<std::string> cudaText(ModuleOp module, const CompileOptions &options, cuda::TextForm form,
                                      std::vector<cuda::KernelFacts> &facts) {
   OwningOpRef<ModuleOp> kernels = ModuleOp::create(UnknownLoc::get(module.getContext()));
-  auto emitted = cuda::emitKernels(module, kernelContext(module), *kernels);
+  KernelContext context = kernelContext(module);
+  context.tensorCores = options.tensorCores;
+  auto emitted = cuda::emitKernels(module, context, *kernels);
   if (!emitted)
     return emitted.takeError();
   facts = std::move(*emitted);
   return cuda::compileToText(*kernels, form, {backendOptions().expandMath});
 }
 
-llvm::Expected<TargetCode> compileCuda(ModuleOp module) {
+llvm::Expected<TargetCode> compileCuda(ModuleOp module, const CompileOptions &options) {
   std::vector<cuda::KernelFacts> facts;
-  auto ptx = cudaText(module, cuda::TextForm::Ptx, facts);
+  auto ptx = cudaText(module, options, cuda::TextForm::Ptx, facts);
   if (!ptx)
     return ptx.takeError();
   TargetCode result;
@@ -215,7 +218,15 @@ llvm::Expected<TargetCode> compileCuda(ModuleOp module) {
     result.kernels.push_back(info);
   }
   result.members.push_back({"code/sm_80.ptx", HEDDLE_CODE_PTX, std::vector<uint64_t>(facts.size())});
-  result.contents.push_back(std::move(*ptx));
+  if (!options.ptxas.empty()) { // a driver takes the last code that it can: later GPUs the PTX
+    auto cubin = cuda::assemble(*ptx, options.ptxas);
+    if (!cubin)
+      return cubin.takeError();
+    result.members.push_back(
+        {"code/sm_80.cubin", HEDDLE_CODE_CUBIN | 80u << 16, std::vector<uint64_t>(facts.size())});
+    result.contents.push_back(std::move(*cubin));
+  }
+  result.contents.insert(result.contents.begin(), std::move(*ptx));
   result.manifest = llvm::json::Object{{"name", "cuda"}, {"ptx", "sm_80"}};
   return result;
 }
@@ -261,7 +272,8 @@ llvm::Expected<std::array<uint8_t, 32>> compileToArtifact(ModuleOp module, const
       samples.emplace(options.samples ? makeSamples(*source, module, options.target, parameters)
                                       : llvm::Expected<Samples>(Samples{}));
     });
-    compiled.emplace(options.target == "cuda" ? compileCuda(module) : compileCpu(module, options, pool));
+    compiled.emplace(options.target == "cuda" ? compileCuda(module, options)
+                                              : compileCpu(module, options, pool));
     pool.wait();
   }
   llvm::Error errors = llvm::Error::success();
@@ -348,7 +360,7 @@ llvm::Expected<std::string> compileToText(ModuleOp module, const CompileOptions 
   }
   if (options.target == "cuda") {
     std::vector<cuda::KernelFacts> facts;
-    return cudaText(module, form == "llvm" ? cuda::TextForm::Llvm : cuda::TextForm::Ptx, facts);
+    return cudaText(module, options, form == "llvm" ? cuda::TextForm::Llvm : cuda::TextForm::Ptx, facts);
   }
   auto levels = chosenLevels(options);
   if (form == "kernels") { // what generators make, before it is lowered

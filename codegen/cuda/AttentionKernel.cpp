@@ -138,7 +138,7 @@ llvm::Expected<KernelFacts> emitAttentionKernel(KernelOp kernel, StringRef rows,
     facts.sharedBytes = PlainAttention::sharedBytes(attention);
     facts.workRows = PlainAttention::recordRows();
   }
-  Emitter e(out);
+  Emitter e(out, context);
   e.kernel(kernel.getSymName(), int(kernelOperands(kernel).size()), int(facts.threads),
            [&](const KernelArguments &arguments) {
              Value work, number = e.blockX();

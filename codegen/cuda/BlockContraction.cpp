@@ -6,6 +6,7 @@
 // no other warp of the block wants them.
 #include "codegen/cuda/AsyncCopy.h"
 #include "codegen/cuda/Contraction.h"
+#include "codegen/cuda/Mma.h"
 #include "codegen/cuda/WeightFragments.h"
 #include "ir/ActivationLayout.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
@@ -58,7 +59,7 @@ private:
   void compute(ArrayRef<Raws> raws, Value stageOffset, Values &sums);
   void multiply(const WeightFragments::Fragment &weights, int half, ArrayRef<Value> activations, Value scales,
                 Value minimumSums, MutableArrayRef<Value> sums);
-  Value mma(const WeightFragments::Fragment &weights, int half, ValueRange activations, ValueRange start);
+  Values mma(const WeightFragments::Fragment &weights, int half, ValueRange activations, ValueRange start);
   /// Fragments of the 32 columns of `step` for mma columns `tile` of plane `plane`: two registers.
   Values activations(Value stageOffset, int plane, int step, int tile);
 
@@ -128,22 +129,12 @@ Values Tile::activations(Value stageOffset, int plane, int step, int tile) {
   return e.unpackStruct(e.create<NVVM::LdMatrixOp>(pair, row, 2, NVVM::MMALayout::row));
 }
 
-Value Tile::mma(const WeightFragments::Fragment &weights, int half, ValueRange activations,
-                ValueRange start) {
-  Type sums = LLVM::LLVMStructType::getLiteral(e.getContext(), SmallVector<Type>(4, e.i32()));
+Values Tile::mma(const WeightFragments::Fragment &weights, int half, ValueRange activations,
+                 ValueRange start) {
   bool whole = this->weights[0].halves() == 1;
-  Values arguments;
-  if (whole)
-    arguments.append(std::begin(weights.a), std::end(weights.a));
-  else
-    arguments.append(weights.a + half * 2, weights.a + half * 2 + 2);
-  if (whole)
-    arguments.append(activations.begin(), activations.end());
-  else
-    arguments.push_back(activations[half]);
-  arguments.append(start.begin(), start.end());
-  std::string name = whole ? "llvm.nvvm.mma.m16n8k32.row.col" : "llvm.nvvm.mma.m16n8k16.row.col";
-  return e.intrinsic(name + (this->weights[0].isSigned() ? ".s8" : ".u8.s8"), sums, arguments);
+  auto a = ArrayRef(weights.a);
+  return mmaBytes(e, this->weights[0].isSigned(), whole ? a : a.slice(half * 2, 2),
+                  whole ? activations : activations.slice(half, 1), start);
 }
 
 /// Adds one sub-block's products to `sums`: (row r, tokens 2q and 2q + 1), (row r + 8, the same).
@@ -155,13 +146,13 @@ void Tile::multiply(const WeightFragments::Fragment &weights, int half, ArrayRef
   Values dots;
   if (spec.planes == 1) {
     // The sums start at kMagic, so that a subtraction makes floats of them.
-    for (Value dot : e.unpackStruct(mma(weights, half, activations, Values(4, e.cI32(kMagicBits)))))
+    for (Value dot : mma(weights, half, activations, Values(4, e.cI32(kMagicBits))))
       dots.push_back(e.subF(e.bitcast(dot, e.f32()), e.cF32(kMagic)));
   } else {
-    Values high = e.unpackStruct(mma(weights, half, activations.take_front(2), Values(4, e.cI32(0))));
+    Values high = mma(weights, half, activations.take_front(2), Values(4, e.cI32(0)));
     for (Value &dot : high)
       dot = e.shiftLeft(dot, 8);
-    for (Value dot : e.unpackStruct(mma(weights, half, activations.drop_front(2), high)))
+    for (Value dot : mma(weights, half, activations.drop_front(2), high))
       dots.push_back(e.toF32(dot));
   }
   for (int i = 0; i < 4; ++i) {
@@ -204,12 +195,9 @@ void Tile::emit() {
   shared = e.shared(0);
   // Matrix 0 is the first 16 columns of eight tokens, matrix 1 the next 16.
   matrixRow = e.add(e.mul(e.bitAnd(lane, 7), kPitch), e.shiftLeft(e.bitAnd(e.shiftRightU(lane, 3), 1), 4));
-  int64_t groups = (spec.rows + 15) / 16;
   Value group = e.add(e.mul(e.blockY(), kTileColumns / 16), e.warp());
-  // Warps past the last group compute it again and store nothing, as the block meets in the loop.
-  Value place = e.mul(e.wide(e.minS(group, e.cI32(groups - 1))), packedGroupBytes(spec.format, spec.columns));
   for (Value base : operands.weights)
-    weights.emplace_back(e, spec.format, spec.columns, e.at(base, place), lane);
+    weights.emplace_back(e, spec.format, spec.columns, rowGroup(e, spec, base, group), lane);
 
   int64_t full = spec.columns / kChunk;
   int rest = int(spec.columns % kChunk / 32);
@@ -259,15 +247,7 @@ void Tile::emit() {
     waitForCopies(e, 0); // groups may be empty, but none stays open
   }
 
-  Value firstRow = e.add(e.mul(group, 16), e.shiftRightU(lane, 2));
-  for (int tile = 0; tile < tiles; ++tile)
-    for (int i = 0; i < 4; ++i) {
-      Value token = e.add(e.add(operands.firstToken, e.shiftLeft(quad, 1)), tile * 8 + i % 2);
-      Values element;
-      for (int product = 0; product < spec.products; ++product)
-        element.push_back(sums[(product * tiles + tile) * 4 + i]);
-      storeResult(e, spec, operands, token, e.add(firstRow, i / 2 * 8), element);
-    }
+  storeFragments(e, spec, operands, group, tiles, sums);
 }
 
 } // namespace

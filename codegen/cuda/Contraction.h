@@ -13,14 +13,16 @@ namespace heddle::cuda {
 
 inline constexpr int kTileColumns = 64, kContractionThreads = 128;
 
+enum class ContractionInput { F32, Bf16, Quantized };
+
 struct ContractionSpec {
   int64_t rows = 0;    // output columns r: rows of the weight matrix
   int64_t columns = 0; // input columns k
   /// Storage of the packed weight matrices: one, or two of one format that share input and epilogue.
   StorageFormat format;
   int products = 1;
-  /// Input: 0 for f32 rows (dense formats), 1 or 2 for quantized activations (block formats).
-  int planes = 0;
+  ContractionInput input = ContractionInput::F32;
+  int planes = 0; // of quantized input: 1 or 2
   /// Turns the sums of one output element, one per matrix, into the number to store.
   std::function<Value(Value token, Value column, ValueRange sums)> epilogue;
 };
@@ -39,6 +41,10 @@ struct ContractionOperands {
 /// Shared memory that the largest tile takes.
 int64_t blockContractionSharedBytes(const ContractionSpec &spec);
 int64_t denseContractionSharedBytes(const ContractionSpec &spec);
+int64_t tensorContractionSharedBytes(const ContractionSpec &spec);
+
+/// Whether formats and sizes are for emitTensorContraction.
+bool fitsTensorContraction(const ContractionSpec &spec);
 
 /// Emits one block's work for at most 8 * `tiles` tokens. All threads of the block come here.
 void emitBlockContraction(Emitter &e, const ContractionSpec &spec, const ContractionOperands &operands,
@@ -46,6 +52,15 @@ void emitBlockContraction(Emitter &e, const ContractionSpec &spec, const Contrac
 void emitDenseContraction(Emitter &e, const ContractionSpec &spec, const ContractionOperands &operands,
                           int tiles);
 
+void emitTensorContraction(Emitter &e, const ContractionSpec &spec, const ContractionOperands &operands,
+                           int tiles);
+
+/// Address of row group `number` (i32) of a weight matrix, or of the last one.
+Value rowGroup(Emitter &e, const ContractionSpec &spec, Value base, Value number);
+/// Stores the results of `mma` of a warp whose rows are row group `group` of the weights: `sums` are
+/// [product][8 tokens][4].
+void storeFragments(Emitter &e, const ContractionSpec &spec, const ContractionOperands &operands, Value group,
+                    int tiles, ValueRange sums);
 /// Stores output element (token, column) where both exist.
 void storeResult(Emitter &e, const ContractionSpec &spec, const ContractionOperands &operands, Value token,
                  Value column, ValueRange sums);

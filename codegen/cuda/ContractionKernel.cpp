@@ -19,9 +19,10 @@ constexpr int kTiles[] = {1, 4, 8};
 /// Why the products cannot be generated; empty if they can.
 std::string check(const ContractionSpec &spec, ArrayRef<LinearOp> linears) {
   const FormatInfo &info = formatInfo(spec.format);
-  if (info.scheme.has_value() != (spec.planes != 0))
+  bool quantized = spec.input == ContractionInput::Quantized;
+  if (spec.input != ContractionInput::Bf16 && info.scheme.has_value() != quantized)
     return "expected " +
-           std::string(spec.planes ? "a block format with quantized" : "a dense format with f32") +
+           std::string(quantized ? "a block format with quantized" : "a dense format with f32") +
            " activations, but found '" + std::string(info.name) + "'";
   if (spec.columns % info.blockElements != 0)
     return "expected rows of whole blocks of " + std::to_string(info.blockElements) + ", but found " +
@@ -32,7 +33,33 @@ std::string check(const ContractionSpec &spec, ArrayRef<LinearOp> linears) {
   return "";
 }
 
+/// One of the generators of Contraction.h.
+struct Way {
+  int64_t (*sharedBytes)(const ContractionSpec &spec);
+  void (*emit)(Emitter &e, const ContractionSpec &spec, const ContractionOperands &operands, int tiles);
+};
+
 } // namespace
+
+Value rowGroup(Emitter &e, const ContractionSpec &spec, Value base, Value number) {
+  // Warps past the last group compute it again and store nothing, as the block meets in the loop.
+  Value inside = e.minS(number, e.cI32((spec.rows + 15) / 16 - 1));
+  return e.at(base, e.mul(e.wide(inside), int64_t(packedGroupBytes(spec.format, spec.columns))));
+}
+
+void storeFragments(Emitter &e, const ContractionSpec &spec, const ContractionOperands &operands, Value group,
+                    int tiles, ValueRange sums) {
+  Value lane = e.lane(), firstRow = e.add(e.mul(group, 16), e.shiftRightU(lane, 2));
+  Value firstToken = e.add(operands.firstToken, e.shiftLeft(e.bitAnd(lane, 3), 1));
+  for (int tile = 0; tile < tiles; ++tile)
+    for (int i = 0; i < 4; ++i) {
+      Values element;
+      for (int product = 0; product < spec.products; ++product)
+        element.push_back(sums[(product * tiles + tile) * 4 + i]);
+      storeResult(e, spec, operands, e.add(firstToken, tile * 8 + i % 2), e.add(firstRow, i / 2 * 8),
+                  element);
+    }
+}
 
 void storeResult(Emitter &e, const ContractionSpec &spec, const ContractionOperands &operands, Value token,
                  Value column, ValueRange sums) {
@@ -65,22 +92,23 @@ llvm::Expected<KernelFacts> emitContractionKernel(KernelOp kernel, StringRef row
   spec.format = storageFormat(weight.getEncoding());
   if (auto stored = dyn_cast<StoredType>(linears[0].getInput().getType())) {
     spec.planes = activationLayout(stored).planes;
-    if (spec.planes != 1 && spec.planes != 2)
-      return unsupported(kernel, "activations in '" + stringifyFormat(stored.getEncoding().getFormat()) +
-                                     "' are not available for it yet");
+    spec.input = spec.planes == 0 ? ContractionInput::Bf16 : ContractionInput::Quantized;
   }
   // A selection of heads only allows to do less: all are computed.
   if (std::string why = check(spec, linears); !why.empty())
     return unsupported(kernel, why);
 
-  bool blocks = spec.planes != 0;
+  bool tensors = fitsTensorContraction(spec) && (context.tensorCores || spec.input == ContractionInput::Bf16);
+  Way way = spec.input == ContractionInput::Quantized ? Way{blockContractionSharedBytes, emitBlockContraction}
+            : tensors ? Way{tensorContractionSharedBytes, emitTensorContraction}
+                      : Way{denseContractionSharedBytes, emitDenseContraction};
   KernelFacts facts;
   facts.threads = kContractionThreads;
   facts.blockRows = uint32_t(tileRows(spec));
   facts.gridY = uint32_t((spec.rows + kTileColumns - 1) / kTileColumns);
-  facts.sharedBytes = blocks ? blockContractionSharedBytes(spec) : denseContractionSharedBytes(spec);
+  facts.sharedBytes = way.sharedBytes(spec);
   auto operandList = kernelOperands(kernel);
-  Emitter e(out);
+  Emitter e(out, context);
   e.kernel(kernel.getSymName(), int(operandList.size()), kContractionThreads,
            [&](const KernelArguments &arguments) {
              ContractionOperands operands;
@@ -104,9 +132,7 @@ llvm::Expected<KernelFacts> emitContractionKernel(KernelOp kernel, StringRef row
              operands.firstToken = e.mul(e.blockX(), tileRows(spec));
              Value left = e.sub(operands.tokens, operands.firstToken);
              std::function<void(ArrayRef<int>)> pick = [&](ArrayRef<int> tiles) {
-               auto emit = [&] {
-                 (blocks ? emitBlockContraction : emitDenseContraction)(e, spec, operands, tiles[0]);
-               };
+               auto emit = [&] { way.emit(e, spec, operands, tiles[0]); };
                if (tiles.size() == 1)
                  return emit();
                e.ifThenElse(e.lessThan(left, e.cI32(tiles[0] * 8 + 1)), emit,

@@ -38,7 +38,6 @@ public:
 
 private:
   void fill(Value chunk, Value stageOffset, int columns);
-  Value groupAt(Value base, Value number);
   Value scales(int product, Value chunk);
   void compute(Value chunk, Value stageOffset, int columns, Values &sums);
 
@@ -72,16 +71,10 @@ void Tile::fill(Value chunk, Value stageOffset, int columns) {
       Value group = e.divU(line, columns), column = e.remU(line, columns);
       Value number = e.add(e.shiftLeft(e.blockY(), 2), group);
       Value k = e.add(e.mul(chunk, kChunk), column);
-      Value from = e.at(groupAt(base, number), e.add(e.mul(k, rowBytes), piece));
+      Value from = e.at(rowGroup(e, spec, base, number), e.add(e.mul(k, rowBytes), piece));
       Value place = e.add(e.mul(column, 4 * rowBytes), e.add(e.mul(group, rowBytes), piece));
       copyAsync(e, e.at(to, place, stage.weightsOf(int(product))), from, 16, Value());
     });
-}
-
-/// Row group `number` of a matrix, or the last one.
-Value Tile::groupAt(Value base, Value number) {
-  Value inside = e.minS(number, e.cI32((spec.rows + 15) / 16 - 1));
-  return e.at(base, e.mul(e.wide(inside), int64_t(packedGroupBytes(spec.format, spec.columns))));
 }
 
 /// The thread's f32 scales of FP8 weights in `chunk`, which has one for each row; null without.
@@ -89,8 +82,8 @@ Value Tile::scales(int product, Value chunk) {
   const int64_t span = denseScaleSpan(spec.format, spec.columns);
   if (span == 0)
     return {};
-  Value group =
-      groupAt(operands.weights[product], e.add(e.shiftLeft(e.blockY(), 2), e.shiftRightU(columnQuad, 2)));
+  Value group = rowGroup(e, spec, operands.weights[product],
+                         e.add(e.shiftLeft(e.blockY(), 2), e.shiftRightU(columnQuad, 2)));
   Value place = e.shiftLeft(e.bitAnd(columnQuad, 3), 4);
   if (span < spec.columns)
     place = e.add(place, e.mul(e.divU(chunk, span / kChunk), 64));

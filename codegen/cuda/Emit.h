@@ -4,6 +4,7 @@
 // offsets of rows i64.
 #pragma once
 #include "codegen/Emitter.h"
+#include "codegen/KernelContext.h"
 
 namespace heddle::cuda {
 
@@ -20,7 +21,10 @@ struct KernelArguments {
 
 class Emitter : public KernelEmitter {
 public:
-  using KernelEmitter::KernelEmitter;
+  Emitter(mlir::ModuleOp module, const KernelContext &context)
+      : KernelEmitter(module), tensorCores(context.tensorCores) {}
+
+  const bool tensorCores;
 
   Type globalPtr() { return mlir::LLVM::LLVMPointerType::get(getContext(), 1); }
   Type sharedPtr() { return mlir::LLVM::LLVMPointerType::get(getContext(), 3); }

@@ -205,7 +205,7 @@ void RowsBuilder::flushWidth(int64_t columns, ArrayRef<Pending> group) {
 
 llvm::Expected<KernelFacts> emitRowsKernel(KernelOp kernel, StringRef rows, const KernelContext &context,
                                            ModuleOp out) {
-  Emitter e(out);
+  Emitter e(out, context);
   RowsBuilder builder(e, kernel, context);
   KernelFacts facts;
   facts.threads = builder.threads();

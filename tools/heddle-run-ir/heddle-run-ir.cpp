@@ -32,6 +32,9 @@ static llvm::cl::opt<std::string> only("function", llvm::cl::desc("Run the examp
 static llvm::cl::opt<std::string>
     activations("activations", llvm::cl::desc("Activations of a compiled target: mixed, i8, i16"),
                 llvm::cl::init("mixed"));
+static llvm::cl::opt<bool> tensorCores("tensor-cores",
+                                       llvm::cl::desc("Target cuda: multiply on tensor cores"),
+                                       llvm::cl::init(true));
 static llvm::cl::opt<std::string>
     pipeline("pass-pipeline", llvm::cl::desc("Run these passes on a copy and compare it with the original"));
 
@@ -209,6 +212,7 @@ int main(int argc, char **argv) {
   } else if (name == "cpu" || (name == "cuda" && level.empty())) {
     CompileOptions options;
     options.target = name;
+    options.tensorCores = tensorCores;
     options.activations = activations;
     if (!level.empty()) {
       auto *found = cpu::cpuLevelByName(level);

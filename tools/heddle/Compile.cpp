@@ -1,3 +1,4 @@
+#include "codegen/cuda/Assemble.h"
 #include "codegen/package/ObjectWriter.h"
 #include "codegen/package/Program.h"
 #include "tools/heddle/ImportVerb.h"
@@ -180,6 +181,8 @@ int compile(const CompileVerb &verb) {
                  << " tokens";
   llvm::errs() << "\n";
 
+  if (options.target == "cuda")
+    options.ptxas = cuda::findPtxas();
   Progress progress;
   options.progress = [&](llvm::StringRef stage, double done) { progress(stage, done); };
   auto digest = compileToArtifact(importer.module(), *model.files, std::move(options),

@@ -30,6 +30,9 @@ void addImportOptions(CLI::App &app, ImportVerb &verb) {
                  "Dynamic precision of activations: i8, i16, or i16 where memory or QKV and head decide")
       ->check(CLI::IsMember({"mixed", "i8", "i16"}))
       ->option_text("mixed|i8|i16");
+  app.add_option("--tensor-cores", verb.tensorCores, "Target cuda: multiply on tensor cores (on)")
+      ->check(CLI::IsMember({"on", "off"}))
+      ->option_text("on|off");
   app.add_flag("--precise", verb.precise,
                "i16 everywhere: results do not depend on how tokens are cut into steps");
   app.add_option("--observe", verb.observe,
@@ -156,6 +159,7 @@ CompileOptions Importer::compileOptions() const {
   options.target = target.name;
   options.levels = target.levels;
   options.activations = verb.precise ? "i16" : verb.activations;
+  options.tensorCores = verb.tensorCores == "on";
   options.observe = llvm::join(verb.observe, ",");
   options.inputPaths = {verb.model};
   if (!verb.gates.empty())
