@@ -23,6 +23,10 @@ constexpr int64_t kPage = HEDDLE_PAGE_TOKENS;
 constexpr int kVectors = 16 * kAttentionWarps; // of a block
 constexpr int kKeys = 64, kGroups = kKeys / 16;
 
+/// Attention is split for calls of few rows, whose records then are so small that all warps share their
+/// vectors.
+bool hasFewVectors(AttentionOp op) { return op.isSplit() && op.groupSize() <= 16; }
+
 /// Shared memory of a block.
 struct Layout {
   int64_t keyDim, valueDim;
@@ -424,13 +428,16 @@ void Flash::emit() {
 
 void Flash::emitTiles(Tiles range, Value chunk) {
   Value zero = e.cI32(0);
+  auto shareKeys = [&] { merge(attend(range, kGroups / kAttentionWarps, warp, zero), chunk); };
+  if (hasFewVectors(op))
+    return shareKeys();
   e.ifThenElse(
       e.lessThan(e.cI32(16), vectors),
       [&] {
         Value firstVector = e.shiftLeft(warp, 4);
         storeVectors(attend(range, kGroups, zero, firstVector), firstVector, chunk);
       },
-      [&] { merge(attend(range, kGroups / kAttentionWarps, warp, zero), chunk); });
+      shareKeys);
 }
 
 } // namespace
@@ -442,7 +449,9 @@ bool FlashAttention::fits(AttentionOp op) {
          std::max(layout.keyDim, layout.valueDim) <= 256 && op.groupSize() <= kVectors;
 }
 
-uint32_t FlashAttention::recordRows(AttentionOp op) { return uint32_t(kVectors / op.groupSize()); }
+uint32_t FlashAttention::recordRows(AttentionOp op) {
+  return uint32_t((hasFewVectors(op) ? 16 : kVectors) / op.groupSize());
+}
 int64_t FlashAttention::sharedBytes(AttentionOp op) { return Layout(op).bytes(); }
 
 void FlashAttention::emit(Emitter &e, AttentionOp op, const KernelContext &context,
