@@ -111,6 +111,7 @@ def value_cases():
         "row past the end": [*written, vector(dst=size - 64, dst_stride=64, rows=2)],
         "misaligned s32": [*written, vector(dst=66)], "misaligned s16": [*written, encode("vec_fill", types=(S16,), dst=1, rows=1, cols=1)],
         "misaligned stride": [*written, vector(dst_stride=6, rows=2)], "misaligned accumulator": [*written, product(acc=ACCUMULATORS + 258)],
+        "misaligned accumulator stride": [*written, product(m=2, acc_stride=6)],
         "misaligned index": [*written, encode("dma_gather", chip=64, dram=Reg(OUT), n0=1, n1=1, index=2, rows=1)],
         "acc across the end": [*written, product(acc=ACCUMULATORS + 4 * 32768 - 4, n=2)],
         "a across the end": [*written, load(chip=size - 1, n0=1), ok, product(a=size - 1, k=2)],
@@ -140,6 +141,7 @@ def value_cases():
     fine = {
         "no rows, wild addresses": [vector(dst=2**30, a=3, rows=0)], "no columns": [vector(a=4096, cols=0)],
         "nothing to move": [load(n1=0, chip=2**30)], "no m": [product(m=0, acc=1)], "no k": [product(k=0)], "no n": [product(n=0)],
+        "one row's stride does not matter to the array": [*written, product(acc_stride=6)],
         "one row's stride does not matter": [*written, vector(dst_stride=7, a_stride=1)],
         "the last byte": [load(chip=size - 4, dram=Reg(OUT, 252))],
     }

@@ -175,24 +175,30 @@ class Execution:
         """Whether accesses `numbers` of other queues come before this command."""
         return numpy.all((queues == self.queue) | (numbers <= self.clock[self.queue][queues]))
 
-    def read(self, address, size):
-        place = self.place(address, size)
+    def check_read(self, place):
         if not numpy.all(self.writer[place]):
             raise Hazard("unwritten")
         if not self.ordered(self.writer[place], self.writer_queue[place]):
             raise Hazard("read races")
-        self.reader[self.queue, place] = self.me
+        self.reader[self.queue][place] = self.me
+
+    def check_write(self, place):
+        if not self.ordered(self.writer[place], self.writer_queue[place]):
+            raise Hazard("write races")
+        for queue in range(3):
+            if queue != self.queue and numpy.any(self.reader[queue][place] > self.clock[self.queue, queue]):
+                raise Hazard("write races with a read")
+        self.writer[place], self.writer_queue[place] = self.me, self.queue
+
+    def read(self, address, size):
+        place = self.place(address, size)
+        self.check_read(place)
         return self.bytes[place].copy()
 
     def write(self, address, data):
         place = self.place(address, len(data))
-        if not self.ordered(self.writer[place], self.writer_queue[place]):
-            raise Hazard("write races")
-        for queue in range(3):
-            if queue != self.queue and numpy.any(self.reader[queue, place] > self.clock[self.queue, queue]):
-                raise Hazard("write races with a read")
+        self.check_write(place)
         self.bytes[place] = data
-        self.writer[place], self.writer_queue[place] = self.me, self.queue
 
     def dram(self, address, size, writes):
         for region in self.regions:
@@ -247,12 +253,12 @@ class Execution:
         if v["acc"] < ACCUMULATORS or v["a"] >= ACCUMULATORS or v["w"] >= ACCUMULATORS:
             raise NpuError("wrong memory")
         self.aligned(v["acc"], v["acc_stride"], m, 4)
-        a = numpy.stack([self.read(v["a"] + r * v["a_stride"], k).view("i1") for r in range(m)]).astype("i8")
+        a = numpy.stack([self.read(v["a"] + r * v["a_stride"], k).view("i1") for r in range(m)]).astype("f8")  # exact below 2^53
         if modes & 2:
-            w = numpy.stack([self.read(v["w"] + c * v["w_stride"], k).view("i1") for c in range(n)]).astype("i8").T
+            w = numpy.stack([self.read(v["w"] + c * v["w_stride"], k).view("i1") for c in range(n)]).astype("f8").T
         else:
-            w = numpy.stack([self.read(v["w"] + i * v["w_stride"], n).view("i1") for i in range(k)]).astype("i8")
-        total = a @ w
+            w = numpy.stack([self.read(v["w"] + i * v["w_stride"], n).view("i1") for i in range(k)]).astype("f8")
+        total = (a @ w).astype("i8")
         if modes & 1:
             total += numpy.stack([self.read(v["acc"] + r * v["acc_stride"], 4 * n).view("<i4") for r in range(m)])
         total = ((total + 2**31) % 2**32 - 2**31).astype("<i4")
@@ -261,29 +267,50 @@ class Execution:
 
     # ------------------------------------------------------------------------------------------------------------------
     def rows(self, v, types, compute, others=(), dst_type=None, a_type=None, dst_columns=None):
-        """dst row = compute(row number, a row, rows of others), one after another."""
+        """dst = compute(a, others) on arrays [rows][columns]: one row after another, or all at once where that is the same."""
         rows, columns = v["rows"], v["cols"]
         if not rows or not columns:
             return
         dst_type = types[0] if dst_type is None else dst_type
         a_type = types[1] if a_type is None else a_type
-        self.aligned(v["dst"], v["dst_stride"], rows, 1 << dst_type)
-        if "a" in v:
-            self.aligned(v["a"], v["a_stride"], rows, 1 << a_type)
-        for _, address, stride, kind, _ in others:
+        sources = [("a", v["a"], v["a_stride"], a_type, columns), *others] if "a" in v else []
+        dst = ("dst", v["dst"], v["dst_stride"], dst_type, dst_columns or columns)
+        for _, address, stride, kind, _ in (dst, *sources):
             self.aligned(address, stride, rows, 1 << kind)
-        for r in range(rows):
-            a = self.elements(v["a"] + r * v["a_stride"], columns, a_type) if "a" in v else None
-            extra = [self.elements(address + r * stride, count, kind) for _, address, stride, kind, count in others]
-            out = numpy.broadcast_to(compute(r, a, *extra), dst_columns or columns)
-            out = clamp(out, 8 << dst_type).astype(DTYPES[dst_type])
-            self.write(v["dst"] + r * v["dst_stride"], numpy.ascontiguousarray(out).view("u1"))
+        step = rows if all(self.apart(dst, source, rows) for source in sources) else 1
+        for r in range(0, rows, step):
+            out = compute(*(self.elements(operand, r, step) for operand in sources))
+            out = clamp(numpy.broadcast_to(out, (step, dst[4])), 8 << dst_type).astype(DTYPES[dst_type])
+            self.write_rows(dst[1] + r * dst[2], dst[2], out.view("u1"))
 
-    def elements(self, address, count, kind):
-        return self.read(address, count << kind).view(DTYPES[kind]).astype("i8")
+    @staticmethod
+    def apart(dst, source, rows):
+        """Whether the destination touches no byte of the source, and no byte twice."""
+        (_, a, a_stride, a_kind, a_count), (_, b, b_stride, b_kind, b_count) = dst, source
+        a_end = a + (rows - 1) * a_stride + (a_count << a_kind)
+        b_end = b + (rows - 1) * b_stride + (b_count << b_kind)
+        return (a_end <= b or b_end <= a) and a_stride >= a_count << a_kind
+
+    def places(self, address, stride, rows, size):
+        """Indices of bytes [rows][size]."""
+        first, last = self.place(address, size).start, self.place(address + (rows - 1) * stride, size).start
+        if last - first != (rows - 1) * stride:
+            raise NpuError("rows in two memories")
+        return first + stride * numpy.arange(rows)[:, None] + numpy.arange(size)
+
+    def elements(self, operand, first, rows):
+        _, address, stride, kind, count = operand
+        place = self.places(address + first * stride, stride, rows, count << kind)
+        self.check_read(place)
+        return self.bytes[place].view(DTYPES[kind]).astype("i8")
+
+    def write_rows(self, address, stride, data):
+        place = self.places(address, stride, *data.shape)
+        self.check_write(place)
+        self.bytes[place] = data
 
     def vec_fill(self, v, function, types, modes):
-        self.rows(v, types, lambda r, a: numpy.int64(v["value"]), a_type=S8)
+        self.rows(v, types, lambda: numpy.int64(v["value"]))
 
     def vec_binary(self, v, function, types, modes):
         if not v["rows"] or not v["cols"]:
@@ -296,18 +323,18 @@ class Execution:
                    "max": lambda a, b: rshift(numpy.maximum(a, b), shift), "div": lambda a, b: divide(a, b, shift),
                    "eq": lambda a, b: (a == b).astype("i8"), "lt": lambda a, b: (a < b).astype("i8")}[function]
         if modes & 1:
-            self.rows(v, types, lambda r, a: compute(a, numpy.int64(v["b"])))
+            self.rows(v, types, lambda a: compute(a, numpy.int64(v["b"])))
         else:
             other = ("b", v["b"], v["b_stride"], types[2], 1 if modes & 2 else v["cols"])
-            self.rows(v, types, lambda r, a, b: compute(a, b), [other])
+            self.rows(v, types, lambda a, b: compute(a, b), [other])
 
     def vec_select(self, v, function, types, modes):
         other = ("b", v["b"], v["b_stride"], types[2], 1 if modes & 1 else v["cols"])
-        self.rows(v, types, lambda r, a, b: numpy.where(b != 0, a, v["value"]), [other])
+        self.rows(v, types, lambda a, b: numpy.where(b != 0, a, v["value"]), [other])
 
     def vec_requant(self, v, function, types, modes):
-        def compute(r, a, records):
-            bias, multiplier, shift = records.reshape(-1, 3).T
+        def compute(a, records):
+            bias, multiplier, shift = numpy.moveaxis(records.reshape(len(records), -1, 3), -1, 0)
             shift = numpy.minimum(shift & 63, 62)
             return rshift(clamp(a + bias, 32) * multiplier, shift) + v["zero"]
         per_row = modes & 1
@@ -315,12 +342,14 @@ class Execution:
         self.rows(v, types, compute, [other])
 
     def vec_reduce(self, v, function, types, modes):
-        reductions = {"sum": lambda a: a.sum(), "max": lambda a: a.max(), "abs_max": lambda a: numpy.abs(a).max(),
-                      "sum_squares": lambda a: (a * a).sum()}  # int64 sums wrap
-        self.rows(v, types, lambda r, a: rshift(reductions[function](a), v["shift"]), dst_columns=1)
+        along = {"axis": 1, "keepdims": True}
+        reductions = {"sum": lambda a: a.sum(**along), "max": lambda a: a.max(**along), "abs_max": lambda a: numpy.abs(a).max(**along),
+                      "sum_squares": lambda a: (a * a).sum(**along)}  # int64 sums wrap
+        self.rows(v, types, lambda a: rshift(reductions[function](a), v["shift"]), dst_columns=1)
 
     def vec_lookup(self, v, function, types, modes):
-        def compute(r, a, table):
+        def compute(a, table):
+            table = table[0]  # the same for all rows
             if types[1] == S8:
                 return table[a + 128]
             i, w = (a + 32768) // 256, (a + 32768) % 256
@@ -328,16 +357,16 @@ class Execution:
         self.rows(v, types, compute, [("table", v["table"], 0, types[0], 256)])
 
     def vec_function(self, v, function, types, modes):
-        self.rows(v, types, lambda r, a: FUNCTIONS[function](a, v["shift"]), a_type=S32)
+        self.rows(v, types, lambda a: FUNCTIONS[function](a, v["shift"]), a_type=S32)
 
     def vec_from_f32(self, v, function, types, modes):
-        self.rows(v, types, lambda r, a: from_float(a, v["exponent"], 4), a_type=S32)
+        self.rows(v, types, lambda a: from_float(a, v["exponent"], 4), a_type=S32)
 
     def vec_to_f32(self, v, function, types, modes):
-        self.rows(v, types, lambda r, a: to_float(a, v["exponent"], 4), dst_type=S32, a_type=types[0])
+        self.rows(v, types, lambda a: to_float(a, v["exponent"], 4), dst_type=S32, a_type=types[0])
 
     def vec_from_f16(self, v, function, types, modes):
-        self.rows(v, types, lambda r, a: from_float(a, v["exponent"], 2), a_type=S16)
+        self.rows(v, types, lambda a: from_float(a, v["exponent"], 2), a_type=S16)
 
     def vec_to_f16(self, v, function, types, modes):
-        self.rows(v, types, lambda r, a: to_float(a, v["exponent"], 2), dst_type=S16, a_type=types[0])
+        self.rows(v, types, lambda a: to_float(a, v["exponent"], 2), dst_type=S16, a_type=types[0])

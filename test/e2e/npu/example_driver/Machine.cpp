@@ -119,10 +119,8 @@ int64_t Machine::arithmetic(int function, int64_t a, int64_t b) const {
     return x & y;
   case HEDDLE_NPU_REGISTER_FUNCTION_DIV: {
     need(b != 0, "division by 0");
-    if (b == -1)
-      return 0 - x;
-    int64_t q = a / b;
-    return a % b != 0 && (a ^ b) < 0 ? q - 1 : q;
+    __int128 above = static_cast<__int128>(a) % b + b; // the rest, which has b's sign then
+    return static_cast<int64_t>((a - above % b) / b);
   }
   }
   need(b >= 0 && b <= 63, "shift out of range");

@@ -44,7 +44,7 @@ static int64_t entry(int function, int i) {
   case HEDDLE_NPU_TABLE_FUNCTION_SILU:
     return i == 256 ? 0 : std::llround(65536.0 * t / (1 + std::exp(t)));
   }
-  return i < 64 ? 0 : std::llround(std::pow(2.0, 33) / std::sqrt(static_cast<double>(i)));
+  return std::llround(std::pow(2.0, 33) / std::sqrt(static_cast<double>(i))); // from 64 on
 }
 
 static int64_t between(int function, int64_t i, int64_t weight, int bits) {
@@ -106,7 +106,7 @@ static int64_t toInteger(float x, int exponent) {
   if (x != x)
     return 0;
   double scaled = std::rint(std::ldexp(static_cast<double>(x), exponent));
-  return scaled > 1e12 ? INT64_MAX : scaled < -1e12 ? INT64_MIN : static_cast<int64_t>(scaled);
+  return static_cast<int64_t>(std::clamp(scaled, -1e12, 1e12));
 }
 
 static int64_t toFloatBits(int64_t x, int exponent) {
@@ -135,34 +135,33 @@ static int64_t toHalfBits(int64_t x, int exponent) {
 
 namespace {
 
-/// Where fields of a vector command stand, and its types.
+/// Where the field `rows` stands, and the operands' types.
 struct Layout {
-  int rows;
-  int dstType, aType, bType;
+  int rows, dstType, aType = HEDDLE_NPU_S32, bType = HEDDLE_NPU_S32;
 };
 
 Layout layoutOf(const heddle_npu_command &c) {
-  int first = c.types & 3, second = c.types >> 2 & 3;
+  int first = c.types & 3, second = c.types >> 2 & 3, third = c.types >> 4;
   switch (c.opcode) {
   case HEDDLE_NPU_VEC_FILL:
-    return {2, first, 0, 0};
+    return {HEDDLE_NPU_VEC_FILL_FIELD_ROWS, first};
   case HEDDLE_NPU_VEC_BINARY:
   case HEDDLE_NPU_VEC_SELECT:
-    return {6, first, second, c.types >> 4 & 3};
+    return {HEDDLE_NPU_VEC_BINARY_FIELD_ROWS, first, second, third};
   case HEDDLE_NPU_VEC_REQUANT:
-    return {6, first, second, 0};
+    return {HEDDLE_NPU_VEC_REQUANT_FIELD_ROWS, first, second};
   case HEDDLE_NPU_VEC_LOOKUP:
-    return {5, first, second, 0};
+    return {HEDDLE_NPU_VEC_LOOKUP_FIELD_ROWS, first, second};
   case HEDDLE_NPU_VEC_REDUCE:
-    return {4, first, second, 0};
+    return {HEDDLE_NPU_VEC_REDUCE_FIELD_ROWS, first, second};
   case HEDDLE_NPU_VEC_TO_F32:
-    return {4, HEDDLE_NPU_S32, first, 0};
-  case HEDDLE_NPU_VEC_FROM_F16:
-    return {4, first, HEDDLE_NPU_S16, 0};
+    return {HEDDLE_NPU_VEC_TO_F32_FIELD_ROWS, HEDDLE_NPU_S32, first};
   case HEDDLE_NPU_VEC_TO_F16:
-    return {4, HEDDLE_NPU_S16, first, 0};
+    return {HEDDLE_NPU_VEC_TO_F16_FIELD_ROWS, HEDDLE_NPU_S16, first};
+  case HEDDLE_NPU_VEC_FROM_F16:
+    return {HEDDLE_NPU_VEC_FROM_F16_FIELD_ROWS, first, HEDDLE_NPU_S16};
   }
-  return {4, first, HEDDLE_NPU_S32, 0};
+  return {HEDDLE_NPU_VEC_FUNCTION_FIELD_ROWS, first};
 }
 
 } // namespace
