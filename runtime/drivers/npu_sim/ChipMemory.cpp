@@ -59,8 +59,10 @@ const std::byte *ChipMemory::read(const Accessor &who, int64_t address, uint64_t
   const uint8_t *queues = writerQueue.data() + begin;
   for (uint64_t i = 0; i < size; ++i) {
     if (writers[i] <= base)
-      throw Failure{Problem::Kind::UnwrittenRead,
-                    "the byte at on-chip address " + hex(address + i) + " was never written"};
+      throw Failure{
+          Problem::Kind::UnwrittenRead,
+          "the byte at on-chip address " + hex(address + i) +
+              " is not written: by no command, or by another queue's, for which this one does not wait"};
     if (queues[i] != who.queue && writers[i] > (*who.clock)[queues[i]])
       throw race("a read", queues[i], address + i, "writes it: its data may not be there yet");
   }

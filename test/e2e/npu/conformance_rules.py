@@ -140,7 +140,9 @@ def value_cases():
         yield case(f"error: {name}", code, data=bytes(16))
     fine = {
         "no rows, wild addresses": [vector(dst=2**30, a=3, rows=0)], "no columns": [vector(a=4096, cols=0)],
-        "nothing to move": [load(n1=0, chip=2**30)], "no m": [product(m=0, acc=1)], "no k": [product(k=0)], "no n": [product(n=0)],
+        "nothing to move": [load(n1=0, chip=2**30)], "no bytes": [load(n0=0, chip=2**30)], "no planes": [load(n2=0, chip=2**30)],
+        "no bytes of rows": [encode("dma_gather", chip=2**30, dram=0, n0=0, n1=3, index=3, rows=1)],
+        "no rows": [encode("dma_scatter", chip=2**30, dram=0, n0=4, n1=0, index=3, rows=1)], "no m": [product(m=0, acc=1)], "no k": [product(k=0)], "no n": [product(n=0)],
         "one row's stride does not matter to the array": [*written, product(acc_stride=6)],
         "one row's stride does not matter": [*written, vector(dst_stride=7, a_stride=1)],
         "the last byte": [load(chip=size - 4, dram=Reg(OUT, 252))],
