@@ -102,7 +102,7 @@ def function_cases(machine):
     ends = numpy.concatenate([end * 65536 + numpy.array([-4000, -2500, -1, 0, 1, 300]) for end in (-16, -8, 0, 8, 16)]).astype("<i4")
     sweep = numpy.concatenate([numbers(S32, 256, 3), ends, numpy.linspace(-20 * 65536, 20 * 65536, 256).astype("<i4"),
                                (numpy.int64(1) << numpy.arange(31)).astype("<i4"), numbers(S32, 1, 4)])
-    for function, kind, shift in itertools.product(["exp", "gelu", "silu", "rsqrt"], (S8, S16, S32), (0, 14, 23)):
+    for function, kind, shift in itertools.product(["exp", "gelu", "silu", "rsqrt"], (S8, S16, S32), (0, 14, 23, 53)):
         command = encode("vec_function", function, types=(kind,), dst=RESULT, a=0, rows=1, cols=len(sweep), shift=shift)
         yield run_on(machine, f"vec_function {function} {NAMES[kind]} {shift}", [sweep], blank(kind, len(sweep)), [command])
 

@@ -73,6 +73,8 @@ def semaphore_cases():
     ahead = lambda count: [wait("dma", 3), *[encode("dma_load", chip=4096, dram=Reg(OUT), n0=4, n1=1, n2=1)] * count]
     yield case("queue just not full", [*ahead(15), fill(0, 5), signal("vector", 3)])
     yield case("deadlock: queue full", [*ahead(16), fill(0, 5), signal("vector", 3)])
+    yield case("deadlock: of the array alone", [wait("array", 3)])
+    yield case("deadlock: of the vector unit alone", [fill(0, 5), wait("vector", 3)])
     yield case("deadlock: no signal", [wait("dma", 3), store(0)])
     yield case("deadlock: too few units", [signal("vector", 3, 2), wait("dma", 3, 3)])
     yield case("deadlock: in a circle", [wait("dma", 1), signal("dma", 0), wait("vector", 0), signal("vector", 1)])
@@ -145,6 +147,9 @@ def value_cases():
         "no rows": [encode("dma_scatter", chip=2**30, dram=0, n0=4, n1=0, index=3, rows=1)], "no m": [product(m=0, acc=1)], "no k": [product(k=0)], "no n": [product(n=0)],
         "one row's stride does not matter to the array": [*written, product(acc_stride=6)],
         "one row's stride does not matter": [*written, vector(dst_stride=7, a_stride=1)],
+        "the last element": [*written, load(chip=size - 4), ok, vector(a=size - 4)],
+        "the last accumulator": [encode("vec_fill", types=(S32,), dst=ACCUMULATORS + 4 * 32768 - 4, rows=1, cols=1, value=3),
+                                 vector(a=ACCUMULATORS + 4 * 32768 - 4)],
         "the last byte": [load(chip=size - 4, dram=Reg(OUT, 252))],
     }
     for name, code in fine.items():

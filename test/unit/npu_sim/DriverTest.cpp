@@ -35,7 +35,9 @@ const char *const sumKernel =
     "vec_to_f32 a:s32 dst=12288 a=12288 rows=1 cols=8\n"
     "signal vector semaphore=1 units=1\n"
     "wait dma semaphore=1 units=1\n"
-    "dma_store chip=12288 dram=r9 n0=32 n1=1 n2=1\n";
+    "loop count=r3                        # wanted rows\n"
+    "dma_store chip=12288 dram=r9 n0=32 n1=1 n2=1\n"
+    "end_loop\n";
 
 Bytes memberOf(const char *text, const char *name = "sum") {
   heddle::npu_sim::Program program;

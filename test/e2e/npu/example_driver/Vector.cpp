@@ -27,11 +27,10 @@ static int64_t limited(int64_t x, int bits) {
 static int64_t divided(int64_t a, int64_t b, int shift) {
   if (b == 0)
     return a == 0 ? 0 : a > 0 ? INT32_MAX : INT32_MIN;
-  __int128 top = static_cast<__int128>(a) << shift, bottom = b;
-  if (bottom < 0)
-    top = -top, bottom = -bottom;
-  __int128 q = top / bottom - (top % bottom < 0), twice = 2 * (top - q * bottom);
-  return static_cast<int64_t>(q + (twice > bottom || (twice == bottom && q % 2 != 0)));
+  __int128 top = (a < 0 ? -static_cast<__int128>(a) : a) << shift, bottom = b < 0 ? -b : b; // sizes
+  __int128 q = top / bottom, twice = top % bottom * 2;
+  q += twice > bottom || (twice == bottom && q % 2 != 0);
+  return static_cast<int64_t>((a < 0) == (b < 0) ? q : -q);
 }
 
 static int64_t entry(int function, int i) {
@@ -172,16 +171,15 @@ void Machine::vectorRow(const Issued &c, int64_t r, int64_t columns) {
   const auto &v = c.value;
   std::vector<int64_t> out;
   int64_t a = v[2] + r * v[3];
-  if (command.opcode != HEDDLE_NPU_VEC_FILL)
+  if (command.opcode == HEDDLE_NPU_VEC_FILL)
+    out.assign(columns, v[HEDDLE_NPU_VEC_FILL_FIELD_VALUE]);
+  else
     onChip(a, columns << layout.aType);
   uint64_t sum = 0;
   int64_t largest = INT64_MIN;
-  for (int64_t i = 0; i < columns; ++i) {
-    int64_t x = command.opcode == HEDDLE_NPU_VEC_FILL ? 0 : element(a, i, layout.aType);
+  for (int64_t i = out.size(); i < columns; ++i) {
+    int64_t x = element(a, i, layout.aType);
     switch (command.opcode) {
-    case HEDDLE_NPU_VEC_FILL:
-      x = v[4];
-      break;
     case HEDDLE_NPU_VEC_BINARY: {
       int64_t place = command.modes & HEDDLE_NPU_VEC_BINARY_B_PER_ROW ? 0 : i;
       int64_t b = command.modes & HEDDLE_NPU_VEC_BINARY_B_SCALAR
