@@ -113,6 +113,12 @@ def value_cases():
         "row past the end": [*written, vector(dst=size - 64, dst_stride=64, rows=2)],
         "misaligned s32": [*written, vector(dst=66)], "misaligned s16": [*written, encode("vec_fill", types=(S16,), dst=1, rows=1, cols=1)],
         "misaligned stride": [*written, vector(dst_stride=6, rows=2)], "misaligned accumulator": [*written, product(acc=ACCUMULATORS + 258)],
+        "misaligned a": [*written, vector(a=2)],
+        "misaligned b": [*written, encode("vec_binary", "add", types=(S32, S32, S32), dst=64, a=0, b=6, rows=1, cols=1)],
+        "misaligned chooser": [*written, encode("vec_select", types=(S32, S32, S16), dst=64, a=0, b=3, rows=1, cols=1, value=0)],
+        "misaligned records": [*written, encode("vec_requant", types=(S32, S32), dst=64, a=0, records=2, zero=0, rows=1, cols=1)],
+        "misaligned table": [*written, load(chip=0, n0=256), load(chip=256, n0=256), load(chip=512, n0=64), ok, encode(
+            "vec_lookup", types=(S16, S8), dst=1024, a=0, table=1, rows=1, cols=1)],
         "misaligned accumulator stride": [*written, product(m=2, acc_stride=6)],
         "misaligned index": [*written, encode("dma_gather", chip=64, dram=Reg(OUT), n0=1, n1=1, index=2, rows=1)],
         "acc across the end": [*written, product(acc=ACCUMULATORS + 4 * 32768 - 4, n=2)],
@@ -154,6 +160,8 @@ def value_cases():
     }
     for name, code in fine.items():
         yield case(f"fine: {name}", code)
+    # The last byte of one memory and the first of the other are two.
+    yield case("memories are apart", [fill(size - 4, 7), fill(ACCUMULATORS, 9), ok, store(size - 4), store(ACCUMULATORS, 4)])
 
 
 def changed(command, **positions):
