@@ -8,6 +8,7 @@
 #include "codegen/cuda/Assemble.h"
 #include "codegen/cuda/Backend.h"
 #include "codegen/cuda/Kernel.h"
+#include "codegen/npu/Kernel.h"
 #include "codegen/package/ArtifactWriter.h"
 #include "codegen/package/KernelTable.h"
 #include "codegen/package/Program.h"
@@ -230,11 +231,49 @@ llvm::Expected<TargetCode> compileCuda(ModuleOp module, const CompileOptions &op
   result.manifest = llvm::json::Object{{"name", "cuda"}, {"ptx", "sm_80"}};
   return result;
 }
+/// "mobile" of "npu:mobile"; empty for other targets.
+llvm::StringRef npuName(const CompileOptions &options) {
+  llvm::StringRef name = options.target;
+  return name.consume_front("npu:") ? name : "";
+}
+
+/// All kernels of `module` as commands for the machine that the target names.
+llvm::Expected<OwningOpRef<ModuleOp>> emitNpu(ModuleOp module, const npu::Machine &machine,
+                                              std::vector<npu::KernelFacts> &facts) {
+  OwningOpRef<ModuleOp> commands = ModuleOp::create(UnknownLoc::get(module.getContext()));
+  auto emitted = npu::emitKernels(module, machine, kernelContext(module), *commands);
+  if (!emitted)
+    return emitted.takeError();
+  facts = std::move(*emitted);
+  if (failed(verify(*commands)))
+    return llvm::createStringError("the commands made for target 'npu' are not valid");
+  return commands;
+}
+
+llvm::Expected<TargetCode> compileNpu(ModuleOp module, llvm::StringRef name) {
+  const npu::Machine &machine = *npu::machineByName(name);
+  std::vector<npu::KernelFacts> facts;
+  auto commands = emitNpu(module, machine, facts);
+  if (!commands)
+    return commands.takeError();
+  TargetCode result;
+  for (auto [kernel, fact] : llvm::zip(module.getOps<KernelOp>(), facts)) {
+    KernelInfo info{kernel.getSymName().str()};
+    info.workRows = fact.workRows;
+    result.kernels.push_back(info);
+  }
+  result.members.push_back({("code/npu-" + name + ".bin").str(), HEDDLE_CODE_NPU | machine.id << 16,
+                            std::vector<uint64_t>(facts.size())});
+  result.contents.push_back(npu::encode(**commands, machine));
+  result.manifest = llvm::json::Object{{"name", "npu"}, {"machine", name}};
+  return result;
+}
 } // namespace
 
 llvm::Error runPasses(ModuleOp module, const CompileOptions &options) {
   // Before there are threads: a context loads dialects in one only.
-  cuda::loadKernelDialects(*module.getContext()); // those of all targets
+  cuda::loadKernelDialects(*module.getContext());
+  npu::loadKernelDialects(*module.getContext());
   PassManager passes(module.getContext());
   if (options.afterPass) {
     options.afterPass("import", module);
@@ -272,8 +311,9 @@ llvm::Expected<std::array<uint8_t, 32>> compileToArtifact(ModuleOp module, const
       samples.emplace(options.samples ? makeSamples(*source, module, options.target, parameters)
                                       : llvm::Expected<Samples>(Samples{}));
     });
-    compiled.emplace(options.target == "cuda" ? compileCuda(module, options)
-                                              : compileCpu(module, options, pool));
+    compiled.emplace(options.target == "cuda"    ? compileCuda(module, options)
+                     : !npuName(options).empty() ? compileNpu(module, npuName(options))
+                                                 : compileCpu(module, options, pool));
     pool.wait();
   }
   llvm::Error errors = llvm::Error::success();
@@ -361,6 +401,14 @@ llvm::Expected<std::string> compileToText(ModuleOp module, const CompileOptions 
   if (options.target == "cuda") {
     std::vector<cuda::KernelFacts> facts;
     return cudaText(module, options, form == "llvm" ? cuda::TextForm::Llvm : cuda::TextForm::Ptx, facts);
+  }
+  if (auto name = npuName(options); !name.empty()) {
+    std::vector<npu::KernelFacts> facts;
+    auto commands = emitNpu(module, *npu::machineByName(name), facts);
+    if (!commands)
+      return commands.takeError();
+    out << **commands;
+    return text;
   }
   auto levels = chosenLevels(options);
   if (form == "kernels") { // what generators make, before it is lowered

@@ -21,7 +21,7 @@ class KernelCache;
 using PackedParameters = std::map<std::vector<const void *>, std::vector<uint8_t>>;
 
 struct CompileOptions {
-  std::string target = "cpu";                // or "cuda"
+  std::string target = "cpu";                // or "cuda", "npu:edge", "npu:mobile"
   std::vector<const cpu::CpuLevel *> levels; // of the CPU, ascending; empty: all
   /// Text activations (`--activations`, `--precise`): "mixed" (16 bits for up to four rows, and for QKV and
   /// head beyond), "i8", "i16".
@@ -69,7 +69,7 @@ llvm::Expected<std::array<uint8_t, 32>> compileToArtifact(mlir::ModuleOp module,
 /// The passes alone: `module` is at kernel level afterwards.
 llvm::Error runPasses(mlir::ModuleOp module, const CompileOptions &options);
 
-/// What `--emit mlir|llvm|asm|ptx` prints, for one level; "kernels": the IR that generators make, for all
+/// What `--emit mlir|llvm|asm|ptx|npu` prints, for one level; "kernels": the IR that generators make, for all
 /// levels.
 llvm::Expected<std::string> compileToText(mlir::ModuleOp module, const CompileOptions &options,
                                           llvm::StringRef form);

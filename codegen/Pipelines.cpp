@@ -43,12 +43,14 @@ void addPipeline(mlir::OpPassManager &passes, const CompileOptions &options) {
           "heddle-specialize-rows{bounds=" +
           options.rowBounds + (usesTiles(options) ? " tiles-from=32" : "") +
           "},"
-          "heddle-split-cache-append,"
-          "heddle-split-attention,"
-          "heddle-choose-precision{activations=" +
-          options.activations +
+          "heddle-split-cache-append,";
+  if (!llvm::StringRef(options.target).starts_with("npu")) // one unit, with which nothing shares a context
+    list += "heddle-split-attention,";
+  list += "heddle-choose-precision{activations=" + options.activations + " target=" + options.target +
           "},"
-          "heddle-pack-parameters,"
+          "heddle-pack-parameters{target=" +
+          options.target +
+          "},"
           "heddle-fuse-for-target{target=" +
           options.target +
           "},"

@@ -55,6 +55,11 @@ inline ::heddle::StorageFormat storageFormat(EncAttr enc) {
   return static_cast<::heddle::StorageFormat>(enc.getFormat());
 }
 
+/// Output columns of a panel of weights in this layout; 0 for others.
+inline int64_t panelColumns(Layout layout) {
+  return layout == Layout::Panel16 ? 16 : layout == Layout::Panel32 ? 32 : 0;
+}
+
 /// Byte layout of activations that `quantize` makes.
 ::heddle::ActivationLayout activationLayout(StoredType type);
 

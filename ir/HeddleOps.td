@@ -462,6 +462,7 @@ def Heddle_QuantizeOp : Heddle_Op<"quantize", [Pure]> {
   let summary = "Round activations to integers with a scale for each block of 32 along a row, or to bf16";
   let description = [{
     `act_i8`: scale amax/127; `act_i16`: amax/32512; codes round half to even (docs/kernel-abi.md, "Quantized activations").
+    `act_i8_row`: as `act_i8` with one scale for the whole row.
     `act_bf16`: half to even; what is too small for a normal number becomes zero. Nothing but `choose-precision` inserts it.
     ```mlir
     %q = heddle.quantize %x : tensor<?x576xf32> -> !heddle.stored<?x576xf32, #heddle.enc<act_i8>>

@@ -133,7 +133,8 @@ LogicalResult SelectionType::verify(function_ref<InFlightDiagnostic()> emitError
 ::heddle::ActivationLayout mlir::heddle::activationLayout(StoredType type) {
   Format format = type.getEncoding().getFormat();
   assert(type.getEncoding().isActivation() && "weights have formats of their own");
-  return {type.getShape().back(), format == Format::ACT_I8 ? 1 : format == Format::ACT_I16 ? 2 : 0};
+  int planes = format == Format::ACT_BF16 ? 0 : format == Format::ACT_I16 ? 2 : 1;
+  return {type.getShape().back(), planes, format == Format::ACT_I8_ROW};
 }
 
 ArrayRef<int64_t> mlir::heddle::shapeOf(Type type) {

@@ -25,4 +25,33 @@ struct PackedLayout {
   int codeBits() const { return scheme.lowBits + scheme.highBits; }
 };
 
+/// Byte layout of a panel of `array` output columns for the NPU (docs/npu.md): [columns][array] s8 codes,
+/// then a record for each output column, (0, multiplier, shift) of vec_requant.
+struct PanelLayout {
+  int64_t array, columns;
+
+  /// A sum of products of codes, requantized, is a number in units of the row's amax with so many fraction
+  /// bits.
+  static constexpr int kFractionBits = 22;
+  static constexpr int64_t kRecord = 12;
+
+  int64_t records() const { return columns * array; }
+  int64_t bytes() const { return (records() + array * kRecord + 63) / 64 * 64; }
+};
+
+/// Byte layout of a row of a table that the NPU looks rows up in. int8: codes, then the scale as s32 with
+/// kScaleBits fraction bits; all other formats: f32.
+struct GatherLayout {
+  bool isCoded;
+  int64_t columns;
+
+  static constexpr int kScaleBits = 27;
+
+  static GatherLayout of(StorageFormat format, int64_t columns) {
+    return {format == StorageFormat::I8, columns};
+  }
+  int64_t scale() const { return columns; }
+  int64_t stride() const { return ((isCoded ? columns + 4 : columns * 4) + 63) / 64 * 64; }
+};
+
 } // namespace heddle

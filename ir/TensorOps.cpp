@@ -181,7 +181,7 @@ LogicalResult PoolRowsOp::verify() {
 LogicalResult QuantizeOp::verify() {
   auto stored = cast<StoredType>(getType());
   if (!stored.getEncoding().isActivation())
-    return emitOpError() << "expected 'result' to be 'act_i8', 'act_i16' or 'act_bf16', but found " << stored;
+    return emitOpError() << "expected 'result' to be quantized activations, but found " << stored;
   if (shapeOf(getInput().getType()) != stored.getShape())
     return emitOpError() << "expected 'result' to have the shape of 'input', " << getInput().getType()
                          << ", but found " << stored;

@@ -2,6 +2,7 @@
 #include "passes/Decisions.h"
 #include "passes/Passes.h"
 #include "passes/RowDims.h"
+#include "passes/TargetDescription.h"
 
 namespace mlir::heddle {
 #define GEN_PASS_DEF_CHOOSEPRECISIONPASS
@@ -48,11 +49,19 @@ struct ChoosePrecision : mlir::heddle::impl::ChoosePrecisionPassBase<ChoosePreci
                                  << "'; expected mixed, i8, i16 or f32";
       return signalPassFailure();
     }
+    const TargetDescription *description = findTarget(target);
+    if (!description) {
+      getOperation().emitError() << "unknown target '" << target << "'; known targets: " << targetNames();
+      return signalPassFailure();
+    }
+    scalesRows = description->arrayColumns != 0;
     Decisions decisions(getOperation(), getArgument());
     for (auto function : getOperation().getOps<func::FuncOp>())
       if (!function.isExternal() && failed(quantizeInputs(function, decisions)))
         return signalPassFailure();
   }
+
+  bool scalesRows = false; // the target multiplies 8-bit codes that share a scale all along a row
 
   LogicalResult quantizeInputs(func::FuncOp function, Decisions &decisions) {
     auto rows = function->getAttrOfType<DenseI64ArrayAttr>(kRowsAttr);
@@ -81,7 +90,10 @@ struct ChoosePrecision : mlir::heddle::impl::ChoosePrecisionPassBase<ChoosePreci
                                     << "), but found activations 'f32'; choose mixed, i8 or i16";
       Format format = Format::ACT_I8;
       StringRef why = "i8: arithmetic decides at this many rows";
-      if (activations != "mixed") {
+      if (scalesRows) {
+        format = Format::ACT_I8_ROW;
+        why = "i8 with one scale a row: what the array multiplies";
+      } else if (activations != "mixed") {
         format = activations == "i16" ? Format::ACT_I16 : Format::ACT_I8;
         why = "as asked for";
       } else if (memoryBound) {

@@ -203,21 +203,24 @@ def ChoosePrecisionPass : Pass<"heddle-choose-precision", "mlir::ModuleOp"> {
     - `mixed`: `act_i16` in variants of at most 4 rows, where reading weights takes the time and 16 bits are nearly free. Elsewhere `act_i16` for linears whose result
       is attended to (through reshape, norms, rope, scale) or leaves the function (through reshape, unary, scale), which is where 8 bits cost accuracy, and `act_i8` for the rest.
       In variants with `heddle.tiles`, `act_bf16` instead of both, but for linears whose result leaves the function.
-    - `i8`, `i16`: the same everywhere. `f32`: allowed for dense weights only; a weight stored in blocks is an error.
+    - `i8`, `i16`: the same everywhere. On the NPU all of these are `act_i8_row`: what its array multiplies has one scale a row.
+    - `f32`: allowed for dense weights only; a weight stored in blocks is an error.
     ```mlir
     %1 = heddle.linear %0, %w : tensor<?x64xf32>, !heddle.stored<32x64xf32, #heddle.enc<q8_0>> -> tensor<?x32xf32>    // before
     %q = heddle.quantize %0 : tensor<?x64xf32> -> !heddle.stored<?x64xf32, #heddle.enc<act_i8>>                       // after
     %1 = heddle.linear %q, %w : !heddle.stored<?x64xf32, #heddle.enc<act_i8>>, !heddle.stored<32x64xf32, #heddle.enc<q8_0>> -> tensor<?x32xf32>
     ```
   }];
-  let options = [Option<"activations", "activations", "std::string", "\"mixed\"", "mixed, i8, i16 or f32">];
+  let options = [Option<"activations", "activations", "std::string", "\"mixed\"", "mixed, i8, i16 or f32">,
+                 Option<"target", "target", "std::string", "\"cpu\"", "Name of a target description">];
 }
 
 def PackParametersPass : Pass<"heddle-pack-parameters", "mlir::ModuleOp"> {
   let summary = "Derive parameters in the layout that kernels read";
   let description = [{
     Stored matrices that `linear` multiplies by and stored tables that `embedding` reads become derived parameters in layout `w16`, one for each source,
-    whoever uses it; the packager does the work. Parameters that nothing reads are removed.
+    whoever uses it; the packager does the work. For the NPU they are `panel16` or `panel32` for products and `gather` for tables. Parameters that nothing reads are
+    removed.
     ```mlir
     %w = heddle.get_param @w : !heddle.stored<32x64xf32, #heddle.enc<q8_0>>              // before
     heddle.param @w.w16 : !heddle.stored<32x64xf32, #heddle.enc<q8_0, w16>> derived [@w] {   // after
@@ -228,6 +231,7 @@ def PackParametersPass : Pass<"heddle-pack-parameters", "mlir::ModuleOp"> {
     %w = heddle.get_param @w.w16 : !heddle.stored<32x64xf32, #heddle.enc<q8_0, w16>>
     ```
   }];
+  let options = [Option<"target", "target", "std::string", "\"cpu\"", "Name of a target description">];
 }
 
 def FuseForTargetPass : Pass<"heddle-fuse-for-target", "mlir::ModuleOp"> {

@@ -7,6 +7,7 @@ using namespace mlir::heddle;
 static constexpr TargetDescription kTargets[] = {
 #include "passes/targets/cpu.def"
 #include "passes/targets/cuda.def"
+#include "passes/targets/npu.def"
 };
 
 const TargetDescription *mlir::heddle::findTarget(llvm::StringRef name) {

@@ -10,12 +10,15 @@ struct TargetDescription {
   llvm::StringRef name;
   int64_t level2Bytes = 0;
   int64_t maxProducts = 1;
+  /// Columns of the matrix unit that weights are packed for and whose activations have one scale a row; 0:
+  /// none.
+  int64_t arrayColumns = 0;
 };
 
 /// The description of `name`, or null.
 const TargetDescription *findTarget(llvm::StringRef name);
 
-/// All names, for messages: "cpu, cuda".
+/// All names, for messages: "cpu, cuda, ...".
 std::string targetNames();
 
 } // namespace mlir::heddle

@@ -41,6 +41,7 @@ int64_t opsPerElement(Operation *op) {
 const char *arithmeticOf(Format activations) {
   switch (activations) {
   case Format::ACT_I8:
+  case Format::ACT_I8_ROW:
     return "i8";
   case Format::ACT_I16:
     return "i16";

@@ -1,6 +1,8 @@
 #include "codegen/package/Pack.h"
 #include "ir/PackedLayout.h"
+#include <algorithm>
 #include <cassert>
+#include <cmath>
 #include <cstring>
 
 namespace heddle {
@@ -126,6 +128,44 @@ void packGroup(StorageFormat format, std::span<const std::span<const uint8_t>> r
     if (inSuper == 0)
       packFactors(layout, parts, super);
   }
+}
+
+void packPanel(const PanelLayout &layout, std::span<const std::span<const uint8_t>> rows,
+               std::span<uint8_t> panel) {
+  std::memset(panel.data(), 0, panel.size());
+  BlockParts parts;
+  for (size_t r = 0; r < rows.size(); ++r) {
+    for (int64_t k = 0; k < layout.columns; ++k) {
+      if (k % 32 == 0)
+        splitBlock(StorageFormat::I8, rows[r], k / 32, parts);
+      panel[k * layout.array + r] = uint8_t(parts.code[k % 32] - 128);
+    }
+    // The activations' scale is amax / 127: the 127 is here.
+    int exponent = 0;
+    double scale = std::frexp(double(parts.scale) / 127, &exponent);
+    int shift = std::min(30 - PanelLayout::kFractionBits - exponent, 62);
+    uint8_t *record = panel.data() + layout.records() + r * PanelLayout::kRecord;
+    if (scale != 0) {
+      store32(record + 4,
+              uint32_t(std::lrint(std::ldexp(scale, exponent + PanelLayout::kFractionBits + shift))));
+      store32(record + 8, shift);
+    }
+  }
+}
+
+void packGatherRow(StorageFormat format, const GatherLayout &layout, std::span<const uint8_t> row,
+                   std::span<uint8_t> packed) {
+  std::memset(packed.data(), 0, packed.size());
+  if (!layout.isCoded)
+    return decode(format, row, {reinterpret_cast<float *>(packed.data()), size_t(layout.columns)});
+  BlockParts parts;
+  for (int64_t k = 0; k < layout.columns; ++k) {
+    if (k % 32 == 0)
+      splitBlock(format, row, k / 32, parts);
+    packed[k] = uint8_t(parts.code[k % 32] - 128);
+  }
+  double scale = std::ldexp(double(parts.scale), GatherLayout::kScaleBits);
+  store32(packed.data() + layout.scale(), uint32_t(int32_t(std::clamp(scale, -2147483648.0, 2147483647.0))));
 }
 
 } // namespace heddle

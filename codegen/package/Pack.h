@@ -1,6 +1,6 @@
-// Packs stored rows of a weight matrix into the `w16` layout that CPU kernels read (docs/kernel-abi.md).
+// Packs stored rows of a weight matrix into the layouts that kernels read (docs/kernel-abi.md, docs/npu.md).
 #pragma once
-#include "ir/StorageFormat.h"
+#include "ir/PackedLayout.h"
 #include <span>
 
 namespace heddle {
@@ -11,5 +11,13 @@ namespace heddle {
 /// stream.
 void packGroup(StorageFormat format, std::span<const std::span<const uint8_t>> rows, int64_t columns,
                std::span<uint8_t> group);
+
+/// The same for up to `layout.array` rows of `int8` and one panel of the NPU.
+void packPanel(const PanelLayout &layout, std::span<const std::span<const uint8_t>> rows,
+               std::span<uint8_t> panel);
+
+/// One row of a table that the NPU looks rows up in.
+void packGatherRow(StorageFormat format, const GatherLayout &layout, std::span<const uint8_t> row,
+                   std::span<uint8_t> packed);
 
 } // namespace heddle

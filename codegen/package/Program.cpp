@@ -4,6 +4,7 @@
 #include "heddle/runtime.h"
 #include "ir/ActivationLayout.h"
 #include "ir/Entries.h"
+#include "ir/PackedLayout.h"
 #include "ir/SourceNames.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/StringSwitch.h"
@@ -23,6 +24,10 @@ uint64_t valueBytes(Type type, int64_t rows) {
       return leading * activationLayout(stored).stride();
     if (enc.getLayout() == Layout::W16)
       return (leading + 15) / 16 * packedGroupBytes(storageFormat(enc), shape.back());
+    if (int64_t array = panelColumns(enc.getLayout()))
+      return (leading + array - 1) / array * PanelLayout{array, shape.back()}.bytes();
+    if (enc.getLayout() == Layout::Gather)
+      return leading * GatherLayout::of(storageFormat(enc), shape.back()).stride();
     return leading * storedBytes(storageFormat(enc), shape.back());
   }
   uint64_t elements = 1;

@@ -184,7 +184,8 @@ llvm::Error WeightPacker::writeRecipe(ParamOp param, ByteSink sink) {
   if (auto pack = dyn_cast<PackOp>(recipe.front())) {
     auto from =
         cast<FlatSymbolRefAttr>((*param.getFrom())[cast<BlockArgument>(pack.getInput()).getArgNumber()]);
-    return writePacked(symbols.lookup<ParamOp>(from.getValue()), sink);
+    return writePacked(symbols.lookup<ParamOp>(from.getValue()),
+                       cast<StoredType>(param.getType()).getEncoding().getLayout(), sink);
   }
   if (auto table = dyn_cast<RopeTableOp>(recipe.front()); table && !table.getFactors())
     return writeRopeTable(table, sink);
@@ -199,14 +200,22 @@ llvm::Error WeightPacker::writeRecipe(ParamOp param, ByteSink sink) {
   return sink(asBytes<float>(rounded));
 }
 
-llvm::Error WeightPacker::writePacked(ParamOp from, ByteSink sink) {
+llvm::Error WeightPacker::writePacked(ParamOp from, Layout layout, ByteSink sink) {
   auto type = cast<StoredType>(from.getType());
   StorageFormat format = storageFormat(type.getEncoding());
   int64_t rows = type.getShape()[0], columns = type.getShape()[1];
-  uint64_t groupBytes = packedGroupBytes(format, columns);
-  int64_t groups = (rows + 15) / 16;
+  const int64_t array = panelColumns(layout);
+  const bool gathers = layout == Layout::Gather;
+  if (array && format != StorageFormat::I8)
+    return paramError(from, "expected weights of target 'npu' to be 'int8', but found '" +
+                                llvm::StringRef(formatInfo(format).name) + "'; compile with --quantize int8");
+  const PanelLayout panel{array, columns};
+  const GatherLayout gather = GatherLayout::of(format, columns);
+  const int64_t groupRows = array ? array : gathers ? 1 : 16;
+  uint64_t groupBytes = array ? panel.bytes() : gathers ? gather.stride() : packedGroupBytes(format, columns);
+  int64_t groups = (rows + groupRows - 1) / groupRows;
   int64_t pieceGroups = std::min<int64_t>(std::max<uint64_t>(kPiece / groupBytes, 1), groups),
-          pieceRows = pieceGroups * 16;
+          pieceRows = pieceGroups * groupRows;
   auto stored = StoredRows::of(from, symbols, source);
   if (!stored)
     return stored.takeError();
@@ -218,12 +227,18 @@ llvm::Error WeightPacker::writePacked(ParamOp from, ByteSink sink) {
       return bytes.takeError();
     uint64_t rowBytes = storedBytes(format, columns);
     uint8_t *group = packed.data();
-    for (int64_t row = first; row < end; row += 16, group += groupBytes) {
-      std::array<std::span<const uint8_t>, 16> group16;
-      size_t count = std::min<int64_t>(16, end - row);
+    for (int64_t row = first; row < end; row += groupRows, group += groupBytes) {
+      std::array<std::span<const uint8_t>, 32> groupOf;
+      size_t count = std::min<int64_t>(groupRows, end - row);
       for (size_t i = 0; i < count; ++i)
-        group16[i] = {bytes->data() + (row - first + i) * rowBytes, size_t(rowBytes)};
-      packGroup(format, std::span(group16).first(count), columns, {group, size_t(groupBytes)});
+        groupOf[i] = {bytes->data() + (row - first + i) * rowBytes, size_t(rowBytes)};
+      std::span<uint8_t> out(group, groupBytes);
+      if (array)
+        packPanel(panel, std::span(groupOf).first(count), out);
+      else if (gathers)
+        packGatherRow(format, gather, groupOf[0], out);
+      else
+        packGroup(format, std::span(groupOf).first(count), columns, out);
     }
     if (auto error = sink({packed.data(), group}))
       return error;

@@ -33,7 +33,7 @@ private:
   llvm::Error writeKept(mlir::heddle::ParamOp param, ByteSink sink);
   llvm::Error writeParam(mlir::heddle::ParamOp param, ByteSink sink);
   llvm::Error writeRecipe(mlir::heddle::ParamOp param, ByteSink sink);
-  llvm::Error writePacked(mlir::heddle::ParamOp from, ByteSink sink);
+  llvm::Error writePacked(mlir::heddle::ParamOp from, mlir::heddle::Layout layout, ByteSink sink);
   void release(mlir::heddle::ParamOp param, uint64_t start, uint64_t size);
 
   mlir::ModuleOp module;

@@ -123,8 +123,8 @@ static void roundToBfloat16(const Numbers &input, Context &context, Activations 
 }
 
 Result interpreter::evaluateQuantize(QuantizeOp op, const Numbers &input, Context &context) {
-  constexpr int64_t block = 32;
   ::heddle::ActivationLayout layout = activationLayout(cast<StoredType>(op.getType()));
+  const int64_t block = layout.perRow ? layout.columns : 32;
   float limit = layout.limit();
   auto charge = context.charge(op, input.data.size(), context.tracks() ? 16 : 8);
   if (!charge)
@@ -139,12 +139,13 @@ Result interpreter::evaluateQuantize(QuantizeOp op, const Numbers &input, Contex
     return std::move(result);
   }
   result.codes.resize(input.data.size());
-  result.scales.resize(input.data.size() / block);
+  result.scales.resize(input.data.size() / 32);
+  std::vector<float> x(block);
 
-  for (size_t b = 0; b < result.scales.size(); ++b) {
+  for (size_t b = 0; b < input.data.size() / block; ++b) {
     // Exactly the f32 operations of docs/kernel-abi.md, in both arithmetics: these decide which integers come
     // out.
-    float amax = 0, x[block];
+    float amax = 0;
     double widest = 0; // tolerance in the block
     bool finite = true;
     for (int64_t j = 0; j < block; ++j) {
@@ -156,7 +157,7 @@ Result interpreter::evaluateQuantize(QuantizeOp op, const Numbers &input, Contex
     float scale = finite ? amax / limit : 0, inverse = 1 / scale;
     if (scale == 0 || !std::isfinite(inverse))
       continue; // codes and scale stay zero
-    result.scales[b] = scale;
+    std::fill_n(result.scales.begin() + b * block / 32, block / 32, scale);
     for (int64_t j = 0; j < block; ++j) {
       float scaled = x[j] * inverse;
       int32_t code = static_cast<int32_t>(std::nearbyint(scaled));

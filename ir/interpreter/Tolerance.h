@@ -33,6 +33,11 @@ inline constexpr double kStepFactor = 2;
 inline constexpr double kF32Epsilon = FLT_EPSILON; // 2^-23
 inline constexpr double kF64Epsilon = DBL_EPSILON; // 2^-52
 
+/// The NPU computes with 16 fraction bits, tables of 256 entries and multipliers of 16 bits at the least
+/// (docs/npu.md, "Numbers"): what it says agrees to this epsilon, and to this many steps of its numbers.
+inline constexpr double kFixedPointEpsilon = 0x1p-15;
+inline constexpr double kFixedPointStep = 16 * 0x1p-16;
+
 /// NaN agrees with NaN alone, infinity with the same infinity. A finite reference asks for a finite value,
 /// unless it is out of f32's range, where infinity of its sign is right. Results below f32's normal range may
 /// be flushed to zero.

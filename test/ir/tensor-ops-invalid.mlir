@@ -169,7 +169,7 @@ func.func @f(%x: tensor<?x8xf32>, %s: tensor<?xi32>) {
 // -----
 
 func.func @f(%x: tensor<4x32xf32>) {
-  // expected-error @below {{expected 'result' to be 'act_i8', 'act_i16' or 'act_bf16', but found '!heddle.stored<4x32xf32, #heddle.enc<q8_0>>'}}
+  // expected-error @below {{expected 'result' to be quantized activations, but found '!heddle.stored<4x32xf32, #heddle.enc<q8_0>>'}}
   %0 = heddle.quantize %x : tensor<4x32xf32> -> !heddle.stored<4x32xf32, #heddle.enc<q8_0>>
   return
 }

@@ -114,7 +114,8 @@ class BadInput(unittest.TestCase):
         self.assertIn("unknown target 'cdua'; known targets: cpu, cuda, npu", done.stderr)
 
     def test_target_that_this_build_lacks(self):
-        heddle("compile", "x.gguf", "--target", "npu", status=UNSUPPORTED)
+        heddle("compile", "x.gguf", "--target", "cuda:sm_35", status=UNSUPPORTED)
+        heddle("compile", "x.gguf", "--target", "npu:huge", status=USAGE)
 
     def test_output_that_is_the_input(self):
         source = tiny_model(self.folder)

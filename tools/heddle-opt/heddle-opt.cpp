@@ -1,6 +1,7 @@
 // heddle-opt: runs passes on textual IR, for development and lit tests.
 #include "codegen/plugin/Plugin.h"
 #include "ir/Heddle.h"
+#include "ir/npu/Npu.h"
 #include "mlir/InitAllDialects.h"
 #include "mlir/InitAllPasses.h"
 #include "mlir/Tools/mlir-opt/MlirOptMain.h"
@@ -9,7 +10,7 @@
 int main(int argc, char **argv) {
   mlir::DialectRegistry registry;
   mlir::registerAllDialects(registry);
-  registry.insert<mlir::heddle::HeddleDialect>();
+  registry.insert<mlir::heddle::HeddleDialect, mlir::npu::NpuDialect>();
   mlir::registerTransformsPasses();
   mlir::heddle::registerPasses();
   if (llvm::Error error = heddle::loadPlugins(argc, argv)) {

@@ -1,6 +1,7 @@
 // Examples as compiled code: each function becomes an artifact of one entry, which the runtime runs.
 #include "codegen/Compiler.h"
 #include "heddle/cuda_sim.h"
+#include "heddle/npu_sim.h"
 #include "heddle/runtime.h"
 #include "ir/Entries.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -63,7 +64,10 @@ public:
                                                                 const ParameterSource &parameters,
                                                                 const CompileOptions &options) {
     auto result = std::unique_ptr<CompiledFunction>(new CompiledFunction);
-    result->driver = options.target == "cuda" ? heddle_driver_cuda_sim() : nullptr;
+    llvm::StringRef target = options.target;
+    result->driver = target == "cuda"             ? heddle_driver_cuda_sim()
+                     : target.starts_with("npu:") ? heddle_driver_npu_sim()
+                                                  : nullptr;
     auto copy = extract(module, name);
     auto function = copy->lookupSymbol<mlir::func::FuncOp>(name);
     if (!function)

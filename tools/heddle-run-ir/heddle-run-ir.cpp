@@ -10,6 +10,7 @@
 #include "mlir/Pass/PassRegistry.h"
 #include "mlir/Transforms/Passes.h"
 #include "passes/Passes.h"
+#include "passes/TargetDescription.h"
 #include "tools/heddle-run-ir/Backend.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/Format.h"
@@ -26,7 +27,7 @@ static llvm::cl::opt<std::string>
 static llvm::cl::opt<std::string>
     targetOption("target",
                  llvm::cl::desc("What runs the examples: interpreter, interpreter:cpu (after the passes of "
-                                "cpu), cpu, cpu:LEVEL, cuda"),
+                                "cpu), cpu, cpu:LEVEL, cuda, npu:edge, npu:mobile"),
                  llvm::cl::init("interpreter"));
 static llvm::cl::opt<std::string> only("function", llvm::cl::desc("Run the example of this function alone"));
 static llvm::cl::opt<std::string>
@@ -50,11 +51,12 @@ public:
   Checker(mlir::ModuleOp module, mlir::ModuleOp transformed, Backend &backend, llvm::StringRef target,
           const ParameterSource &parameters)
       : exact(interpreterBackend(module, {Arithmetic::F64, kF64Epsilon}, parameters)),
-        reference(interpreterBackend(module, {Arithmetic::F64, kF32Epsilon}, parameters)), backend(backend),
+        isFixedPoint(target.starts_with("npu")),
+        reference(interpreterBackend(module, {Arithmetic::F64, epsilon()}, parameters)), backend(backend),
         target(target) {
     if (!transformed)
       return;
-    Options options{Arithmetic::F64, kF32Epsilon};
+    Options options{Arithmetic::F64, epsilon()};
     // What the passes may have made less precise shows in the tolerance of their own program.
     options.quantizationBound = true;
     transformedReference = interpreterBackend(transformed, options, parameters);
@@ -96,7 +98,8 @@ public:
       if (!found)
         return complain(target, llvm::toString(found.takeError()));
       agreement = compare(*found, *expected, [&](size_t r, size_t i) {
-        return toleranceOf((*expected)[r], i) + (r < bounds.size() ? toleranceOf(bounds[r], i) : 0);
+        return toleranceOf((*expected)[r], i) + (r < bounds.size() ? toleranceOf(bounds[r], i) : 0) +
+               (isFixedPoint ? kFixedPointStep : 0);
       });
       if (!agreement.disagreement.empty())
         return complain(target, agreement.disagreement);
@@ -109,7 +112,11 @@ public:
   }
 
 private:
-  std::unique_ptr<Backend> exact, reference, transformedReference;
+  double epsilon() const { return isFixedPoint ? kFixedPointEpsilon : kF32Epsilon; }
+
+  std::unique_ptr<Backend> exact;
+  bool isFixedPoint;
+  std::unique_ptr<Backend> reference, transformedReference;
   Backend &backend;
   llvm::StringRef target;
 };
@@ -190,7 +197,13 @@ int main(int argc, char **argv) {
   llvm::StringRef name = target, level;
   std::tie(name, level) = name.split(':');
   llvm::StringRef passesOf = name == "interpreter" ? level : name;
-  bool hasPasses = passesOf == "cpu" || passesOf == "cuda";
+  // A machine of the NPU is a target of its own.
+  std::string npu = ("npu:" + (level.empty() ? "mobile" : level)).str();
+  if (name == "npu") {
+    passesOf = npu;
+    level = "";
+  }
+  bool hasPasses = mlir::heddle::findTarget(passesOf);
   if (hasPasses && !pipeline.empty())
     return reportError(
         llvm::createStringError("expected either --pass-pipeline or a target that has its own passes"), 2);
@@ -209,9 +222,9 @@ int main(int argc, char **argv) {
   }
   if (name == "interpreter" && (level.empty() || hasPasses)) {
     backend = interpreterBackend(lowered ? lowered : *module, {}, *parameters);
-  } else if (name == "cpu" || (name == "cuda" && level.empty())) {
+  } else if (name == "cpu" || ((name == "cuda" || hasPasses) && level.empty())) {
     CompileOptions options;
-    options.target = name;
+    options.target = passesOf;
     options.tensorCores = tensorCores;
     options.activations = activations;
     if (!level.empty()) {
@@ -227,7 +240,7 @@ int main(int argc, char **argv) {
         llvm::createStringError(
             "unknown target '" + target +
             "'; known targets: interpreter, interpreter:cpu, interpreter:cuda, cpu, cpu:LEVEL, "
-            "cuda (on the simulator)"),
+            "cuda, npu:edge, npu:mobile (on the simulators)"),
         2);
   }
 

@@ -115,11 +115,16 @@ int compile(const CompileVerb &verb) {
   if (verb.weights != "packed")
     fail(ExitUnsupported, "--weights " + verb.weights + " is not available yet; packed weights are");
   bool isLinkable = verb.emit == "obj" || verb.emit == "lib";
-  if (verb.emit == "npu")
-    fail(ExitUnsupported, "--emit npu is not available yet; mlir, llvm, asm, ptx, obj and lib are");
-  bool isCuda = parseTargets(verb.import.targets).name == "cuda";
-  if (isCuda ? verb.emit == "asm" || isLinkable : verb.emit == "ptx")
-    fail(ExitUsage, "--emit " + verb.emit + " goes with --target " + (isCuda ? "cpu" : "cuda") + " only");
+  // Forms that come of one target alone; mlir comes of all.
+  llvm::StringRef target = llvm::StringRef(parseTargets(verb.import.targets).name).split(':').first;
+  for (auto [form, targets] : {std::pair("asm", "cpu"),
+                               {"obj", "cpu"},
+                               {"lib", "cpu"},
+                               {"ptx", "cuda"},
+                               {"npu", "npu"},
+                               {"llvm", "cpu or cuda"}})
+    if (verb.emit == form && !llvm::StringRef(targets).contains(target))
+      fail(ExitUsage, "--emit " + verb.emit + " goes with --target " + targets + " only");
   std::string output = verb.output;
   if (output.empty())
     output = (llvm::sys::path::stem(verb.import.model) + ".heddle").str();

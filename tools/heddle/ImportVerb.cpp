@@ -14,7 +14,7 @@ namespace heddle::cli {
 void addImportOptions(CLI::App &app, ImportVerb &verb) {
   app.add_option("model", verb.model, "Model file (.gguf)")->required()->option_text("MODEL");
   app.add_option("--target", verb.targets,
-                 "cpu (all levels), cpu:LEVEL, cpu:native, cuda; see heddle targets")
+                 "cpu (all levels), cpu:LEVEL, cpu:native, cuda, npu:edge, npu:mobile; see heddle targets")
       ->option_text("TARGET,...");
   app.add_option("--max-context", verb.maxContext,
                  "Most tokens of a sequence; 0: the model's own, at most 4096")
@@ -65,15 +65,21 @@ Target parseTargets(const std::string &targets) {
   bool all = false;
   for (llvm::StringRef target : llvm::split(targets, ',')) {
     auto [device, name] = target.split(':');
-    if (device == "npu")
-      fail(ExitUnsupported, "target 'npu' is not available in this build; available targets: cpu, cuda");
+    if (device == "npu" || device == "cuda") {
+      if (llvm::StringRef(targets).contains(','))
+        fail(ExitUnsupported, "'--target " + printable(targets) +
+                                  "': an artifact holds code for one target only; compile one for each");
+    }
+    if (device == "npu") {
+      if (!name.empty() && name != "edge" && name != "mobile")
+        fail(ExitUsage,
+             "unknown target '" + printable(target.str()) + "'; known targets: npu:edge, npu:mobile");
+      return {"npu:" + (name.empty() ? "mobile" : name.str()), {}};
+    }
     if (device == "cuda") {
       if (!name.empty() && name != "sm_80")
         fail(ExitUnsupported, "target '" + printable(target.str()) +
                                   "' is not available; code for cuda:sm_80 runs on every later GPU too");
-      if (llvm::StringRef(targets).contains(','))
-        fail(ExitUnsupported, "'--target " + printable(targets) +
-                                  "': an artifact holds code for one target only; compile one for each");
       return {"cuda", {}};
     }
     if (device != "cpu")

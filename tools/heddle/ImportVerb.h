@@ -44,7 +44,7 @@ private:
 
 // What `--target` names.
 struct Target {
-  std::string name;                          // "cpu" or "cuda"
+  std::string name;                          // "cpu", "cuda", "npu:edge" or "npu:mobile"
   std::vector<const cpu::CpuLevel *> levels; // of the CPU; none means all
 };
 Target parseTargets(const std::string &targets);

@@ -17,6 +17,7 @@ import weights
 from formulas import (
     BINARY, LIMITS, Slots, UNARY, attention, bfloat16, layer_norm, quantize, rms_norm, rope, rope_table)
 from gating import make_head_gate, make_linear_select, make_keep_parts  # noqa: F401 (main calls all that are named make_...)
+from npu import make_npu_elementwise, make_npu_linear  # noqa: F401
 from writing import FILES, dense, file, generator, grid, number, shape_of
 
 HERE = pathlib.Path(__file__).resolve().parent

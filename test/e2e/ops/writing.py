@@ -88,7 +88,8 @@ class File:
         head = " attributes {" + ", ".join(attributes) + "}" if attributes else ""
         runs = ["heddle-run-ir %s", "heddle-run-ir --target interpreter:cpu %s", "heddle-run-ir --target cpu:x86-64-v3 %s"]
         runs = runs[:None if self.levels == LEVELS else -1]
-        runs += [f"%if cpu-{feature} %{{ heddle-run-ir --target cpu:{level} %s %}}" for level, feature in self.levels.items()]
+        runs += [f"%if cpu-{feature} %{{ heddle-run-ir --target cpu:{level} %s %}}" if feature else f"heddle-run-ir --target {level} %s"
+                 for level, feature in self.levels.items()]
         return (f"// Written by generate.py: {self.comment}\n" + "".join(f"// RUN: {run}\n" for run in runs) + f"\nmodule{head} {{\n"
                 + "\n".join(self.symbols) + ("\n\n" if self.symbols else "") + "\n\n".join(self.functions) + "\n}\n")
 
@@ -97,7 +98,7 @@ FILES = []
 
 
 def file(op, comment, levels=LEVELS):
-    """`levels`: those that have code for the file, x86-64-v3 being one of them unless it is named otherwise."""
+    """`levels`: those that have code for the file, x86-64-v3 being one of them unless it is named otherwise; without a feature: targets."""
     FILES.append(File(op, comment, levels))
     return FILES[-1]
 
