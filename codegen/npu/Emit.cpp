@@ -121,7 +121,7 @@ void Emitter::binaryByRow(Binary op, Tile dst, Tile a, Tile b, Extent extent, in
           int(op), typesOf(dst.type, a.type, b.type), HEDDLE_NPU_VEC_BINARY_B_PER_ROW);
 }
 
-void Emitter::binaryScalar(Binary op, Tile dst, Tile a, int32_t b, Extent extent, int shift) {
+void Emitter::binaryScalar(Binary op, Tile dst, Tile a, Field b, Extent extent, int shift) {
   command("vec_binary", {dst.at, dst.stride, a.at, a.stride, b, 0, extent.rows, extent.cols, shift}, int(op),
           typesOf(dst.type, a.type), HEDDLE_NPU_VEC_BINARY_B_SCALAR);
 }
@@ -148,6 +148,16 @@ void Emitter::fromF32(Tile dst, Tile a, Extent extent, int exponent) {
 
 void Emitter::toF32(Tile dst, Tile a, Extent extent, int exponent) {
   command("vec_to_f32", {dst.at, dst.stride, a.at, a.stride, extent.rows, extent.cols, exponent}, 0,
+          typesOf(a.type));
+}
+
+void Emitter::fromF16(Tile dst, Tile a, Extent extent, int exponent) {
+  command("vec_from_f16", {dst.at, dst.stride, a.at, a.stride, extent.rows, extent.cols, exponent}, 0,
+          typesOf(dst.type));
+}
+
+void Emitter::toF16(Tile dst, Tile a, Extent extent, int exponent) {
+  command("vec_to_f16", {dst.at, dst.stride, a.at, a.stride, extent.rows, extent.cols, exponent}, 0,
           typesOf(a.type));
 }
 

@@ -101,12 +101,15 @@ public:
   void binary(Binary op, Tile dst, Tile a, Tile b, Extent extent, int shift = 0);
   /// b has one element for each row.
   void binaryByRow(Binary op, Tile dst, Tile a, Tile b, Extent extent, int shift = 0);
-  void binaryScalar(Binary op, Tile dst, Tile a, int32_t b, Extent extent, int shift = 0);
+  void binaryScalar(Binary op, Tile dst, Tile a, Field b, Extent extent, int shift = 0);
   void requant(Tile dst, Tile a, Field records, Extent extent);
   void reduce(Reduce op, Tile dst, Tile a, Extent extent, int shift = 0);
   void function(Function op, Tile dst, Tile a, Extent extent, int shift = 0);
   void fromF32(Tile dst, Tile a, Extent extent, int exponent);
   void toF32(Tile dst, Tile a, Extent extent, int exponent);
+  // f16, elements of 2 bytes.
+  void fromF16(Tile dst, Tile a, Extent extent, int exponent);
+  void toF16(Tile dst, Tile a, Extent extent, int exponent);
   void select(Tile dst, Tile a, Tile condition, Extent extent, int32_t otherwise);
 
 private:

@@ -23,6 +23,9 @@ llvm::Expected<KernelFacts> emitContractionKernel(mlir::heddle::KernelOp kernel,
 llvm::Expected<KernelFacts> emitRowsKernel(mlir::heddle::KernelOp kernel, llvm::StringRef rows,
                                            const KernelContext &context, Emitter &e);
 
+llvm::Expected<KernelFacts> emitAttentionKernel(mlir::heddle::KernelOp kernel, const KernelContext &context,
+                                                Emitter &e);
+
 /// dst = op(operands), element by element; `dst` may be an operand.
 llvm::Error emitElementwise(Emitter &e, mlir::heddle::KernelOp kernel, mlir::Operation *op, Tile dst,
                             llvm::ArrayRef<Tile> operands, Extent extent);

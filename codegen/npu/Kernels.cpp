@@ -40,8 +40,7 @@ static llvm::Expected<KernelFacts> emitKernel(KernelOp kernel, llvm::StringRef r
   case Family::Rows:
     return emitRowsKernel(kernel, rows, context, e);
   case Family::Attention:
-    return unsupportedOp(kernel, (*kernel.getBody().front().getOps<ScoringOpInterface>().begin()),
-                         "is not available for it yet");
+    return emitAttentionKernel(kernel, context, e);
   }
   llvm_unreachable("unknown kernel family");
 }

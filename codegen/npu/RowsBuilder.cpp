@@ -13,6 +13,8 @@ llvm::Error RowsBuilder::emit(Field rows) {
   for (auto [i, operand] : llvm::enumerate(list)) {
     if (operand.kind == KernelOperand::Argument)
       operands[body.getArgument(operand.index)] = e.operand(int(i));
+    else if (operand.kind == KernelOperand::PageTable)
+      pageTables[body.getArgument(operand.index)] = e.operand(int(i));
     else if (operand.kind == KernelOperand::Result)
       outputs.push_back(e.operand(int(i)));
   }
@@ -60,6 +62,9 @@ void RowsBuilder::findArguments() {
       reads(op.getOperand(0));
       if (auto rope = dyn_cast<RopeOp>(op))
         reads(rope.getPositions());
+    } else if (auto append = dyn_cast<CacheAppendOp>(op)) {
+      reads(append.getKeys());
+      reads(append.getValues());
     } else if (auto embedding = dyn_cast<EmbeddingOp>(op)) {
       reads(embedding.getIndices());
     } else if (auto gather = dyn_cast<GatherRowsOp>(op)) {
@@ -113,6 +118,7 @@ llvm::Error RowsBuilder::emitOp(Operation &op) {
       .Case<EmbeddingOp>([&](EmbeddingOp lookup) { return embedding(lookup); })
       .Case<GatherRowsOp>([&](GatherRowsOp gather) { return gatherRows(gather); })
       .Case<PoolRowsOp>([&](PoolRowsOp pool) { return poolRows(pool); })
+      .Case<CacheAppendOp>([&](CacheAppendOp append) { return cacheAppend(append); })
       .Case<RopeOp>([&](RopeOp ropeOp) { return rope(ropeOp); })
       .Default([&](Operation *) { return unsupportedOp(kernel, &op, "is not available for it yet"); });
 }

@@ -64,6 +64,7 @@ private:
   llvm::Error gatherRows(mlir::heddle::GatherRowsOp op);
   llvm::Error poolRows(mlir::heddle::PoolRowsOp op);
   llvm::Error rope(mlir::heddle::RopeOp op);
+  llvm::Error cacheAppend(mlir::heddle::CacheAppendOp op);
 
   Emitter &e;
   mlir::heddle::KernelOp kernel;
@@ -73,6 +74,7 @@ private:
 
   llvm::SmallPtrSet<Value, 8> rowArguments; // whose rows are loaded with each tile
   llvm::DenseMap<Value, Field> operands;    // of arguments: where they are
+  llvm::DenseMap<Value, Field> pageTables;  // of caches: where theirs are
   llvm::SmallVector<Field> outputs;         // of yielded values
   llvm::DenseMap<Value, Tile> tiles;
   std::map<std::pair<void *, int>, Tile> parameters; // by value and fraction bits

@@ -12,7 +12,7 @@ namespace heddle::npu {
 static constexpr int kScaled = 20; // fraction bits of x / largest
 static constexpr int kWeight = 20; // of weights
 
-/// e * 2^shift as an integer that fits, with the most bits.
+/// A positive number as an integer times 2^-shift, with the most bits that fit.
 static std::pair<int32_t, int> asFixed(double x) {
   if (x <= 0)
     return {0, 0};

@@ -1,5 +1,6 @@
 // Ops that look rows up, and those that sum rows up.
 #include "codegen/npu/RowsBuilder.h"
+#include "heddle/program.h"
 #include "ir/PackedLayout.h"
 
 using namespace mlir;
@@ -177,6 +178,69 @@ llvm::Error RowsBuilder::rope(RopeOp op) {
   giveTile(angles, rotated);
   giveTile(t, half);
   giveTile(u, half);
+  return llvm::Error::success();
+}
+
+/// Pages hold keys [head][token][width], then values alike, in f16.
+llvm::Error RowsBuilder::cacheAppend(CacheAppendOp op) {
+  auto type = cast<KvCacheType>(op.getCache().getType());
+  Value slots = op.getSlots(), positions = op.getPositions();
+  if (!type.getElementType().isF16())
+    return unsupportedOp(kernel, op, "to a cache of anything but f16 is not available for it yet");
+  if (!isa<BlockArgument>(slots) || !isa<BlockArgument>(positions))
+    return unsupportedOp(kernel, op, "expected slots and positions to be arguments of the kernel");
+  if (context.maxSlots < 1 || context.maxContext < int64_t(HEDDLE_PAGE_TOKENS))
+    return unsupportedOp(kernel, op,
+                         "expected the model to state 'max_slots' and 'max_context', but found none");
+  const int64_t page = HEDDLE_PAGE_TOKENS, heads = type.getHeads();
+  const int64_t pageBytes = page * heads * (type.getKeyDim() + type.getValueDim()) * 2;
+  struct Part {
+    Value numbers;
+    int64_t width, start; // bytes from the start of a page
+    Tile halves;
+  };
+  Part parts[] = {{op.getKeys(), type.getKeyDim(), 0, {}},
+                  {op.getValues(), type.getValueDim(), page * heads * type.getKeyDim() * 2, {}}};
+  for (Part &part : parts) {
+    const int64_t columns = heads * part.width;
+    part.halves = {take(rowTile * columns * 2), columns * 2, S16};
+    e.toF16(part.halves, tileOf(part.numbers), {m, columns}, kFraction);
+  }
+  e.order(Vector, Dma);
+  int mark = e.registerMark();
+  Field row = e.newRegister(), place = e.newRegister(), token = e.newRegister(), number = e.newRegister();
+  e.copy(row, 0);
+  e.loop(m, [&] {
+    auto loadIndex = [&](Field to, Value indices) {
+      e.set(place, Set::Add, row, first);
+      e.set(place, Set::Mul, place, 4);
+      e.set(place, Set::Add, place, operands.lookup(indices));
+      e.load(to, place);
+    };
+    loadIndex(token, positions);
+    loadIndex(number, slots);
+    e.set(number, Set::Mul, number, context.maxContext / page);
+    e.set(place, Set::Div, token, page);
+    e.set(number, Set::Add, number, place);
+    e.set(number, Set::Mul, number, 4);
+    e.set(number, Set::Add, number, pageTables.lookup(op.getCache()));
+    e.load(number, number);
+    e.set(number, Set::Mul, number, pageBytes);
+    e.set(number, Set::Add, number, operands.lookup(op.getCache()));
+    e.set(token, Set::And, token, page - 1);
+    for (const Part &part : parts) {
+      Field from = e.computed(Set::Mul, row, heads * part.width * 2);
+      Field to = e.computed(Set::Mul, token, part.width * 2);
+      e.set(to, Set::Add, to, number + part.start);
+      e.dmaStore({from + part.halves.at.number, part.width * 2}, to, page * part.width * 2, part.width * 2,
+                 heads);
+    }
+    e.set(row, Set::Add, row, 1);
+  });
+  e.order(Dma, Vector);
+  e.releaseRegisters(mark);
+  for (const Part &part : parts)
+    give(part.halves.at.number, rowTile * heads * part.width * 2);
   return llvm::Error::success();
 }
 

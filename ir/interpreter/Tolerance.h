@@ -37,6 +37,9 @@ inline constexpr double kF64Epsilon = DBL_EPSILON; // 2^-52
 /// (docs/npu.md, "Numbers"): what it says agrees to this epsilon, and to this many steps of its numbers.
 inline constexpr double kFixedPointEpsilon = 0x1p-15;
 inline constexpr double kFixedPointStep = 16 * 0x1p-16;
+/// Its attention makes 8-bit codes of queries, keys and values, a scale for each: results agree to this much
+/// of the largest of them.
+inline constexpr double kCodedAttention = 0x1p-6;
 
 /// NaN agrees with NaN alone, infinity with the same infinity. A finite reference asks for a finite value,
 /// unless it is out of f32's range, where infinity of its sign is right. Results below f32's normal range may

@@ -13,7 +13,7 @@
 // CHECK: @wrong_shape_at_run_time: call 0: reference: {{.*}}expected dimension 'n' to be from 1 to 2, but found 3
 // ONE: @right
 // ONE-NOT: @wrong
-// TARGET: unknown target 'gpu'; known targets: interpreter, interpreter:cpu, interpreter:cuda, cpu, cpu:LEVEL, cuda (on the simulator)
+// TARGET: unknown target 'gpu'; known targets: interpreter, interpreter:cpu, interpreter:cuda, cpu, cpu:LEVEL, cuda, npu:edge, npu:mobile (on the simulators)
 // LEVEL: unknown CPU level 'z80'
 // NONE: expected functions with 'heddle.example', but found none to run
 // SHAPE: expected constant 0 of 'expected' of 'f' to be tensor<2xf32>, but found 3 numbers

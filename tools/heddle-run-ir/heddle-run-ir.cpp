@@ -50,7 +50,7 @@ class Checker {
 public:
   Checker(mlir::ModuleOp module, mlir::ModuleOp transformed, Backend &backend, llvm::StringRef target,
           const ParameterSource &parameters)
-      : exact(interpreterBackend(module, {Arithmetic::F64, kF64Epsilon}, parameters)),
+      : module(module), exact(interpreterBackend(module, {Arithmetic::F64, kF64Epsilon}, parameters)),
         isFixedPoint(target.starts_with("npu")),
         reference(interpreterBackend(module, {Arithmetic::F64, epsilon()}, parameters)), backend(backend),
         target(target) {
@@ -99,7 +99,7 @@ public:
         return complain(target, llvm::toString(found.takeError()));
       agreement = compare(*found, *expected, [&](size_t r, size_t i) {
         return toleranceOf((*expected)[r], i) + (r < bounds.size() ? toleranceOf(bounds[r], i) : 0) +
-               (isFixedPoint ? kFixedPointStep : 0);
+               (isFixedPoint ? fixedPointBound(example.function, (*expected)[r]) : 0);
       });
       if (!agreement.disagreement.empty())
         return complain(target, agreement.disagreement);
@@ -112,8 +112,17 @@ public:
   }
 
 private:
+  double fixedPointBound(llvm::StringRef function, const Datum &result) {
+    double largest = 0;
+    bool attends = false;
+    module.lookupSymbol(function)->walk([&](mlir::heddle::AttentionOp) { attends = true; });
+    for (double number : attends &&result.numbers() ? result.numbers()->data : std::vector<double>())
+      largest = std::max(largest, std::abs(number));
+    return kFixedPointStep + kCodedAttention * largest;
+  }
   double epsilon() const { return isFixedPoint ? kFixedPointEpsilon : kF32Epsilon; }
 
+  mlir::ModuleOp module;
   std::unique_ptr<Backend> exact;
   bool isFixedPoint;
   std::unique_ptr<Backend> reference, transformedReference;
