@@ -108,17 +108,20 @@ def schemes(name):
     }
 
 
-def contestants(name):
+def contestants(name, only):
     """Pairs of label and artifact: ours, llama.cpp's files, and ours at the bytes of those."""
+    wanted = lambda label: not only or label in only.split(",") or label == "f32"
     for label, flags in schemes(name).items():
-        yield label, compiled(name, source(name), label.replace(" ", "-"), *flags)
+        if wanted(label):
+            yield label, compiled(name, source(name), label.replace(" ", "-"), *flags)
     learn = ("--calibrate", calibration(name), "--calibrate-tokens", 4096)
     for kind in PEERS:
-        if kind == "Q4_K" and name == "minilm":
+        if not any(map(wanted, (f"llama.cpp {kind}", f"ours at {kind}"))) or kind == "Q4_K" and name == "minilm":
             continue  # no row of it is a multiple of 256 but those of ffn_down
         file = llama_quantized(name, kind)
-        yield f"llama.cpp {kind}", compiled(name, file, kind)
-        if kind != "Q8_0":
+        if wanted(f"llama.cpp {kind}"):
+            yield f"llama.cpp {kind}", compiled(name, file, kind)
+        if kind != "Q8_0" and wanted(f"ours at {kind}"):
             yield f"ours at {kind}", compiled(name, source(name), f"at-{kind}", "--quantize", same_bytes(file), *learn)
 
 
@@ -145,10 +148,10 @@ def text_pieces(path):
     return [tokens[0:1] + tokens[1 + at:at + PIECE] for at in range(0, PIECES * step, step)]
 
 
-def text_errors(name):
+def text_errors(name, only):
     """{label: figures}, against the f32 model."""
-    pieces, exact = text_pieces(llama_quantized(name, "Q8_0")), None
-    for label, artifact in contestants(name):
+    pieces, exact = text_pieces(common.support.model(name)), None
+    for label, artifact in contestants(name, only):
         model = Model(artifact)
         session = Session(model, 2, context=PIECE)
         found = [log_softmax(session.logits(tokens, PIECE)) for tokens in pieces]
@@ -163,7 +166,7 @@ def text_errors(name):
                                 "perplexity": float(numpy.exp(loss)), "same_next_token": float(same.mean())}
 
 
-def embedding_errors(name):
+def embedding_errors(name, only):
     """Cosine to the f32 embeddings, and the order of similarities of 500 pairs: of two pairs, which is more alike."""
     peer = LlamaCpp(source(name), 1, embeddings=True)
     texts = common.sentences(common.manual()[1])
@@ -172,7 +175,7 @@ def embedding_errors(name):
     random = numpy.random.default_rng(0)
     a, b = random.integers(0, len(tokens), (2, PAIRS))
     exact = None
-    for label, artifact in contestants(name):
+    for label, artifact in contestants(name, only):
         model = Model(artifact)
         session = Session(model, 2)
         found = numpy.stack([session.embed([ids])[0].copy() for ids in tokens])
@@ -187,9 +190,9 @@ def embedding_errors(name):
                                 "relative_l2": float(numpy.linalg.norm(found - exact) / numpy.linalg.norm(exact))}
 
 
-def errors(name):
+def errors(name, only):
     rows = []
-    for label, artifact, figures in (embedding_errors if name == "minilm" else text_errors)(name):
+    for label, artifact, figures in (embedding_errors if name == "minilm" else text_errors)(name, only):
         row = {"model": name, "weights": label, "weight_bytes": weight_bytes(artifact), **figures}
         print(json.dumps(row), flush=True)
         rows.append(row)
@@ -263,9 +266,10 @@ def speed(name, arguments):
 
 
 def main():
-    arguments = common.arguments(__doc__, speed={"action": "store_true"}, granularity={"action": "store_true"}, rounds={"type": int, "default": 5}, threads={"type": int, "default": 2})
+    arguments = common.arguments(__doc__, speed={"action": "store_true"}, granularity={"action": "store_true"},
+                                 only={"default": "", "help": "comma-separated rows of the table, as 'int4,llama.cpp Q4_0'"}, rounds={"type": int, "default": 5}, threads={"type": int, "default": 2})
     names = [name for name in ("minilm", "gemma3") if name in arguments.models.replace("smollm2", "minilm").split(",")]
-    work = (lambda name: speed(name, arguments)) if arguments.speed else granularity if arguments.granularity else errors
+    work = (lambda name: speed(name, arguments)) if arguments.speed else granularity if arguments.granularity else lambda name: errors(name, arguments.only)
     rows = [row for name in names for row in work(name)]
     common.save(arguments.json, {"processor": common.processor(), "load": common.load_average(), "results": rows})
 

@@ -17,7 +17,7 @@ static_assert(kErrorStride <= Samples::kLeastTokens && kErrorStride % kStatistic
 constexpr size_t kFirstPart = 4;    // one in so many samples tells what is clearly too much
 constexpr int64_t kPieceRows = 512; // rows that are rounded between two writes
 constexpr int64_t kErrorRows = 128; // of a weight, spread over it, that tell its error; in groups
-constexpr double kFewBits = 6.1;    // schemes up to here gain from second-order corrections
+constexpr double kFewBits = 9;      // schemes up to here gain from second-order corrections
 
 const WeightScheme &schemeNamed(const std::string &name) {
   const WeightScheme *scheme = weightSchemeByName(name);
@@ -77,6 +77,11 @@ Calibrator::Calibrator(const ImportVerb &import, const QuantizeOptions &options,
     auto shape = mlir::heddle::shapeOf(param.getType());
     all.push_back({param.getSymName().str(), shape[0], shape[1], nullptr});
   }
+  importer->module().walk([&](mlir::heddle::EmbeddingOp table) {
+    if (auto get = table->getOperand(0).getDefiningOp<mlir::heddle::GetParamOp>())
+      for (Weight &weight : all)
+        weight.isTable |= weight.name == get.getParam();
+  });
   importer->module().walk([&](mlir::heddle::LinearOp linear) {
     if (auto get = linear.getWeight().getDefiningOp<mlir::heddle::GetParamOp>())
       weightOfNode[mlir::heddle::sourceNames(linear.getLoc())] = get.getParam().str();
@@ -215,7 +220,9 @@ void Calibrator::prepareCorrections() {
 }
 
 bool Calibrator::corrects(const Weight &weight, const WeightScheme &scheme, bool secondOrder) const {
-  return secondOrder && weight.statistics && bitsPerWeight(scheme, weight.columns) <= kFewBits;
+  // Corrections keep a head's products, but move the rows that a table gives.
+  return secondOrder && weight.statistics && !weight.isTable && scheme.sharing == ScaleSharing::Group &&
+         bitsPerWeight(scheme, weight.columns) <= kFewBits;
 }
 
 void Calibrator::decodeRows(const Source &source, int64_t columns, int64_t first, int64_t count,
@@ -243,7 +250,7 @@ const WeightChoice &Calibrator::round(const Weight &weight, const std::string &s
   const Source source = rowsOf(weight);
   const int64_t columns = weight.columns;
   const uint64_t rowBytes = storedBytes(scheme.format, columns);
-  WeightEncoder encoder(scheme, columns, ScaleFit::Search); // no scheme of few bits looks first
+  WeightEncoder encoder(scheme, columns, ScaleFit::Search); // rows have scales of their own
   SecondOrderRounder rounder(scheme, *corrections.at(weight.statistics.get()), encoder);
   sideBytes = (sideBytes + 63) / 64 * 64;
   choice.offset = sideBytes;

@@ -21,12 +21,13 @@ public:
     std::string name;
     int64_t rows, columns;
     std::shared_ptr<InputStatistics> statistics; // of what products with it read; null for a mere table
+    bool isTable = false; // rows of it are looked up, whether or not a product reads it too
     uint64_t bytes(const std::string &scheme) const;
     bool fits(const std::string &scheme) const; // rows are whole groups
   };
   const std::vector<Weight> &weights() const { return all; }
 
-  // Rounds a weight once for each scheme; asked again, gives what it found. Schemes of up to 6 bits take
+  // Rounds a weight once for each scheme; asked again, gives what it found. Schemes of up to 8 bits take
   // second-order corrections unless `secondOrder` is false, and go to the file of rounded weights.
   const WeightChoice &round(const Weight &weight, const std::string &scheme, bool secondOrder);
   // Relative error of a product's results, |(W - W') x| / |W x| over the calibration rows, on some rows of
