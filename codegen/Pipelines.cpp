@@ -40,8 +40,9 @@ void addPipeline(mlir::OpPassManager &passes, const CompileOptions &options) {
     list += "{schemes=" + options.quantize + (options.search ? " search" : "") + "}";
   list += ",heddle-fold-quantization,";
   list += "heddle-infer-shapes,"
-          "heddle-specialize-rows{bounds=" +
-          options.rowBounds + (usesTiles(options) ? " tiles-from=32" : "") +
+          "heddle-specialize-rows{" +
+          (options.rowBounds.empty() ? "" : "bounds=" + options.rowBounds + " ") +
+          (usesTiles(options) ? "tiles-from=32" : "") +
           "},"
           "heddle-split-cache-append,";
   if (!llvm::StringRef(options.target).starts_with("npu")) // one unit, with which nothing shares a context

@@ -45,6 +45,8 @@ llvm::Error interpreter::evaluateCacheAppend(Operation *op, Cache &cache, const 
         tolerance[position * size + i] = flips  ? std::hypot(moved, ::heddle::kStepFactor * halfStep(stored))
                                          : half ? 0
                                                 : moved;
+        if (flips && context.takesOther())
+          to[position * size + i] = roundToHalf(stored + std::copysign(halfStep(stored), x - stored));
       }
     }
   };

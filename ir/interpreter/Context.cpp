@@ -16,7 +16,8 @@ llvm::Error interpreter::fail(Operation *op, const Twine &message, Kind kind) {
 Context::Context(const Options &options)
     : options(options), arithmetic{options.arithmetic == Arithmetic::F32,
                                    ::heddle::kToleranceFactor * options.toleranceEpsilon},
-      budget(std::make_shared<Budget>(Budget{options.memoryLimit})), stepsLeft(options.stepLimit) {}
+      budget(std::make_shared<Budget>(Budget{options.memoryLimit})), stepsLeft(options.stepLimit),
+      ties(options.tieSeed) {}
 
 llvm::Expected<Charge> Context::charge(Operation *op, int64_t count, uint64_t bytes) {
   uint64_t size;

@@ -2,6 +2,7 @@
 #pragma once
 #include "ir/interpreter/Interpreter.h"
 #include "ir/interpreter/Real.h"
+#include <random>
 
 namespace mlir::heddle::interpreter {
 
@@ -19,10 +20,14 @@ struct Context {
   Arithmetics arithmetic;
   std::shared_ptr<Budget> budget;
   uint64_t stepsLeft;
+  std::minstd_rand ties;
 
   explicit Context(const Options &options);
 
   bool tracks() const { return arithmetic.unit > 0; }
+
+  /// Whether a code that may flip takes the other neighbour.
+  bool takesOther() { return options.tieSeed && ties() % 2; }
 
   /// Accounts for `count` elements of `bytes` each before they are allocated.
   llvm::Expected<Charge> charge(Operation *op, int64_t count, uint64_t bytes);

@@ -116,6 +116,8 @@ static void roundToBfloat16(const Numbers &input, Context &context, Activations 
       continue;
     double moved = input.toleranceAt(i), step = std::abs(x) * ::heddle::kBfloat16Epsilon;
     bool flips = moved > 0 && std::abs(x - y) + moved >= step / 4; // steps are step / 2 at the least
+    if (flips && context.takesOther())
+      result.values[i] = ::heddle::roundToBfloat16(static_cast<float>(y + std::copysign(step / 2, x - y)));
     if (flips || context.options.quantizationBound)
       moved = std::hypot(moved, ::heddle::kStepFactor * step);
     result.tolerance[i] = moved;
@@ -170,6 +172,8 @@ Result interpreter::evaluateQuantize(QuantizeOp op, const Numbers &input, Contex
       double reach = (moved + tolerance) / scale;
       bool flips =
           reach > 0 && std::abs(scaled - code) + reach + std::abs(scaled) * ::heddle::kF32Epsilon >= 0.5;
+      if (flips && context.takesOther())
+        result.codes[b * block + j] += scaled < code ? -1 : 1;
       if (flips || context.options.quantizationBound)
         tolerance = std::max(tolerance, std::hypot(moved, ::heddle::kStepFactor * scale));
       result.tolerance[b * block + j] = tolerance;

@@ -22,6 +22,9 @@ struct Options {
   /// Half a step of every `quantize` belongs to the tolerance: for comparing with a program that does not
   /// quantize.
   bool quantizationBound = false;
+  /// Where a code lies as near to a tie as it is uncertain, one of both neighbours is drawn by this seed: any
+  /// of these programs is right. 0: the nearest. Needs tolerances.
+  uint64_t tieSeed = 0;
   uint64_t memoryLimit = uint64_t(8) << 30; // bytes of all values together; weights stay in their source
   uint64_t stepLimit = uint64_t(1) << 46;   // multiply-adds or the like, since the interpreter was made
   int64_t maxSlots = 64;                    // of caches

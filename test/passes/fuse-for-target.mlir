@@ -98,6 +98,23 @@ func.func @reads_reshape(%x: !heddle.stored<?x64xf32, #i8> {heddle.dims = [#n]},
 
 // -----
 
+#n = #heddle.dim<"n", 1 to 4>
+heddle.param @w : !heddle.stored<64x64xf32, #heddle.enc<f32>> file 0 at 0
+
+// An op that reads the product's own input stays outside: a kernel reads its input as products want it.
+// CHECK-LABEL: func.func @reads_input(
+// CHECK-SAME:    %[[X:.*]]: tensor<?x64xf32>
+// CHECK:         %[[P:.*]] = heddle.launch @linear_f32_64x64(%[[X]], %{{.*}})
+// CHECK:         heddle.launch @add_64(%[[P]], %[[X]])
+func.func @reads_input(%x: tensor<?x64xf32> {heddle.dims = [#n]}) -> tensor<?x64xf32> attributes {heddle.entry = "reads_input"} {
+  %w = heddle.get_param @w : !heddle.stored<64x64xf32, #heddle.enc<f32>>
+  %p = heddle.linear %x, %w : tensor<?x64xf32>, !heddle.stored<64x64xf32, #heddle.enc<f32>> -> tensor<?x64xf32>
+  %s = heddle.binary <add> %p, %x : tensor<?x64xf32>
+  return %s : tensor<?x64xf32>
+}
+
+// -----
+
 #n = #heddle.dim<"n", 1 to 512>
 #q8 = #heddle.enc<q8_0, w16>
 #i8 = #heddle.enc<act_i8>

@@ -163,32 +163,28 @@ class Page(WithModel):
             self.assertNotEqual(pixel, (255, 255, 255))
             self.assertEqual(pixel[0] > 128, light, pixel)
 
+    def title(self, page, script, *flags):
+        """What a script finds in the page, which has none and whose policy forbids one: only a test takes that away."""
+        measure = self.folder / "measure.html"
+        text = re.sub(r"<meta http-equiv=\"Content-Security-Policy\"[^>]*>", "", page.read_text())
+        measure.write_text(text.replace("</body>", f"<script>document.title = {script}</script></body>"))
+        dom, _ = self.load(measure, *flags)
+        return re.search(r"<title>(.*?)</title>", dom)[1]
+
     def test_nothing_is_wider_than_a_phone(self):
-        page = self.page(self.source)
-        measure = self.folder / "measure.html"  # a frame of 390 pixels; file: pages cannot look into each other, so by size
-        text = page.read_text()
-        # The page without its policy and with a script that tells its width: only the test does that.
-        text = re.sub(r"<meta http-equiv=\"Content-Security-Policy\"[^>]*>", "", text)
-        measure.write_text(text.replace("</body>", "<script>document.title = 'width ' + document.documentElement.scrollWidth + ' of ' + innerWidth</script></body>"))
-        dom, _ = self.load(measure, "--window-size=500,900")
-        width, view = map(int, re.search(r"<title>width (\d+) of (\d+)</title>", dom).groups())
+        width, view = map(int, self.title(self.page(self.source), "document.documentElement.scrollWidth + ' ' + innerWidth", "--window-size=500,900").split())
         self.assertLessEqual(width, view)
 
     def test_smollm2_opens_in_two_seconds(self):
         page = self.page(support.model("smollm2"))
-        self.load(page)  # the browser's own first start
-        empty = self.folder / "empty.html"
-        empty.write_text("<!doctype html><title>nothing</title>")
-        best = {}
-        for name, path in (("empty", empty), ("page", page)):
-            times = []
-            for _ in range(3):
-                start = time.monotonic()
-                self.load(path)
-                times.append(time.monotonic() - start)
-            best[name] = min(times)
-        print(f"page of {page.stat().st_size / 1e6:.2f} MB: {best['page']:.2f} s, of it {best['empty']:.2f} s for the browser itself")
-        self.assertLess(best["page"] - best["empty"], 2)
+        opened, whole = [], []
+        for _ in range(4):  # the first start is the browser's own
+            start = time.monotonic()
+            # From the start of navigation until all is laid out: the height asks for that.
+            opened.append(float(self.title(page, "[document.documentElement.scrollHeight, performance.now()][1]")) / 1000)
+            whole.append(time.monotonic() - start)
+        print(f"page of {page.stat().st_size / 1e6:.2f} MB: {min(opened):.2f} s from navigation to layout; {min(whole):.2f} s with the browser's start and end")
+        self.assertLess(min(opened), 2)
 
 
 def first_pixel(path):

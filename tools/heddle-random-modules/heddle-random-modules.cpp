@@ -63,7 +63,7 @@ CheckOptions optionsOf(uint64_t seed) {
   Random random(seed ^ 0x636865636b);
   CheckOptions options;
   options.activations = random.pick({"mixed", "i8", "i16"});
-  options.rowBounds = random.pick({"4", "1", "1,4", "2"});
+  options.rowBounds = random.pick({"4", "1", "1,4", "2", ""});
   auto levels = hostLevels();
   if (!levels.empty() && (levelsOption == "one" || (levelsOption == "some" && seed % 3 == 0)))
     options.level = random.pick(levels.data(), levels.size());

@@ -1,7 +1,9 @@
 #include "tools/heddle-run-ir/Check.h"
 #include "ir/SourceNames.h"
 #include "mlir/IR/Diagnostics.h"
+#include "mlir/IR/IRMapping.h"
 #include "mlir/Parser/Parser.h"
+#include "passes/Passes.h"
 
 using namespace mlir;
 using namespace mlir::heddle;
@@ -9,6 +11,8 @@ using namespace mlir::heddle::interpreter;
 
 namespace heddle::run_ir {
 namespace {
+
+constexpr uint64_t kTieSeeds = 64;
 
 std::string textOf(ModuleOp module) {
   std::string text;
@@ -67,9 +71,28 @@ private:
     auto rounded = interpret(program, Arithmetic::F32, 0);
     if (!rounded)
       return failure(rounded.takeError());
-    if (auto message = disagreement(*rounded, exact); !message.empty())
+    if (auto message = disagreement(program, *rounded, exact); !message.empty())
       return Finding{stage, "", message};
     return std::nullopt;
+  }
+
+  /// Of f32 results with those of `program` in f64. Deviations of a sum count as independent (Tolerance.h),
+  /// which what follows from one flipped code is not: where that seems wrong, programs that round such codes
+  /// to either side show what flips do.
+  std::string disagreement(ModuleOp program, const Results &found, const Results &exact) {
+    std::string message = run_ir::disagreement(found, exact);
+    if (message.empty())
+      return message;
+    std::vector<Results> others;
+    for (uint64_t seed = 1; seed <= kTieSeeds; ++seed) {
+      Options options{Arithmetic::F64, kF32Epsilon};
+      options.tieSeed = seed;
+      auto other = runAll(*interpreterBackend(program, options, source), calls);
+      if (!other)
+        return llvm::toString(other.takeError());
+      others.push_back(std::move(*other));
+    }
+    return run_ir::disagreement(found, exact, others, &failedCall);
   }
 
   std::optional<Finding> checkPasses() {
@@ -93,7 +116,7 @@ private:
       if (!found)
         return failure(found.takeError());
       if (!addsRounding(before, after)) {
-        if (auto message = disagreement(*found, *expected); !message.empty())
+        if (auto message = run_ir::disagreement(*found, *expected, {}, &failedCall); !message.empty())
           return Finding{stage, firstNewResult(before, after), message};
       } else {
         auto plainBefore = withoutRounding(before), plainAfter = withoutRounding(after);
@@ -102,7 +125,7 @@ private:
         for (auto *each : {&exactBefore, &exactAfter})
           if (!*each)
             return failure(each->takeError());
-        if (auto message = disagreement(*exactAfter, *exactBefore); !message.empty())
+        if (auto message = run_ir::disagreement(*exactAfter, *exactBefore, {}, &failedCall); !message.empty())
           return Finding{stage, firstNewResult(*plainBefore, *plainAfter), "without rounding: " + message};
       }
       before = after;
@@ -124,12 +147,12 @@ private:
     auto found = runAll(*cpuBackend(module, compileOptions, source), calls);
     if (!found)
       return failure(found.takeError());
-    if (auto message = disagreement(*found, *exact); !message.empty())
-      return Finding{stage, firstObserved(compileOptions), message};
+    if (auto message = disagreement(lowered, *found, *exact); !message.empty())
+      return Finding{stage, firstWrongOp(compileOptions), message};
     return std::nullopt;
   }
 
-  /// All numbers that ops of `program` make, kernels included, in order.
+  /// All numbers that ops of `program` make in the calls that fail, kernels included, in order.
   std::vector<Made> madeBy(ModuleOp program) {
     std::vector<Made> made;
     Interpreter interpreter(program, {Arithmetic::F64, kF64Epsilon}, &source);
@@ -140,12 +163,10 @@ private:
         if (result.numbers())
           made.push_back({op, result});
     });
-    for (const Calls &each : calls) {
-      interpreter.clearState();
-      for (const auto &inputs : each.inputs)
-        if (auto results = interpreter.run(each.function, inputs); !results)
-          llvm::consumeError(results.takeError());
-    }
+    Calls failed = failedCalls();
+    for (const auto &inputs : failed.inputs)
+      if (auto results = interpreter.run(failed.function, inputs); !results)
+        llvm::consumeError(results.takeError());
     return made;
   }
 
@@ -170,33 +191,96 @@ private:
     return "";
   }
 
-  /// The first value that compiled code and the interpreter see differently, of those that observers show.
-  std::string firstObserved(CompileOptions compileOptions) {
-    compileOptions.observe = "linear,attention";
-    std::string failed;
-    auto stages = stagesOf(module, compileOptions, failed);
-    auto exact = interpret(*stages.back().module, Arithmetic::F64, kF32Epsilon);
-    auto found = runAll(*cpuBackend(module, compileOptions, source), calls);
-    if (!exact || !found || !failed.empty()) {
+  /// The calls of the function whose results differ.
+  Calls failedCalls() {
+    size_t before = 0;
+    for (const Calls &each : calls) {
+      before += each.inputs.size();
+      if (failedCall < before)
+        return each;
+    }
+    return calls.back();
+  }
+
+  /// A value of the model that a caller can see: what an op makes for each row.
+  struct Visible {
+    Operation *op;
+    size_t result; // of the function, where it is one
+  };
+
+  std::vector<Visible> visibleValues(func::FuncOp function) {
+    std::vector<Visible> visible;
+    Operation *end = function.getBody().front().getTerminator();
+    for (Operation &op : function.getBody().front().without_terminator()) {
+      auto type = op.getNumResults() == 1 ? dyn_cast<RankedTensorType>(op.getResult(0).getType()) : nullptr;
+      if (!type || !type.getElementType().isF32() || type.getRank() == 0 || !type.isDynamicDim(0))
+        continue;
+      auto returned = llvm::find(end->getOperands(), op.getResult(0));
+      visible.push_back({&op, size_t(returned - end->operand_begin())});
+    }
+    return visible;
+  }
+
+  /// Which of `watched` compiled code makes differently, when it returns them beside the results.
+  std::optional<std::vector<bool>> wrongOnes(const Calls &failed, ArrayRef<Visible> watched,
+                                             const CompileOptions &compileOptions) {
+    IRMapping map;
+    OwningOpRef<ModuleOp> copy(cast<ModuleOp>(module->clone(map)));
+    auto function = copy->lookupSymbol<func::FuncOp>(failed.function);
+    Operation *end = function.getBody().front().getTerminator();
+    std::vector<size_t> results;
+    for (const Visible &each : watched) {
+      results.push_back(std::min<size_t>(each.result, function.getNumResults()));
+      if (each.result < end->getNumOperands())
+        continue;
+      Value value = map.lookup(each.op->getResult(0));
+      Builder builder(copy->getContext());
+      auto name = builder.getStringAttr(kObserverPrefix + std::to_string(results.back()));
+      function.insertResult(function.getNumResults(), value.getType(),
+                            builder.getDictionaryAttr(builder.getNamedAttr(kNameAttr, name)));
+      end->insertOperands(end->getNumOperands(), value);
+    }
+    std::string failedPass;
+    auto stages = stagesOf(*copy, compileOptions, failedPass);
+    auto exact =
+        runAll(*interpreterBackend(*stages.back().module, {Arithmetic::F64, kF32Epsilon}, source), failed);
+    auto found = runAll(*cpuBackend(*copy, compileOptions, source), failed);
+    if (!exact || !found || !failedPass.empty()) {
       llvm::consumeError(exact.takeError());
       llvm::consumeError(found.takeError());
-      return "";
+      return std::nullopt;
     }
-    auto function = *stages.back().module->getOps<func::FuncOp>().begin();
-    for (size_t call = 0; call < exact->size(); ++call)
-      for (size_t result = 0; result < std::min((*exact)[call].size(), (*found)[call].size()); ++result) {
-        auto name = function.getResultAttrOfType<StringAttr>(result, kNameAttr);
-        if (!name || !name.getValue().starts_with("observe."))
-          continue;
-        Agreement agreement =
-            compare((*found)[call][result], (*exact)[call][result], [&](size_t, size_t element) {
-              const Numbers *numbers = (*exact)[call][result].numbers();
-              return numbers ? numbers->toleranceAt(element) : 0;
-            });
-        if (!agreement.disagreement.empty())
-          return name.getValue().str();
-      }
-    return "";
+    std::vector<bool> wrong;
+    for (size_t result : results)
+      wrong.push_back(llvm::any_of(llvm::zip(*exact, *found), [&](auto both) {
+        auto &[expected, made] = both;
+        const Numbers *numbers = expected[result].numbers();
+        return !compare(made[result], expected[result], [&](size_t, size_t element) {
+                  return numbers->toleranceAt(element);
+                }).disagreement.empty();
+      }));
+    return wrong;
+  }
+
+  /// The first op whose result compiled code makes differently. Values that are returned are not fused away:
+  /// where all are right then, one at a time is returned, halving.
+  std::string firstWrongOp(const CompileOptions &compileOptions) {
+    Calls failed = failedCalls();
+    auto visible = visibleValues(module.lookupSymbol<func::FuncOp>(failed.function));
+    if (auto wrong = wrongOnes(failed, visible, compileOptions))
+      if (auto first = llvm::find(*wrong, true); first != wrong->end())
+        return describe(visible[first - wrong->begin()].op);
+    size_t right = 0,
+           end = visible.size(); // all before `right` are right; what the function returns is wrong
+    while (right < end) {
+      size_t middle = (right + end) / 2;
+      auto wrong = wrongOnes(failed, visible[middle], compileOptions);
+      if (wrong && wrong->front())
+        end = middle;
+      else
+        right = middle + 1;
+    }
+    return right < visible.size() ? describe(visible[right].op) : "";
   }
 
   ModuleOp module;
@@ -204,6 +288,7 @@ private:
   ArrayRef<Calls> calls;
   const CheckOptions &options;
   std::string stage;
+  size_t failedCall = 0; // of all calls
 };
 
 } // namespace

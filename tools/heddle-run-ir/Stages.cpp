@@ -57,18 +57,26 @@ static double toleranceOf(const Results &results, size_t call, size_t result, si
   return numbers ? numbers->toleranceAt(element) : 0;
 }
 
-/// Deviations of a sum count as independent (Tolerance.h). Of the millions of numbers in thousands of modules
-/// a few lie beyond that: where codes flip together, or where one key has all of attention's weight.
-static constexpr double kTails = 2;
-
-std::string disagreement(const Results &found, const Results &expected) {
+std::string disagreement(const Results &found, const Results &expected, ArrayRef<Results> others,
+                         size_t *failed) {
+  auto valueOf = [](const Results &results, size_t call, size_t result, size_t element) {
+    const Numbers *numbers = results[call][result].numbers();
+    return numbers ? numbers->data[element] : 0;
+  };
   for (size_t call = 0; call < expected.size(); ++call) {
     Agreement agreement = compare(found[call], expected[call], [&](size_t result, size_t element) {
-      return kTails *
-             (toleranceOf(expected, call, result, element) + toleranceOf(found, call, result, element));
+      double spread = 0;
+      for (const Results &other : others)
+        spread = std::max(spread, std::abs(valueOf(other, call, result, element) -
+                                           valueOf(expected, call, result, element)));
+      return toleranceOf(expected, call, result, element) + toleranceOf(found, call, result, element) +
+             2 * spread;
     });
-    if (!agreement.disagreement.empty())
+    if (!agreement.disagreement.empty()) {
+      if (failed)
+        *failed = call;
       return "call " + std::to_string(call) + ": " + agreement.disagreement;
+    }
   }
   return "";
 }

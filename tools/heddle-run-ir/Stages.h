@@ -21,8 +21,10 @@ llvm::Expected<std::vector<Calls>> readCalls(mlir::ModuleOp module);
 
 llvm::Expected<Results> runAll(Backend &backend, llvm::ArrayRef<Calls> calls);
 
-/// Where `found` leaves the tolerances of both; empty when it does not.
-std::string disagreement(const Results &found, const Results &expected);
+/// Where `found` leaves the tolerances of both; empty when it does not. `others` are results that would be
+/// right as well: twice what they differ by is allowed too. `call` is set to the number of the call.
+std::string disagreement(const Results &found, const Results &expected, llvm::ArrayRef<Results> others = {},
+                         size_t *call = nullptr);
 
 /// Writes results into the examples of the functions, as f32 and i32.
 void setExpected(mlir::ModuleOp module, llvm::ArrayRef<Calls> calls, const Results &results);

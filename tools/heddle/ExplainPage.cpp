@@ -58,15 +58,15 @@ summary::-webkit-details-marker{display:none}
 summary::before{content:"\25b8";color:var(--soft);width:.8em}details[open]>summary::before{content:"\25be"}
 .plus{color:var(--addink)}.minus{color:var(--cutink)}
 .ir{overflow-x:auto;border-top:1px solid var(--line);padding:.4rem 0}
-.ir pre{margin:0;min-width:max-content}
-.ir pre span{display:block;padding:0 .9rem;white-space:pre}
+.ir pre{margin:0;min-width:max-content;padding:0 .9rem}
+.ir pre span{display:block;margin:0 -.9rem;padding:0 .9rem}
 .ir .a{background:var(--add);color:var(--addink)}.ir .r{background:var(--cut);color:var(--cutink)}
 .ir .f{color:var(--accent)}.ir i{color:var(--soft);font-style:normal}
 .ir details{border:0}.ir summary{padding:.1rem .9rem;color:var(--soft);font-size:.82rem}
 footer{margin-top:3rem;color:var(--soft);font-size:.85rem}
 @media (max-width:720px){main{padding:1.3rem .8rem 3rem}h1{font-size:1.45rem}
 thead{display:none}tr{display:block;padding:.5rem .9rem;border-top:1px solid var(--line)}tbody tr:first-child{border-top:0}
-td{display:block;border:0;padding:.06rem 0}td.number{display:inline-block;margin-right:1.1em;padding:0;text-align:left}
+td{display:block;border:0;padding:.06rem 0}td:empty{display:none}td.number:not(:empty){display:inline-block;margin-right:1.1em;padding:0;text-align:left}
 td[data-is]::before{content:attr(data-is) " ";color:var(--soft);font-size:.8rem}
 tr.barrier{border-top:1px dashed var(--accent)}tr.barrier td{border-top:0}}
 @media print{details{display:block}body{background:#fff}}
@@ -333,13 +333,16 @@ private:
     html += "</div></section>\n";
   }
 
+  // Most lines are as they were: without an element each, a page of many passes opens at once.
   void line(const char *kind, const char *sign, const IrLine &line) {
     bool folded = llvm::StringRef(line.text).ltrim().starts_with("...");
-    html +=
-        std::string("<span class=\"") + (folded ? "f " : "") + kind + "\">" + sign + " " + escape(line.text);
+    bool plain = !folded && !*kind;
+    if (!plain)
+      html += std::string("<span class=\"") + (folded ? "f " : "") + kind + "\">";
+    html += std::string(sign) + " " + escape(line.text);
     if (!line.note.empty())
       html += " <i>" + escape(line.note) + "</i>";
-    html += "</span>";
+    html += plain ? "\n" : "</span>";
   }
 
   void listing(const std::vector<IrLine> &lines) {
