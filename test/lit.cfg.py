@@ -16,7 +16,7 @@ config.test_exec_root = os.path.join(config.heddle_build, "test")
 config.environment["PATH"] = os.pathsep.join(
     [os.path.join(config.heddle_build, "bin"), config.llvm_tools, os.environ.get("PATH", "")]
 )
-for variable in ("HOME", "HEDDLE_CACHE", "ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS"):
+for variable in ("HOME", "HEDDLE_CACHE", "ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS", "HEDDLE_MUTANT", "HEDDLE_MUTANT_REACHED"):
     if variable in os.environ:
         config.environment[variable] = os.environ[variable]
 # Trust is recorded per user: tests must neither see nor change what the person running them trusts.

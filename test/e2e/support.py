@@ -56,6 +56,7 @@ def compile_once(source, *flags):
     """Compiles `source` unless this very compiler has done so with these flags; returns the artifact's path."""
     compiler = [BIN / "heddle", *sorted((BUILD / "lib").glob("libHeddleCompiler.so"))]
     stamp = [str(source), str(os.stat(source).st_mtime_ns), *map(str, flags)]
+    stamp.append(os.environ.get("HEDDLE_MUTANT", ""))  # tools/mutate.py: one build is many compilers
     stamp += [f"{path} {os.stat(path).st_mtime_ns} {os.stat(path).st_size}" for path in compiler]
     digest = hashlib.sha256("\n".join(stamp).encode()).hexdigest()[:16]
     out = WORK / "compiled" / f"{pathlib.Path(source).stem}-{digest}.heddle"

@@ -35,3 +35,12 @@ func.func @static(%h: tensor<4x8xf32>) -> tensor<4x8xf32> attributes {heddle.ent
 func.func @not_an_entry(%h: tensor<?x8xf32>) -> tensor<?x8xf32> {
   return %h : tensor<?x8xf32>
 }
+
+// A result without a name of rows does not end the search.
+// CHECK-LABEL: func.func @static_first(
+// CHECK-SAME:    -> (tensor<4x8xf32>, tensor<?x8xf32> {heddle.dims = [#heddle.dim<"n", 1 to 512>]})
+func.func @static_first(%a: tensor<4x8xf32>, %h: tensor<?x8xf32> {heddle.dims = [#n]}) -> (tensor<4x8xf32>, tensor<?x8xf32>) attributes {heddle.entry = "g"} {
+  %0 = heddle.unary <tanh> %a : tensor<4x8xf32>
+  %1 = heddle.unary <tanh> %h : tensor<?x8xf32>
+  return %0, %1 : tensor<4x8xf32>, tensor<?x8xf32>
+}

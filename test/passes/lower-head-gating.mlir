@@ -70,3 +70,43 @@ func.func @shared(%x: tensor<?x32xf32>, %gate: tensor<4x32xf32>, %k: tensor<?x2x
   %y = heddle.linear %a, %wo : tensor<?x64xf32>, !heddle.stored<32x64xf32, #heddle.enc<f16>> -> tensor<?x32xf32>
   return %y, %0, %a : tensor<?x32xf32>, tensor<?x64xf32>, tensor<?x64xf32>
 }
+
+// Skip values that are computed are multiplied for every row.
+// CHECK-LABEL: func.func @computed_skip(
+// CHECK:         heddle.attention {{.*}} skip %{{.*}} : tensor<4x16xf32> {
+// WHY: remark: {{.*}}keep: the skip values or the output projection are no parameters, so they are multiplied for every row
+func.func @computed_skip(%x: tensor<?x32xf32>, %gate: tensor<4x32xf32>, %skip: tensor<4x16xf32>, %k: tensor<?x2x16xf32>, %v: tensor<?x2x16xf32>, %s: tensor<?xi32>, %p: tensor<?xi32>) -> tensor<?x32xf32> {
+  %wq = heddle.get_param @wq : !heddle.stored<64x32xf32, #heddle.enc<f16>>
+  %wo = heddle.get_param @wo : !heddle.stored<32x64xf32, #heddle.enc<f16>>
+  %heads = heddle.head_gate %x, %gate : tensor<?x32xf32>, tensor<4x32xf32> -> !heddle.selection<heads, ?x4>
+  %0 = heddle.linear %x, %wq : tensor<?x32xf32>, !heddle.stored<64x32xf32, #heddle.enc<f16>> -> tensor<?x64xf32>
+  %q = heddle.reshape %0 : tensor<?x64xf32> -> tensor<?x4x16xf32>
+  %o = heddle.attention %q keys %k values %v at %s, %p select(%heads : !heddle.selection<heads, ?x4>) skip %skip : tensor<4x16xf32> {scale = 2.5e-01 : f32} score {
+  ^bb0(%score: f32, %qh: i32, %kh: i32, %qp: i32, %kp: i32, %slot: i32):
+    heddle.yield %score : f32
+  } mask {
+  } : tensor<?x4x16xf32>, tensor<?x2x16xf32>, tensor<?x2x16xf32>, tensor<?xi32>, tensor<?xi32> -> tensor<?x4x16xf32>
+  %a = heddle.reshape %o : tensor<?x4x16xf32> -> tensor<?x64xf32>
+  %y = heddle.linear %a, %wo : tensor<?x64xf32>, !heddle.stored<32x64xf32, #heddle.enc<f16>> -> tensor<?x32xf32>
+  return %y : tensor<?x32xf32>
+}
+
+// Only the selection of heads becomes a mask.
+// DENSE-LABEL: func.func @heads_and_blocks(
+// DENSE:         heddle.attention {{.*}} select(%{{.*}} : !heddle.selection<blocks, ?x2, 16>) {
+// DENSE:         heddle.mask_heads
+func.func @heads_and_blocks(%x: tensor<?x32xf32>, %gate: tensor<4x32xf32>, %blocks: !heddle.selection<blocks, ?x2, 16>, %k: tensor<?x2x16xf32>, %v: tensor<?x2x16xf32>, %s: tensor<?xi32>, %p: tensor<?xi32>) -> tensor<?x32xf32> {
+  %wq = heddle.get_param @wq : !heddle.stored<64x32xf32, #heddle.enc<f16>>
+  %wo = heddle.get_param @wo : !heddle.stored<32x64xf32, #heddle.enc<f16>>
+  %heads = heddle.head_gate %x, %gate : tensor<?x32xf32>, tensor<4x32xf32> -> !heddle.selection<heads, ?x4>
+  %0 = heddle.linear %x, %wq : tensor<?x32xf32>, !heddle.stored<64x32xf32, #heddle.enc<f16>> -> tensor<?x64xf32>
+  %q = heddle.reshape %0 : tensor<?x64xf32> -> tensor<?x4x16xf32>
+  %o = heddle.attention %q keys %k values %v at %s, %p select(%heads, %blocks : !heddle.selection<heads, ?x4>, !heddle.selection<blocks, ?x2, 16>) {scale = 2.5e-01 : f32} score {
+  ^bb0(%score: f32, %qh: i32, %kh: i32, %qp: i32, %kp: i32, %slot: i32):
+    heddle.yield %score : f32
+  } mask {
+  } : tensor<?x4x16xf32>, tensor<?x2x16xf32>, tensor<?x2x16xf32>, tensor<?xi32>, tensor<?xi32> -> tensor<?x4x16xf32>
+  %a = heddle.reshape %o : tensor<?x4x16xf32> -> tensor<?x64xf32>
+  %y = heddle.linear %a, %wo : tensor<?x64xf32>, !heddle.stored<32x64xf32, #heddle.enc<f16>> -> tensor<?x32xf32>
+  return %y : tensor<?x32xf32>
+}

@@ -95,3 +95,19 @@ func.func @caches(%q: tensor<?x4x4xf32> {heddle.dims = [#n]}, %s: tensor<?xi32> 
   heddle.launch @append(%c1, %q, %s, %p) over "n" : (!heddle.kv_cache<4x4x4xf16>, tensor<?x4x4xf32>, tensor<?xi32>, tensor<?xi32>) -> ()
   return %0, %1 : tensor<?x4x4xf32>, tensor<?x4x4xf32>
 }
+
+heddle.kernel @pool family <rows> target "cpu" {
+^bb0(%x: tensor<?x16xf32>, %s: tensor<?xi32>):
+  %0 = heddle.pool_rows <mean> %x, %s : tensor<?x16xf32>, tensor<?xi32> -> tensor<?x16xf32>
+  heddle.yield %0 : tensor<?x16xf32>
+}
+
+// There may be as many sequences as rows: their results take as much.
+// CHECK-LABEL: func.func @sequences(
+// CHECK-SAME:    heddle.arena_bytes = 256
+// CHECK-NEXT:    heddle.launch @pool(%{{.*}}) over "s" arena [0] :
+func.func @sequences(%x: tensor<?x16xf32> {heddle.dims = [#n]}, %s: tensor<?xi32> {heddle.dims = [#n]}) -> tensor<?x16xf32> {
+  %0 = heddle.launch @pool(%x, %s) over "s" : (tensor<?x16xf32>, tensor<?xi32>) -> tensor<?x16xf32>
+  %1 = heddle.launch @unary(%0) over "s" : (tensor<?x16xf32>) -> tensor<?x16xf32>
+  return %1 : tensor<?x16xf32>
+}

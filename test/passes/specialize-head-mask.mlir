@@ -76,6 +76,7 @@ func.func @even(%x: tensor<?x32xf32>, %k: tensor<?x2x32xf32>, %v: tensor<?x2x32x
 }
 
 // A head off in one group only stays, with a gate that is always off.
+// CHECK:         heddle.param @uneven.gate.mask : tensor<4xf32> value dense<[1.000000e+00, -1.000000e+00, 1.000000e+00, 1.000000e+00]>
 // CHECK-LABEL: func.func @uneven(
 // CHECK:         %[[H:.*]] = heddle.head_gate
 // CHECK:         heddle.attention {{.*}} select(%[[H]] : !heddle.selection<heads, ?x4>)
@@ -90,6 +91,59 @@ func.func @uneven(%x: tensor<?x32xf32>, %k: tensor<?x2x32xf32>, %v: tensor<?x2x3
     heddle.yield %score : f32
   } mask {
   } : tensor<?x4x32xf32>, tensor<?x2x32xf32>, tensor<?x2x32xf32>, tensor<?xi32>, tensor<?xi32> -> tensor<?x4x32xf32> loc("uneven")
+  %a = heddle.reshape %o : tensor<?x4x32xf32> -> tensor<?x128xf32>
+  %y = heddle.linear %a, %wo : tensor<?x128xf32>, !heddle.stored<32x128xf32, #heddle.enc<q8_0>> -> tensor<?x32xf32>
+  return %y : tensor<?x32xf32>
+}
+
+// -----
+
+heddle.param @wq : !heddle.stored<128x32xf32, #heddle.enc<q8_0>> file 0 at 0
+heddle.param @wo : !heddle.stored<32x128xf32, #heddle.enc<q8_0>> file 0 at 0
+heddle.param @told.gate.keep : tensor<4xi1> value dense<[true, false, true, false]> : tensor<4xi1>
+
+// Scores that depend on the KV head would change with its number: all heads stay.
+// CHECK-LABEL: func.func @told_apart(
+// CHECK:         heddle.attention {{.*}} select(%{{.*}} : !heddle.selection<heads, ?x4>)
+// WHY: remark: {{.*}}keep: {{.*}}its regions tell heads apart
+func.func @told_apart(%x: tensor<?x32xf32>, %k: tensor<?x2x32xf32>, %v: tensor<?x2x32xf32>, %s: tensor<?xi32>, %p: tensor<?xi32>) -> tensor<?x32xf32> {
+  %wq = heddle.get_param @wq : !heddle.stored<128x32xf32, #heddle.enc<q8_0>>
+  %wo = heddle.get_param @wo : !heddle.stored<32x128xf32, #heddle.enc<q8_0>>
+  %0 = heddle.linear %x, %wq : tensor<?x32xf32>, !heddle.stored<128x32xf32, #heddle.enc<q8_0>> -> tensor<?x128xf32>
+  %q = heddle.reshape %0 : tensor<?x128xf32> -> tensor<?x4x32xf32>
+  %o = heddle.attention %q keys %k values %v at %s, %p {scale = 2.5e-01 : f32} score {
+  ^bb0(%score: f32, %qh: i32, %kh: i32, %qp: i32, %kp: i32, %slot: i32):
+    %h = arith.sitofp %kh : i32 to f32
+    %r = arith.addf %score, %h : f32
+    heddle.yield %r : f32
+  } mask {
+  } : tensor<?x4x32xf32>, tensor<?x2x32xf32>, tensor<?x2x32xf32>, tensor<?xi32>, tensor<?xi32> -> tensor<?x4x32xf32> loc("told")
+  %a = heddle.reshape %o : tensor<?x4x32xf32> -> tensor<?x128xf32>
+  %y = heddle.linear %a, %wo : tensor<?x128xf32>, !heddle.stored<32x128xf32, #heddle.enc<q8_0>> -> tensor<?x32xf32>
+  return %y : tensor<?x32xf32>
+}
+
+// -----
+
+heddle.param @wq : !heddle.stored<128x32xf32, #heddle.enc<q8_0>> file 0 at 0
+heddle.param @wo : !heddle.stored<32x128xf32, #heddle.enc<q8_0>> file 0 at 0
+heddle.param @gated.gate.weight : tensor<4x32xf32> file 1 at 0
+heddle.param @gated.gate.keep : tensor<4xi1> value dense<[true, false, true, true]> : tensor<4xi1>
+
+// A head that stays beside others of its group, under a gate of the model.
+// CHECK-LABEL: func.func @gated(
+// CHECK:         heddle.head_gate %{{.*}}, %{{.*}} : tensor<?x32xf32>, tensor<4x32xf32>
+// WHY: remark: {{.*}}keep: 1 heads that are off stay beside others of their group; their gate decides
+func.func @gated(%x: tensor<?x32xf32>, %k: tensor<?x2x32xf32>, %v: tensor<?x2x32xf32>, %s: tensor<?xi32>, %p: tensor<?xi32>) -> tensor<?x32xf32> {
+  %wq = heddle.get_param @wq : !heddle.stored<128x32xf32, #heddle.enc<q8_0>>
+  %wo = heddle.get_param @wo : !heddle.stored<32x128xf32, #heddle.enc<q8_0>>
+  %0 = heddle.linear %x, %wq : tensor<?x32xf32>, !heddle.stored<128x32xf32, #heddle.enc<q8_0>> -> tensor<?x128xf32>
+  %q = heddle.reshape %0 : tensor<?x128xf32> -> tensor<?x4x32xf32>
+  %o = heddle.attention %q keys %k values %v at %s, %p {scale = 2.5e-01 : f32} score {
+  ^bb0(%score: f32, %qh: i32, %kh: i32, %qp: i32, %kp: i32, %slot: i32):
+    heddle.yield %score : f32
+  } mask {
+  } : tensor<?x4x32xf32>, tensor<?x2x32xf32>, tensor<?x2x32xf32>, tensor<?xi32>, tensor<?xi32> -> tensor<?x4x32xf32> loc("gated")
   %a = heddle.reshape %o : tensor<?x4x32xf32> -> tensor<?x128xf32>
   %y = heddle.linear %a, %wo : tensor<?x128xf32>, !heddle.stored<32x128xf32, #heddle.enc<q8_0>> -> tensor<?x32xf32>
   return %y : tensor<?x32xf32>

@@ -33,4 +33,17 @@ module attributes {heddle.model = {name = "tiny", max_context = 640 : i64}} {
     } : tensor<?x4x16xf32> cache !heddle.kv_cache<2x16x16xf16>, tensor<?xi32>, tensor<?xi32> -> tensor<?x4x16xf32>
     return %o : tensor<?x4x16xf32>
   }
+
+  // Functions are looked at one by one.
+  // CHECK-LABEL: func.func @few_after_many(
+  // CHECK:         heddle.merge_chunks
+  func.func @few_after_many(%q: tensor<?x4x16xf32>, %s: tensor<?xi32>, %p: tensor<?xi32>) -> tensor<?x4x16xf32> attributes {heddle.rows = array<i64: 1, 4>} {
+    %c = heddle.get_cache @kv : !heddle.kv_cache<2x16x16xf16>
+    %o = heddle.attention %q cache %c at %s, %p {scale = 2.500000e-01 : f32} score {
+    ^bb0(%score: f32, %qh: i32, %kh: i32, %qp: i32, %kp: i32, %slot: i32):
+      heddle.yield %score : f32
+    } mask {
+    } : tensor<?x4x16xf32> cache !heddle.kv_cache<2x16x16xf16>, tensor<?xi32>, tensor<?xi32> -> tensor<?x4x16xf32>
+    return %o : tensor<?x4x16xf32>
+  }
 }
