@@ -1,90 +1,47 @@
 #!/usr/bin/env python3
 """Mutation testing: breaks passes and generators on purpose and says which breaks the tests find.
 
-    tools/mutate.py [--seed 1] [--count 5] [--build build-mutants] [--list]
+    tools/mutate.py prepare [--seed 1] [--count 200]    copy the sources, draw mutants, build all of them into the copy
+    tools/mutate.py run [--seconds N]                   run the tests for each mutant, quick ones first, until one fails
+    tools/mutate.py bisect [--seconds N]                whether heddle bisect names pass and op of those that are found
+    tools/mutate.py judge NUMBER "REASON"               a survivor that changes nothing anyone can observe: it meets no more tests
+    tools/mutate.py report                              found, survivors, bisect's results
 
-Draws mutants by the seed from fixed operators over the sources below, builds each one in a copy of the sources with a
-build folder of its own, and runs tests, quick ones first, until one fails. Prints a line per mutant and the survivors.
-A mutant that does not build is drawn again: it proves nothing.
+Mutants come from fixed operators over fixed files (mutants/operators.py), drawn by the seed. One that does not compile is
+drawn again: it proves nothing. All are built at once, each chosen at run time by HEDDLE_MUTANT=N (mutants/schemata.py).
+`run` first runs every test without a mutant to learn its time and which mutants' code it reaches; a mutant then meets
+only those. Results are kept in --folder, so that `run` and `bisect` go on where they stopped.
 """
 
 import argparse
+import collections
+import concurrent.futures
+import dataclasses
+import json
 import pathlib
-import random
 import re
 import shutil
 import subprocess
 import sys
 import time
 
+from mutants import bisecting, operators, schemata, suite
+
 SOURCE = pathlib.Path(__file__).resolve().parents[1]
-FILES = ("ir/TensorOps.cpp", "ir/ElementwiseOps.cpp", "passes/ChoosePrecision.cpp", "passes/FuseForTarget.cpp", "passes/PackParameters.cpp",
-         "passes/PlanMemory.cpp", "passes/ShareKernels.cpp", "passes/SpecializeRows.cpp", "passes/RowDims.cpp", "passes/ExpandMath.cpp",
-         "codegen/package/Pack.cpp", "codegen/package/Program.cpp", "codegen/cpu/Contraction.cpp", "codegen/cpu/ContractionKernel.cpp",
-         "codegen/cpu/ContractionWeights.cpp", "codegen/cpu/Attention.cpp", "codegen/cpu/AttentionBuilder.cpp", "codegen/cpu/AttentionRegion.cpp",
-         "codegen/cpu/RowsBuilder.cpp", "codegen/cpu/RowsEmbedding.cpp", "codegen/cpu/RowsNorms.cpp", "codegen/cpu/RowsPositions.cpp",
-         "codegen/cpu/RowsQuantize.cpp")  # fmt: skip
-
-# (name, what it matches in code, what replaces it). One match in one line is one mutant.
-OPERATORS = (
-    ("off by one", r"(?<=[\w)\]] )(<)(?= [\w(])", "<="),
-    ("off by one", r"(?<=[\w)\]] )(<=)(?= [\w(])", "<"),
-    ("wrong tail", r"(?<=[\w)\]] )%(?= \w)", "/"),
-    ("wrong stride", r"(?<=[\w)\]] )\*(?= [a-z]\w*)", "+"),
-    ("swapped sum", r"(?<=[\w)\]] )\+(?= [a-z]\w*)", "-"),
-    ("wrong fold", r"\bisExactlyValue\(1\.0\)", "isExactlyValue(2.0)"),
-    ("wrong fold", r"== 1\b", "== 0"),
-    ("dropped condition", r"(?<=[ (])!(?=[a-z]\w*[.(])", ""),
-    ("wrong join", r" && ", " || "),
-    ("wrong join", r" \|\| ", " && "),
-    ("swapped minimum", r"std::max", "std::min"),
-    ("swapped minimum", r"std::min", "std::max"),
-    ("wrong op", r"arith::AddFOp", "arith::SubFOp"),
-    ("wrong op", r"\be\.addF\(", "e.subF("),
-    ("wrong op", r"\be\.mulF\(", "e.addF("),
-    ("dropped mask", r"CmpIPredicate::slt", "CmpIPredicate::sle"),
-    ("dropped mask", r"CmpIPredicate::sle", "CmpIPredicate::sge"),
-    ("swapped scale", r"layout\.scale\(\)", "layout.minimum()"),
-    ("missing barrier", r"setBarrier\(true\)", "setBarrier(false)"),
-    ("early return", r"\bcontinue;", "break;"),
-    ("wrong constant", r"\b32\b", "16"),
-    ("wrong constant", r"\b16\b", "32"),
-)  # fmt: skip
-
-# (name, command): quick ones first. {build}, {python}, {source} are filled in.
-TESTS = (
-    ("lit tests of IR and passes", "{python} -c 'import lit.main; lit.main.main()' -q -j2 --filter=^(ir|passes)/ {build}/test"),
-    ("op examples", "{python} -c 'import lit.main; lit.main.main()' -q -j2 --filter=e2e/ops {build}/test"),
-    ("random modules", "{build}/bin/heddle-random-modules --seed 1 --count 300 --levels one --max-findings 1 --reduce-tests 1"),
-)  # fmt: skip
-TARGETS = ("heddle-opt", "heddle-run-ir", "heddle-random-modules", "heddle-reduce", "heddle_tool")
-
-
-def candidates():
-    """Every mutant: (file, line number, operator, new line). Comments, includes and asserts are left alone."""
-    for name in FILES:
-        path = SOURCE / name
-        if not path.exists():
-            continue
-        for number, line in enumerate(path.read_text().splitlines()):
-            code = line.split("//")[0]
-            if not code.strip() or code.lstrip().startswith(("#", "assert", "using", "template", "///")) or '"' in code:
-                continue
-            for operator, pattern, replacement in OPERATORS:
-                for match in re.finditer(pattern, code):
-                    yield name, number, operator, line[: match.start()] + replacement + line[match.end() :]
+TARGETS = ("heddle-opt", "heddle-run-ir", "heddle-random-modules", "heddle-reduce", "heddle-lsp-server", "heddle_tool",
+           "heddle-ptx-run", *suite.UNIT_TESTS)
 
 
 def run(command, timeout, cwd=None):
-    try:
-        return subprocess.run(command, shell=isinstance(command, str), cwd=cwd, capture_output=True, text=True, timeout=timeout)
-    except subprocess.TimeoutExpired:
-        return subprocess.CompletedProcess(command, 124, "", "timed out")
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=timeout)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)}: exit {done.returncode}\n{(done.stdout + done.stderr)[-4000:]}")
+    return done.stdout
 
 
 def copy_sources(folder):
     """The tracked files, copied where they differ, so that ninja builds what changed only."""
-    listed = run(["git", "ls-files", "-co", "--exclude-standard"], 60, SOURCE).stdout.splitlines()
+    listed = run(["git", "-c", f"safe.directory={SOURCE}", "ls-files", "-co", "--exclude-standard"], 60, SOURCE).splitlines()
     for name in listed:
         old, new = SOURCE / name, folder / name
         if old.is_file() and (not new.exists() or new.read_bytes() != old.read_bytes()):
@@ -92,62 +49,155 @@ def copy_sources(folder):
             shutil.copy(old, new)
 
 
-def build(folder):
-    return run(["ninja", "-C", str(folder / "build"), "-j2", *TARGETS], 3600)
+def build(folder, jobs):
+    if not (folder / "build" / "build.ninja").exists():
+        run(["cmake", "--preset", "default", "-DHEDDLE_BUILD_TESTS=ON"], 600, folder)
+    run(["ninja", "-C", str(folder / "build"), f"-j{jobs}", *TARGETS], 7200)
+
+
+class State:
+    """The drawn mutants and what is known of each, in a file."""
+
+    def __init__(self, folder):
+        self.path = folder / "mutants.json"
+        self.data = json.loads(self.path.read_text()) if self.path.exists() else None
+
+    def save(self):
+        temporary = self.path.with_suffix(".new")
+        temporary.write_text(json.dumps(self.data, indent=1))
+        temporary.replace(self.path)
+
+
+def prepare(arguments, folder):
+    state = State(folder)
+    sources = {file: (SOURCE / file).read_text() for _, _, files in operators.AREAS for file in files}
+    instrumented = {} if not state.data else {file: (folder / file).read_text() for file in sources}
+    folder.mkdir(parents=True, exist_ok=True)
+    copy_sources(folder)
+    for file, text in instrumented.items():  # what is compiled already stays so where the mutants are the same
+        (folder / file).write_text(text)
+    if not instrumented:
+        build(folder, arguments.jobs)
+    mutants, refusals = schemata.choose(schemata.Copy(folder), sources, operators.draw(sources, arguments.seed), arguments.count)
+    state.data = {"seed": arguments.seed, "refused": refusals,
+                  "mutants": [{**dataclasses.asdict(each), "label": each.label(sources[each.file])} for each in mutants]}
+    build(folder, arguments.jobs)
+    (folder / "pieces.json").unlink(missing_ok=True)
+    state.save()
+    print(f"seed {arguments.seed}: {len(mutants)} mutants built, {refusals} drawn that do not compile")
+
+
+def measured_pieces(folder, state, last, in_time):
+    """Every piece with its time and reach, the `last` ones only if asked for; a run that stops goes on later."""
+    known = suite.load(folder / "pieces.json")
+    names = {piece.name for piece in known}
+    for piece in suite.pieces_of(folder, folder / "build"):
+        if piece.name in names or piece.last > last:
+            continue
+        if not in_time():
+            return None
+        if not suite.measure(piece, folder, folder / "build", len(state.data["mutants"])):
+            print(f"fails without a mutant, and is left out: {piece.name}", flush=True)
+            piece.reached = ()
+        known.append(piece)
+        suite.save(folder / "pieces.json", known)
+    return known
+
+
+def promising_first(pieces, mutants, file):
+    """Quick ones first, those that found other mutants of the same file, and a pass's own test."""
+    own = re.sub(r"(?<!^)(?=[A-Z])", "-", pathlib.Path(file).stem).lower()
+    kills = collections.Counter(mutant.get("found_by") for mutant in mutants if mutant["file"] == file)
+    others = collections.Counter(mutant.get("found_by") for mutant in mutants)
+    return sorted(pieces, key=lambda piece: piece.seconds / (1 + 10 * kills[piece.name] + others[piece.name] + 1000 * (own in piece.name)))
+
+
+def first_failure(folder, pieces, mutants, number, most_seconds, in_time):
+    """Runs these pieces until one fails: (whether it came to an end in time, the piece that failed or None)."""
+    spent = 0
+    for piece in promising_first(pieces, mutants, mutants[number - 1]["file"]):
+        if not in_time():
+            return False, None
+        spent += piece.seconds
+        if spent > most_seconds:
+            break
+        if not suite.passes(piece, folder, folder / "build", 20 + 4 * piece.seconds, mutant=number):
+            return True, piece
+    return True, None
+
+
+def run_tests(arguments, folder):
+    end = time.monotonic() + arguments.seconds
+    in_time = lambda: time.monotonic() < end
+    state = State(folder)
+    for phase in range(suite.PHASES):
+        pieces = measured_pieces(folder, state, phase == suite.PHASES - 1, in_time)
+        if pieces is None:
+            return print("time is up; run again to go on")
+        pieces = [piece for piece in pieces if piece.phase() == phase]
+        left = [number for number, mutant in enumerate(state.data["mutants"], 1)
+                if not mutant.get("found_by") and not mutant.get("equivalent") and mutant.get("passed_phases", 0) <= phase]
+        left.sort(key=lambda number: sum(piece.seconds for piece in pieces if number in piece.reached))
+        with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
+            jobs = {pool.submit(first_failure, folder, [piece for piece in pieces if number in piece.reached], state.data["mutants"], number,
+                                arguments.most_seconds, in_time): number
+                    for number in left}
+            for job in concurrent.futures.as_completed(jobs):
+                number, (ended, piece) = jobs[job], job.result()
+                mutant = state.data["mutants"][number - 1]
+                if piece:
+                    mutant["found_by"], mutant["file_of_test"] = piece.name, piece.file
+                    print(f"{number}: {piece.name}: {mutant['label']}", flush=True)
+                elif ended:
+                    mutant["passed_phases"] = phase + 1
+                state.save()
+        if not in_time():
+            return print("time is up; run again to go on")
+        print(f"phase {phase} is done", flush=True)
+
+
+def report(folder):
+    state = State(folder)
+    mutants = list(enumerate(state.data["mutants"], 1))
+    found = [each for each in mutants if each[1].get("found_by")]
+    equivalent = [each for each in mutants if each[1].get("equivalent")]
+    print(f"seed {state.data['seed']}: of {len(mutants)} mutants {len(found)} found, {len(equivalent)} change nothing that can be observed, "
+          f"{len(mutants) - len(found) - len(equivalent)} survive; {state.data['refused']} more did not compile")
+    pieces = suite.load(folder / "pieces.json")
+    for number, mutant in mutants:
+        if mutant.get("equivalent"):
+            print(f"equivalent {number}: {mutant['equivalent']}: {mutant['label']}")
+    for number, mutant in mutants:
+        if not mutant.get("found_by") and not mutant.get("equivalent"):
+            reaching = sum(number in piece.reached for piece in pieces)
+            print(f"survivor {number}, reached by {reaching} tests: {mutant['label']}")
+    bisecting.report(mutants)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("action", choices=("prepare", "run", "judge", "bisect", "report"))
+    parser.add_argument("words", nargs="*", help="of judge: the mutant's number and the reason")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--count", type=int, default=5)
-    parser.add_argument("--folder", type=pathlib.Path, default=SOURCE / "build-mutants", help="sources and build of the mutants")
-    parser.add_argument("--list", action="store_true", help="print the mutants drawn and end")
+    parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--seconds", type=float, default=1e9, help="stop after this time; a later call goes on")
+    parser.add_argument("--most-seconds", type=float, default=1e9, help="of tests without a mutant, for each mutant and phase")
+    parser.add_argument("--folder", type=pathlib.Path, default=SOURCE / "build-mutants", help="sources, build and results")
     arguments = parser.parse_args()
-
-    every = sorted(set(candidates()))
-    order = random.Random(arguments.seed).sample(every, len(every))
-    print(f"seed {arguments.seed}: {len(every)} possible mutants", flush=True)
-    if arguments.list:
-        for name, number, operator, line in order[: arguments.count]:
-            print(f"{name}:{number + 1}: {operator}: {line.strip()}")
-        return 0
-
     folder = arguments.folder.resolve()
-    copy_sources(folder)
-    configured = run(["cmake", "-S", str(folder), "-B", str(folder / "build"), "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release",
-                      "-DCMAKE_C_COMPILER=clang-19", "-DCMAKE_CXX_COMPILER=clang++-19", "-DHEDDLE_BUILD_TESTS=ON"], 600)
-    if configured.returncode or (made := build(folder)).returncode:
-        print((configured.stderr or made.stdout)[-3000:])
-        return 2
-    values = {"build": folder / "build", "python": sys.executable, "source": folder}
-    for name, command in TESTS:
-        if (clean := run(command.format(**values), 900)).returncode:
-            print(f"without a mutant '{name}' fails already\n{(clean.stdout + clean.stderr)[-3000:]}")
-            return 2
-    found, survivors, unbuilt = 0, [], 0
-    for name, number, operator, line in order:
-        if found + len(survivors) == arguments.count:
-            break
-        path = folder / name
-        original = path.read_text()
-        lines = original.splitlines(keepends=True)
-        label = f"{name}:{number + 1}: {operator}: {line.strip()}"
-        start = time.monotonic()
-        try:
-            path.write_text("".join(lines[:number]) + line + "\n" + "".join(lines[number + 1 :]))
-            if build(folder).returncode:
-                unbuilt += 1
-                continue
-            killer = next((test for test, command in TESTS if run(command.format(**values), 900).returncode), None)
-        finally:
-            path.write_text(original)
-        found += killer is not None
-        if killer is None:
-            survivors.append(label)
-        print(f"{'found by ' + killer if killer else 'SURVIVED'}: {label} ({time.monotonic() - start:.0f} s)", flush=True)
-    print(f"seed {arguments.seed}: {found} of {found + len(survivors)} mutants found, {unbuilt} did not build")
-    for label in survivors:
-        print(f"survivor: {label}")
+    if arguments.action == "prepare":
+        prepare(arguments, folder)
+    elif arguments.action == "run":
+        run_tests(arguments, folder)
+    elif arguments.action == "judge":
+        state = State(folder)
+        state.data["mutants"][int(arguments.words[0]) - 1]["equivalent"] = " ".join(arguments.words[1:])
+        state.save()
+    elif arguments.action == "bisect":
+        bisecting.run(State(folder), folder, time.monotonic() + arguments.seconds)
+    else:
+        report(folder)
     return 0
 
 
