@@ -111,3 +111,41 @@ func.func @sequences(%x: tensor<?x16xf32> {heddle.dims = [#n]}, %s: tensor<?xi32
   %1 = heddle.launch @unary(%0) over "s" : (tensor<?x16xf32>) -> tensor<?x16xf32>
   return %1 : tensor<?x16xf32>
 }
+
+heddle.kernel @to32 family <contraction> target "cpu" {
+^bb0(%x: tensor<?x16xf32>, %w: !heddle.stored<32x16xf32, #heddle.enc<f32>>, %y: tensor<?x16xf32>):
+  %0 = heddle.linear %x, %w : tensor<?x16xf32>, !heddle.stored<32x16xf32, #heddle.enc<f32>> -> tensor<?x32xf32>
+  heddle.yield %0 : tensor<?x32xf32>
+}
+heddle.kernel @to48 family <contraction> target "cpu" {
+^bb0(%x: tensor<?x32xf32>, %w: !heddle.stored<48x32xf32, #heddle.enc<f32>>):
+  %0 = heddle.linear %x, %w : tensor<?x32xf32>, !heddle.stored<48x32xf32, #heddle.enc<f32>> -> tensor<?x48xf32>
+  heddle.yield %0 : tensor<?x48xf32>
+}
+heddle.kernel @silu48 family <rows> target "cpu" {
+^bb0(%x: tensor<?x48xf32>):
+  %0 = heddle.unary <silu> %x : tensor<?x48xf32>
+  heddle.yield %0 : tensor<?x48xf32>
+}
+heddle.param @w32 : !heddle.stored<32x16xf32, #heddle.enc<f32>> file 0 at 0
+heddle.param @w48 : !heddle.stored<48x32xf32, #heddle.enc<f32>> file 0 at 2048
+
+// What is given back joins what is free on either side: three results of 256 bytes make room for one of 768.
+// CHECK-LABEL: func.func @joined(
+// CHECK-SAME:    heddle.arena_bytes = 1280
+// CHECK:         %[[A:.*]] = heddle.launch @unary(%{{.*}}) over "n" arena [0] :
+// CHECK-NEXT:    %[[B:.*]] = heddle.launch @unary(%{{.*}}) over "n" arena [256] :
+// CHECK-NEXT:    %[[C:.*]] = heddle.launch @unary(%[[B]]) over "n" arena [512] barrier :
+// CHECK-NEXT:    %[[D:.*]] = heddle.launch @to32(%[[A]], %{{.*}}, %[[C]]) over "n" arena [768] barrier :
+// CHECK-NEXT:    %[[E:.*]] = heddle.launch @to48(%[[D]], %{{.*}}) over "n" arena [0] barrier :
+func.func @joined(%x: tensor<?x16xf32> {heddle.dims = [#n]}) -> tensor<?x48xf32> {
+  %w = heddle.get_param @w32 : !heddle.stored<32x16xf32, #heddle.enc<f32>>
+  %v = heddle.get_param @w48 : !heddle.stored<48x32xf32, #heddle.enc<f32>>
+  %a = heddle.launch @unary(%x) over "n" : (tensor<?x16xf32>) -> tensor<?x16xf32>
+  %b = heddle.launch @unary(%x) over "n" : (tensor<?x16xf32>) -> tensor<?x16xf32>
+  %c = heddle.launch @unary(%b) over "n" : (tensor<?x16xf32>) -> tensor<?x16xf32>
+  %d = heddle.launch @to32(%a, %w, %c) over "n" : (tensor<?x16xf32>, !heddle.stored<32x16xf32, #heddle.enc<f32>>, tensor<?x16xf32>) -> tensor<?x32xf32>
+  %e = heddle.launch @to48(%d, %v) over "n" : (tensor<?x32xf32>, !heddle.stored<48x32xf32, #heddle.enc<f32>>) -> tensor<?x48xf32>
+  %f = heddle.launch @silu48(%e) over "n" : (tensor<?x48xf32>) -> tensor<?x48xf32>
+  return %f : tensor<?x48xf32>
+}

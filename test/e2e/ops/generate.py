@@ -414,12 +414,13 @@ return %y : tensor<?x64xf32>""", ([tokens, slots, positions], [rows[[2, 4, 5]]])
 
     rng = generator("select_blocks")
     f = file("select_blocks", "blocks where a table is positive, by position; a query block that reads none yields zeros")
-    for name, layout in (("first_block", [[1.0, -1.0]]), ("no_block", [[0.0, np.nan]])):
+    for name, layout in (("first_block", [[1.0, -1.0]]), ("no_block", [[0.0, np.nan]]), ("first_block_by_row", [[1.0, -1.0], [-1.0, 1.0]])):
         layout = np.array(layout, f32)
-        f.symbol(f"heddle.param @{name} : tensor<1x2xf32> value {dense(layout)}")
+        table = f"tensor<{len(layout)}x2xf32>"
+        f.symbol(f"heddle.param @{name} : {table} value {dense(layout)}")
         before = f"""
-%layout = heddle.get_param @{name} : tensor<1x2xf32>
-%blocks = heddle.select_blocks %layout at %positions : tensor<1x2xf32>, tensor<?xi32> -> !heddle.selection<blocks, ?x2, 16>"""
+%layout = heddle.get_param @{name} : {table}
+%blocks = heddle.select_blocks %layout at %positions : {table}, tensor<?xi32> -> !heddle.selection<blocks, ?x2, 16>"""
         sees = bool(layout[0, 0] > 0)
         text(f, f"{name}_of_two", rng, before, "select(%blocks : !heddle.selection<blocks, ?x2, 16>)", PLAIN,
              lambda *_: dict(mask=lambda q_pos, kv_pos, **_: sees and kv_pos <= q_pos))

@@ -223,6 +223,8 @@ TEST_CASE("two matrices of one or two formats share input and epilogue; odd widt
 }
 
 TEST_CASE("contractions that cannot be made say why", "[check]") {
+  CHECK(checkContraction({"c", 0, 64, {StorageFormat::F16}, 0, 0, 8}) == "expected positive sizes");
+  CHECK(checkContraction({"c", 16, 0, {StorageFormat::F16}, 0, 0, 8}) == "expected positive sizes");
   CHECK(checkContraction({"c", 16, 48, {StorageFormat::Q4_0}, 1, 0, 8}) ==
         "expected rows of whole blocks of 32 for 'q4_0', but found 48 columns");
   CHECK(checkContraction({"c", 16, 64, {StorageFormat::Q4_0}, 0, 0, 8}) ==

@@ -23,6 +23,22 @@ double squaredError(std::span<const float> a, std::span<const float> b) {
 }
 } // namespace
 
+TEST_CASE("numbers between two of eight bits take the nearer, or the even one") {
+  std::vector<float> row(32), decoded(32);
+  row[0] = 448; // the largest: the scale is 1, and steps are 32 from 256 on
+  row[1] = 272;
+  row[2] = 304;
+  row[3] = -335;
+  WeightEncoder encoder(*weightSchemeByName("fp8"), 32, ScaleFit::Range);
+  std::vector<uint8_t> stored(storedBytes(StorageFormat::F8E4M3, 32));
+  encoder.encode(0, row, stored);
+  decode(StorageFormat::F8E4M3, stored, decoded);
+  CHECK(decoded[0] == 448);
+  CHECK(decoded[1] == 256);
+  CHECK(decoded[2] == 320);
+  CHECK(decoded[3] == -320);
+}
+
 TEST_CASE("every scheme's rows decode to what its codes stand for, and encode to themselves") {
   std::mt19937 random(1);
   const int64_t columns = 256;
