@@ -127,3 +127,10 @@ return %y : tensor<?x{out}xf32>""", ([x[:, :columns]], [x[:, :columns].astype(f6
         f.function("read_" + name, [("i", "tensor<?xi32>")], [f"tensor<?x{table.shape[1]}xf32>"], f"""%t = heddle.get_param @{name} : {kind_of}
 %y = heddle.gather_rows %t, %i : {kind_of}, tensor<?xi32> -> tensor<?x{table.shape[1]}xf32>
 return %y : tensor<?x{table.shape[1]}xf32>""", ([np.array([1, 0], np.int32)], [table[[1, 0]]]))
+    data = weights.random_blocks(rng, "q8_0", 12, 32)
+    f.stored("long", "q8_0", data, 12, 32)
+    derived("gap", "long", kind.format(12, 32), "keep_parts %a axis 0 keep [true, true, false, true]", kind.format(9, 32))
+    w = weights.decoded("q8_0", data, 12, 32).astype(f64)[np.r_[0:6, 9:12]]
+    f.function("kept_around_a_gap", [("x", "tensor<?x32xf32>")], ["tensor<?x9xf32>"], f"""%w = heddle.get_param @gap : {kind.format(9, 32)}
+%y = heddle.linear %x, %w : tensor<?x32xf32>, {kind.format(9, 32)} -> tensor<?x9xf32>
+return %y : tensor<?x9xf32>""", ([x[:, :32]], [x[:, :32].astype(f64) @ w.T]))
