@@ -75,7 +75,8 @@ mlir::OwningOpRef<mlir::ModuleOp> parse(const std::string &text, mlir::MLIRConte
 }
 
 std::optional<Finding> checkIsolated(mlir::ModuleOp module, const CheckOptions &options) {
-  return isolatedCheck([&] { return checkModule(module, options); }, kSecondsForOne);
+  return isolatedCheck(
+      options, [&](const CheckOptions &inChild) { return checkModule(module, inChild); }, kSecondsForOne);
 }
 
 std::string flagsOf(const CheckOptions &options) {

@@ -38,10 +38,10 @@ public:
       : module(module), source(parameters), calls(calls), options(options) {}
 
   std::optional<Finding> run() {
-    stage = "text";
+    enter("text");
     if (auto message = survivesText(module); !message.empty())
       return Finding{stage, "", message};
-    stage = "f32";
+    enter("f32");
     auto exact = interpret(module, Arithmetic::F64, kF32Epsilon);
     if (!exact)
       return failure(exact.takeError());
@@ -51,6 +51,12 @@ public:
   }
 
 private:
+  void enter(std::string next) {
+    stage = std::move(next);
+    if (options.atStage)
+      options.atStage(stage);
+  }
+
   std::optional<Finding> failure(llvm::Error error) {
     return Finding{stage, "", llvm::toString(std::move(error))};
   }
@@ -102,14 +108,15 @@ private:
     if (options.level)
       compileOptions.levels = {options.level}; // precision may depend on it
     std::string failed;
-    auto stages = stagesOf(module, compileOptions, failed);
+    auto stages =
+        stagesOf(module, compileOptions, failed, [&](StringRef pass) { enter("pass " + pass.str()); });
     ModuleOp before = *stages[0].module;
     auto expected = interpret(before, Arithmetic::F64, kF64Epsilon);
     if (!expected)
       return failure(expected.takeError());
     for (auto &[pass, module] : llvm::drop_begin(stages)) {
       ModuleOp after = *module;
-      stage = "after " + pass;
+      enter("after " + pass);
       if (auto message = survivesText(after); !message.empty())
         return Finding{stage, "", message};
       auto found = interpret(after, Arithmetic::F64, kF64Epsilon);
@@ -135,7 +142,7 @@ private:
       return Finding{"pass " + failed, "", "failed"};
     ModuleOp lowered = before;
 
-    stage = "kernels";
+    enter("kernels");
     auto exact = interpret(lowered, Arithmetic::F64, kF32Epsilon);
     if (!exact)
       return failure(exact.takeError());
@@ -143,7 +150,15 @@ private:
       return finding;
     if (!options.level)
       return std::nullopt;
-    stage = "code for " + std::string(options.level->name);
+    enter("code for " + std::string(options.level->name));
+    SmallVector<Calls> compiled = llvm::to_vector(llvm::make_filter_range(calls, [&](const Calls &each) {
+      return !module.lookupSymbol(each.function)->hasAttr(kSkipCompiledAttr);
+    }));
+    if (compiled.size() != calls.size()) {
+      calls = compiled;
+      if (exact = interpret(lowered, Arithmetic::F64, kF32Epsilon); !exact)
+        return failure(exact.takeError());
+    }
     auto found = runAll(*cpuBackend(module, compileOptions, source), calls);
     if (!found)
       return failure(found.takeError());

@@ -2,12 +2,14 @@
 // bisect.
 #pragma once
 #include "tools/heddle-run-ir/Stages.h"
+#include <functional>
 
 namespace heddle::run_ir {
 
 struct CheckOptions {
   std::string activations = "mixed", rowBounds = "4";
-  const cpu::CpuLevel *level = nullptr; // to compile for; null: interpreter only
+  const cpu::CpuLevel *level = nullptr;              // to compile for; null: interpreter only
+  std::function<void(llvm::StringRef)> atStage = {}; // told each stage as it begins, passes by "pass NAME"
 };
 
 struct Finding {
@@ -25,7 +27,7 @@ struct Finding {
 ///   passes   after each pass of the CPU target, in f64 with the module before it, to the last bits; where a
 ///            pass adds `quantize` ops, both without them
 ///   kernels  what all passes make, in f32, with f64
-///   code     compiled for the level, with f64 arithmetic of the kernels
+///   code     compiled for the level, with f64 arithmetic of the kernels; not where an example forbids it
 /// The first that does not hold is the finding.
 std::optional<Finding> checkModule(mlir::ModuleOp module, const ParameterSource &parameters,
                                    llvm::ArrayRef<Calls> calls, const CheckOptions &options);

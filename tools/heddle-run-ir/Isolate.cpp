@@ -61,19 +61,27 @@ Outcome isolated(llvm::function_ref<void(int)> work, unsigned seconds) {
   return outcome;
 }
 
-std::optional<Finding> isolatedCheck(llvm::function_ref<std::optional<Finding>()> check, unsigned seconds) {
-  // Fields are lines; the message is the rest.
+std::optional<Finding>
+isolatedCheck(const CheckOptions &options,
+              llvm::function_ref<std::optional<Finding>(const CheckOptions &options)> check,
+              unsigned seconds) {
+  // A line for each stage; then, after a line of its own, the finding: stage, op, and the rest is the
+  // message.
+  constexpr llvm::StringLiteral mark = "\n\n";
   Outcome outcome = isolated(
       [&](int descriptor) {
-        if (auto finding = check())
-          writeText(descriptor, finding->stage + "\n" + finding->op + "\n" + finding->message);
+        CheckOptions inChild = options;
+        inChild.atStage = [&](llvm::StringRef stage) { writeText(descriptor, "\n" + stage.str()); };
+        if (auto finding = check(inChild))
+          writeText(descriptor, mark.str() + finding->stage + "\n" + finding->op + "\n" + finding->message);
       },
       seconds);
+  auto [stages, found] = llvm::StringRef(outcome.text).split(mark);
   if (!outcome.death.empty())
-    return Finding{"crash", "", outcome.death};
-  if (outcome.text.empty())
+    return Finding{stages.rsplit('\n').second.str(), "", outcome.death};
+  if (found.empty())
     return std::nullopt;
-  auto [stage, rest] = llvm::StringRef(outcome.text).split('\n');
+  auto [stage, rest] = found.split('\n');
   auto [op, message] = rest.split('\n');
   return Finding{stage.str(), op.str(), message.str()};
 }

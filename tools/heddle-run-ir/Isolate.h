@@ -16,10 +16,13 @@ struct Outcome {
 
 Outcome isolated(llvm::function_ref<void(int descriptor)> work, unsigned seconds);
 
-/// Finding of `check` in a child; a child that dies is a finding of stage "crash".
+/// Finding of `check`, with these options, in a child; that the child dies is a finding of its last stage.
 struct Finding;
-std::optional<Finding> isolatedCheck(llvm::function_ref<std::optional<Finding>()> check,
-                                     unsigned seconds = 120);
+struct CheckOptions;
+std::optional<Finding>
+isolatedCheck(const CheckOptions &options,
+              llvm::function_ref<std::optional<Finding>(const CheckOptions &options)> check,
+              unsigned seconds = 120);
 
 /// Starts the clock of `seconds` anew, in the child.
 void stillAlive(unsigned seconds);

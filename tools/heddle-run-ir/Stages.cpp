@@ -151,7 +151,12 @@ static OwningOpRef<ModuleOp> copyWithoutExamples(ModuleOp module) {
 
 namespace {
 struct Snapshots : PassInstrumentation {
-  explicit Snapshots(std::vector<Stage> &stages, std::string &failed) : stages(stages), failed(failed) {}
+  Snapshots(std::vector<Stage> &stages, std::string &failed, llvm::function_ref<void(StringRef)> beforePass)
+      : stages(stages), failed(failed), beforePass(beforePass) {}
+  void runBeforePass(Pass *pass, Operation *) override {
+    if (beforePass)
+      beforePass(pass->getArgument());
+  }
   void runAfterPass(Pass *pass, Operation *op) override {
     auto module = dyn_cast<ModuleOp>(op);
     if (module && !module->getParentOp() && !same(*stages.back().module, module))
@@ -166,15 +171,17 @@ struct Snapshots : PassInstrumentation {
   }
   std::vector<Stage> &stages;
   std::string &failed;
+  llvm::function_ref<void(StringRef)> beforePass;
 };
 } // namespace
 
-std::vector<Stage> stagesOf(ModuleOp module, const CompileOptions &options, std::string &failed) {
+std::vector<Stage> stagesOf(ModuleOp module, const CompileOptions &options, std::string &failed,
+                            llvm::function_ref<void(StringRef)> beforePass) {
   std::vector<Stage> stages;
   stages.push_back({"", copyWithoutExamples(module)});
   auto lowered = copyWithoutExamples(module);
   PassManager passes(module.getContext(), "builtin.module");
-  passes.addInstrumentation(std::make_unique<Snapshots>(stages, failed));
+  passes.addInstrumentation(std::make_unique<Snapshots>(stages, failed, beforePass));
   addPipeline(passes, options);
   if (mlir::failed(passes.run(*lowered)) && failed.empty())
     failed = "the pass manager";

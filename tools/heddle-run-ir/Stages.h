@@ -35,8 +35,10 @@ struct Stage {
 };
 
 /// Copies of the module after each pass of the CPU target that changes it, without examples and files; the
-/// first has no pass. `failed` names the pass that failed, or is empty.
-std::vector<Stage> stagesOf(mlir::ModuleOp module, const CompileOptions &options, std::string &failed);
+/// first has no pass. `failed` names the pass that failed, or is empty; `beforePass` is told each as it
+/// begins.
+std::vector<Stage> stagesOf(mlir::ModuleOp module, const CompileOptions &options, std::string &failed,
+                            llvm::function_ref<void(llvm::StringRef)> beforePass = nullptr);
 
 /// Whether `after` rounds activations that `before` did not.
 bool addsRounding(mlir::ModuleOp before, mlir::ModuleOp after);

@@ -97,10 +97,28 @@ std::string oneLine(llvm::StringRef text) {
   return line;
 }
 
-void writeReduced(const BisectVerb &verb, mlir::OwningOpRef<mlir::ModuleOp> &module, const Finding &finding,
+// The op of a module that is reduced to one, but for parameters and shapes.
+std::string onlyOp(mlir::ModuleOp module) {
+  mlir::Operation *only = nullptr;
+  for (auto function : module.getOps<mlir::func::FuncOp>())
+    for (mlir::Operation &op : function.getBody().front().without_terminator()) {
+      if (mlir::isa<mlir::heddle::GetParamOp, mlir::heddle::GetCacheOp, mlir::heddle::ReshapeOp>(op) ||
+          op.hasTrait<mlir::OpTrait::ConstantLike>())
+        continue;
+      if (only)
+        return "";
+      only = &op;
+    }
+  return only ? ("'" + only->getName().getStringRef() + "', all that is left").str() : "";
+}
+
+// Names the op in `finding` where what is left has only one.
+void writeReduced(const BisectVerb &verb, mlir::OwningOpRef<mlir::ModuleOp> &module, Finding &finding,
                   const CheckOptions &options) {
   auto check = [&](mlir::ModuleOp candidate) {
-    return run_ir::isolatedCheck([&] { return run_ir::checkModule(candidate, options); }, kSecondsForCheck);
+    return run_ir::isolatedCheck(
+        options, [&](const CheckOptions &inChild) { return run_ir::checkModule(candidate, inChild); },
+        kSecondsForCheck);
   };
   auto same = [&](mlir::ModuleOp candidate) {
     auto other = check(candidate);
@@ -112,7 +130,11 @@ void writeReduced(const BisectVerb &verb, mlir::OwningOpRef<mlir::ModuleOp> &mod
   std::string text;
   llvm::raw_string_ostream out(text);
   auto smallest = check(*module);
-  const Finding &last = smallest ? *smallest : finding;
+  if (std::string only = onlyOp(*module); finding.op.empty())
+    finding.op = only;
+  Finding last = smallest ? *smallest : finding;
+  if (last.op.empty())
+    last.op = finding.op;
   out << "// heddle bisect: " << oneLine(last.stage) << ": " << oneLine(last.op) << "\n// "
       << oneLine(last.message) << "\n// RUN: heddle-random-modules --check %s --activations "
       << options.activations;
@@ -157,8 +179,9 @@ int bisectExamples(const BisectVerb &verb) {
   if (!module)
     fail(ExitInvalidFile, printable(verb.import.model) + ": is not valid IR");
   CheckOptions options = checkOptions(verb);
-  auto finding =
-      run_ir::isolatedCheck([&] { return run_ir::checkModule(*module, options); }, kSecondsForCheck);
+  auto finding = run_ir::isolatedCheck(
+      options, [&](const CheckOptions &inChild) { return run_ir::checkModule(*module, inChild); },
+      kSecondsForCheck);
   if (finding && !verb.output.empty())
     writeReduced(verb, module, *finding, options);
   return report(finding);
@@ -178,8 +201,10 @@ int bisectModel(const BisectVerb &verb) {
   if (!verb.expected.empty())
     finding = compareReference(module, parameters, calls, verb.expected);
   if (!finding)
-    finding = run_ir::isolatedCheck([&] { return run_ir::checkModule(module, parameters, calls, options); },
-                                    kSecondsForCheck);
+    finding = run_ir::isolatedCheck(
+        options,
+        [&](const CheckOptions &inChild) { return run_ir::checkModule(module, parameters, calls, inChild); },
+        kSecondsForCheck);
   return report(finding);
 }
 } // namespace

@@ -86,9 +86,12 @@ def judge(mutant, output, reduced):
     text = reduced.read_text()
     if len(text.splitlines()) >= MOST_LINES:
         return f"reduced test of {len(text.splitlines())} lines"
-    named = re.findall(r"'heddle\.(\w+)'", " ".join([*text.splitlines()[:2], *re.findall(r"^(?:op|found) +(.*)", output, re.M)]))
-    ops = expected_ops(mutant["file"]) or set(re.findall(r"heddle\.(\w+)", "\n".join(text.splitlines()[2:])))
-    return "" if set(named) & set(ops) else f"op {named}"
+    said = " ".join([*text.splitlines()[:2], *re.findall(r"^(?:op|found) +(.*)", output, re.M)])
+    named = set(re.findall(r"'heddle\.(\w+)'", said))
+    ops = set(expected_ops(mutant["file"]) or re.findall(r"heddle\.(\w+)", "\n".join(text.splitlines()[2:])))
+    # A kernel that cannot be made is named by its ops.
+    named |= {op for op in ops for kernel in re.findall(r"kernel '(\w+)'", said) if kernel.startswith(op)}
+    return "" if named & ops else f"op {sorted(named)}"
 
 
 def run(state, folder, end, wanted=30):
@@ -107,7 +110,8 @@ def run(state, folder, end, wanted=30):
                 reduced = folder / f"reduced-{number}.mlir"
                 reduced.unlink(missing_ok=True)
                 done = run_program([folder / "build/bin/heddle", "bisect", source, "--target", target, "-o", reduced, "--reduce-tests", "250"], number)
-                if done.returncode == 0:
+                clean = [folder / "build/bin/heddle", "bisect", source, "--target", target]
+                if done.returncode == 0 or run_program(clean, 0).returncode != 0:
                     continue
                 result = judge(mutant, done.stdout, reduced)
                 mutant["bisect_says"], mutant["bisect_input"] = (done.stdout or done.stderr)[:600], source
