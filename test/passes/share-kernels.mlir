@@ -1,4 +1,7 @@
 // RUN: heddle-opt %s -heddle-share-kernels | FileCheck %s
+// RUN: heddle-opt %s -heddle-share-kernels -heddle-report-decisions 2>&1 | FileCheck %s --check-prefix=WHY --implicit-check-not='stands for 1 '
+
+// WHY: remark: {{.*}}share: 'norm' stands for 3 equal kernels
 
 // Equal but for names and locations: one symbol, also across variants.
 // CHECK-LABEL: func.func @step.rows_1_4(
