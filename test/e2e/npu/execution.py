@@ -8,6 +8,9 @@ from e2e.npu.machine import (ACCUMULATORS, BY_OPCODE, COMMANDS, DTYPES, FUNCTION
                              Hazard, NpuError, check_range, clamp, divide, from_float, rshift, to_float, validate)
 
 
+LARGEST = 1 << 22  # elements that are looked at together
+
+
 def wrap(value):
     return (value + 2**63) % 2**64 - 2**63
 
@@ -218,13 +221,30 @@ class Execution:
             data = self.read(chip, size)
             self.dram(dram, size, True)[:] = data
 
+    def move_runs(self, chip, chip_stride, dram, dram_stride, size, runs, load):
+        """Runs at even distances, one after another; all at once where they lie in one region and are not too many."""
+        end = wrap(dram) + (runs - 1) * dram_stride + size
+        region = next((r for r in self.regions if r.address <= wrap(dram) and end <= r.address + len(r.data)), None)
+        if region is None or runs * size > LARGEST:
+            for i in range(runs):
+                self.move(chip + i * chip_stride, dram + i * dram_stride, size, load)
+            return
+        place = self.places(chip, chip_stride, runs, size)
+        data = self.dram(wrap(dram), (runs - 1) * dram_stride + size, not load)
+        index = dram_stride * numpy.arange(runs)[:, None] + numpy.arange(size)
+        if load:
+            self.check_write(place)
+            self.bytes[place] = data[index]
+        else:
+            self.check_read(place)
+            data[index] = self.bytes[place]
+
     def dma_load(self, v, function, types, modes, load=True):
-        if not v["n0"]:
+        if not v["n0"] or not v["n1"]:
             return
         for i2 in range(v["n2"]):
-            for i1 in range(v["n1"]):
-                self.move(v["chip"] + i1 * v["chip_s1"] + i2 * v["chip_s2"],
-                          v["dram"] + i1 * v["dram_s1"] + i2 * v["dram_s2"], v["n0"], load)
+            chip, dram = v["chip"] + i2 * v["chip_s2"], v["dram"] + i2 * v["dram_s2"]
+            self.move_runs(chip, v["chip_s1"], dram, v["dram_s1"], v["n0"], v["n1"], load)
 
     def dma_store(self, v, function, types, modes):
         self.dma_load(v, function, types, modes, load=False)
@@ -253,17 +273,14 @@ class Execution:
         if v["acc"] < ACCUMULATORS or v["a"] >= ACCUMULATORS or v["w"] >= ACCUMULATORS:
             raise NpuError("wrong memory")
         self.aligned(v["acc"], v["acc_stride"], m, 4)
-        a = numpy.stack([self.read(v["a"] + r * v["a_stride"], k).view("i1") for r in range(m)]).astype("f8")  # exact below 2^53
-        if modes & 2:
-            w = numpy.stack([self.read(v["w"] + c * v["w_stride"], k).view("i1") for c in range(n)]).astype("f8").T
-        else:
-            w = numpy.stack([self.read(v["w"] + i * v["w_stride"], n).view("i1") for i in range(k)]).astype("f8")
-        total = (a @ w).astype("i8")
+        tile = lambda name, kind, rows, columns: self.elements((name, v[name], v[name + "_stride"], kind, columns), 0, rows)
+        a = tile("a", S8, m, k)
+        w = tile("w", S8, n, k).T if modes & 2 else tile("w", S8, k, n)
+        total = (a.astype("f8") @ w.astype("f8")).astype("i8")  # exact below 2^53
         if modes & 1:
-            total += numpy.stack([self.read(v["acc"] + r * v["acc_stride"], 4 * n).view("<i4") for r in range(m)])
+            total += tile("acc", S32, m, n)
         total = ((total + 2**31) % 2**32 - 2**31).astype("<i4")
-        for r in range(m):
-            self.write(v["acc"] + r * v["acc_stride"], total[r].view("u1"))
+        self.write_rows(v["acc"], v["acc_stride"], total.view("u1"))
 
     # ------------------------------------------------------------------------------------------------------------------
     def rows(self, v, types, compute, others=(), dst_type=None, a_type=None, dst_columns=None):
@@ -277,7 +294,8 @@ class Execution:
         dst = ("dst", v["dst"], v["dst_stride"], dst_type, dst_columns or columns)
         for _, address, stride, kind, _ in (dst, *sources):
             self.aligned(address, stride, rows, 1 << kind)
-        step = rows if all(self.apart(dst, source, rows) for source in sources) else 1
+        small = all(rows * operand[4] <= LARGEST for operand in (dst, *sources))
+        step = rows if small and all(self.apart(dst, source, rows) for source in sources) else 1
         for r in range(0, rows, step):
             out = compute(*(self.elements(operand, r, step) for operand in sources))
             out = clamp(numpy.broadcast_to(out, (step, dst[4])), 8 << dst_type).astype(DTYPES[dst_type])
