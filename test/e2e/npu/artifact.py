@@ -23,10 +23,11 @@ RECORDS = {
     "operands": [("kind", "<u4"), ("index", "<u4"), ("offset", "<u8"), ("bytes", "<u8")],
     "functions": [("name", "<u4"), ("threads", "<u4"), ("scratch_bytes", "<u8")],
     "codes": "member features",
+    "caches": [(n, "<u4") for n in ("heads", "key_dim", "value_dim", "dtype")] + [("page_bytes", "<u8"), ("window", "<u4"), ("source", "<u4")],
 }
 DTYPES = {1: "<f4", 2: "<f2", 4: "<i4", 5: "<i8", 6: "<i1", 7: "<u1"}
 ARENA, WEIGHT, IO, CACHE, PAGE_TABLE, WORK = range(1, 7)
-NPU_CODE = 1 << 28
+NPU_CODE, PAGE_TOKENS = 1 << 28, 128
 MEMBER_TABLES = {  # of the member with commands (docs/npu.md)
     "functions": numpy.dtype([("name", "<u4"), ("first_command", "<u4"), ("command_count", "<u4"), ("operand_count", "<u4"),
                               ("data_offset", "<u8"), ("data_bytes", "<u8")]),
@@ -87,13 +88,14 @@ class Artifact:
         """Most rows of a work record; 0 without any."""
         return int(self.variant(entry_name, rows)[1]["work_rows"])
 
-    def run(self, entry_name, inputs, rows, wanted=0, work=()):
-        """Outputs of an entry without caches. `work`: records of attention, 8 numbers each."""
+    def run(self, entry_name, inputs, rows, wanted=0, work=(), caches=(), page_table=()):
+        """Outputs of an entry. `work`: records of attention, 8 numbers each; `caches`: bytes, which change."""
         entry, variant = self.variant(entry_name, rows)
         dims = [rows, wanted, len(work)]
         ios = self.ios[entry["first_io"]:entry["first_io"] + entry["io_count"]]
         memory = {ARENA: numpy.zeros(int(variant["arena_bytes"]), "u1"), WEIGHT: self.weights,
-                  WORK: numpy.array(work, "<i4").reshape(-1).view("u1")}
+                  WORK: numpy.array(work, "<i4").reshape(-1).view("u1"), CACHE: caches,
+                  PAGE_TABLE: numpy.array(page_table, "<i4").reshape(-1).view("u1")}
         values = []
         for io, given in zip(ios, [*inputs, *[None] * (len(ios) - len(inputs))]):
             dtype, shape = DTYPES[int(io["dtype"])], self.shape(io, dims)
@@ -116,8 +118,12 @@ class Artifact:
             kind, offset, size = int(operand["kind"]), int(operand["offset"]), int(operand["bytes"])
             if kind == IO:
                 place, writable = values[operand["index"]].reshape(-1).view("u1")[offset:], bool(ios[operand["index"]]["is_output"])
-            else:  # a program may touch all records of attention
-                place, writable = memory[kind][offset:None if kind == WORK else offset + size], kind == ARENA
+            elif kind == CACHE:
+                place, writable = memory[kind][operand["index"]], True
+            elif kind in (WORK, PAGE_TABLE):  # all of it
+                place, writable = memory[kind][offset:], False
+            else:
+                place, writable = memory[kind][offset:offset + size], kind == ARENA
             regions.append(Region((i + 1) << 40, place, writable))
             registers[8 + i] = (i + 1) << 40
         Execution(code, self.machine, registers, regions, limit=1 << 24).run()
@@ -134,3 +140,19 @@ def work_of(sequences, positions, work_rows):
             out.append([begin, min(work_rows, end - begin), sequences[row], positions[begin], row, end - row, 0, 0])
         row = end
     return out
+
+
+class Session:
+    """A text model's sequences: steps append to them."""
+
+    def __init__(self, artifact):
+        header = artifact.header
+        self.artifact, slots, pages = artifact, int(header["max_slots"]), int(header["max_context"]) // PAGE_TOKENS
+        # Any numbering of pages gives the same results.
+        self.page_table = numpy.random.default_rng(1).permutation(slots * pages).reshape(slots, pages)
+        self.caches = [numpy.zeros(slots * pages * int(cache["page_bytes"]), "u1") for cache in artifact.caches]
+
+    def step(self, tokens, slots, positions, wanted):
+        """Logits of the wanted rows."""
+        work = work_of(slots, positions, self.artifact.work_rows("step", len(tokens)))
+        return self.artifact.run("step", [tokens, slots, positions, wanted], len(tokens), len(wanted), work, self.caches, self.page_table)[0]
