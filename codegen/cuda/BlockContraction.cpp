@@ -28,9 +28,12 @@ struct Stage {
   int64_t tokens, planes;
   int64_t sums; // minimum's factors of 128 columns and a token; 0 without a minimum
   int64_t codesOf(int plane) const { return plane * tokens * kPitch; }
-  int64_t scales() const { return planes * tokens * kPitch; }            // f32 [4][tokens]
-  int64_t minimumSums() const { return scales() + kSteps * tokens * 4; } // f32 [sums][tokens]
-  int64_t bytes() const { return minimumSums() + sums * tokens * 4; }
+  /// Numbers between the tables' rows, one for each 32 or 16 columns: those of eight tokens and four rows lie
+  /// in different banks.
+  int64_t pitch() const { return tokens == 8 ? 8 : tokens + 8; }
+  int64_t scales() const { return planes * tokens * kPitch; }             // f32 [4][pitch]
+  int64_t minimumSums() const { return scales() + kSteps * pitch() * 4; } // f32 [sums][pitch]
+  int64_t bytes() const { return minimumSums() + sums * pitch() * 4; }
 };
 
 Stage stageFor(const ContractionSpec &spec, int tokens) {
@@ -91,27 +94,35 @@ void Tile::fill(Value chunk, Value stageOffset, int steps) {
       Value from = e.at(source(token, valid), e.add(e.mul(chunk, kChunk), piece), plane * activation.low());
       copyAsync(e, e.at(to, e.add(e.mul(token, kPitch), piece), stage.codesOf(plane)), from, 16, valid);
     });
-  forShareUnrolled(e, thread, kContractionThreads, int64_t(tokens) * steps, [&](Value index) {
-    Value token = e.remU(index, tokens), step = e.divU(index, tokens), valid;
-    Value row = source(token, valid), block = e.add(e.mul(chunk, kSteps), step);
-    copyAsync(e, e.at(to, e.shiftLeft(index, 2), stage.scales()),
-              e.at(row, e.shiftLeft(block, 2), activation.scale()), 4, valid);
+  // Tables of `rows` numbers a token. Neighbouring lanes take neighbouring numbers of one token, whose
+  // sectors are then used up.
+  auto forTable = [&](int rows, function_ref<void(Value number, Value from, Value valid, Value place)> body) {
+    int side = rows % 4 == 0 ? 4 : rows == 3 ? 3 : rows % 2 == 0 ? 2 : 1;
+    forShareUnrolled(e, thread, kContractionThreads, int64_t(tokens) * rows, [&](Value index) {
+      Value number = e.add(e.remU(index, side), e.mul(e.divU(index, side * tokens), side)), valid;
+      Value token = e.remU(e.divU(index, side), tokens);
+      Value from = source(token, valid);
+      body(number, from, valid, e.shiftLeft(e.add(e.mul(number, stage.pitch()), token), 2));
+    });
+  };
+  forTable(steps, [&](Value step, Value from, Value valid, Value place) {
+    Value block = e.add(e.mul(chunk, kSteps), step);
+    Value scaleAt = e.at(from, e.shiftLeft(block, 2), activation.scale());
+    copyAsync(e, e.at(to, place, stage.scales()), scaleAt, 4, valid);
     if (stage.sums != kSteps)
       return;
     // d times the exact sum, one rounding: the file has it for 16 columns only.
-    Value scale = e.load(e.f32(), e.at(row, e.shiftLeft(block, 2), activation.scale()), 4);
-    Value isums = e.load(e.vec(e.i32(), 2), e.at(row, e.shiftLeft(block, 3), activation.isum()),
+    Value scale = e.load(e.f32(), scaleAt, 4);
+    Value isums = e.load(e.vec(e.i32(), 2), e.at(from, e.shiftLeft(block, 3), activation.isum()),
                          activation.isum() % 8 == 0 ? 8 : 4);
     auto isum = [&](int64_t i) -> Value { return e.create<vector::ExtractOp>(isums, ArrayRef<int64_t>{i}); };
-    e.store(e.mulF(scale, e.toF32(e.add(isum(0), isum(1)))),
-            e.at(to, e.shiftLeft(index, 2), stage.minimumSums()), 4);
+    e.store(e.mulF(scale, e.toF32(e.add(isum(0), isum(1)))), e.at(to, place, stage.minimumSums()), 4);
   });
   if (stage.sums == 2 * kSteps)
-    forShareUnrolled(e, thread, kContractionThreads, int64_t(tokens) * steps * 2, [&](Value index) {
-      Value token = e.remU(index, tokens), sub = e.divU(index, tokens), valid;
-      Value from =
-          e.at(source(token, valid), e.shiftLeft(e.add(e.mul(chunk, kSteps * 2), sub), 2), activation.sum());
-      copyAsync(e, e.at(to, e.shiftLeft(index, 2), stage.minimumSums()), from, 4, valid);
+    forTable(steps * 2, [&](Value sub, Value from, Value valid, Value place) {
+      Value number = e.add(e.mul(chunk, kSteps * 2), sub);
+      copyAsync(e, e.at(to, place, stage.minimumSums()), e.at(from, e.shiftLeft(number, 2), activation.sum()),
+                4, valid);
     });
 }
 
@@ -175,7 +186,7 @@ void Tile::compute(ArrayRef<Raws> raws, Value stageOffset, Values &sums) {
       for (int plane = 0; plane < spec.planes; ++plane)
         codes.append(activations(stageOffset, plane, int(step), tile));
       auto pairAt = [&](int64_t table, int64_t row) {
-        return e.load(e.vec(e.f32(), 2), e.at(pairs, table + (row * tokens + tile * 8) * 4), 8);
+        return e.load(e.vec(e.f32(), 2), e.at(pairs, table + (row * stage.pitch() + tile * 8) * 4), 8);
       };
       Value scales = pairAt(stage.scales(), step);
       for (int half = 0; half < halves; ++half) {

@@ -47,9 +47,11 @@ struct Layout {
   } // in a stage: [16 keys][element][32 bytes], halves swapped in turns of four
   int64_t values() const { return kKeys * keyDim * 2; }
   int64_t stageBytes() const { return values() + kKeys * valuePitch(); }
-  // For merging, where the stages were: f32 [warp][vector][element], then maxima and sums.
+  // For merging, where the stages were: f32 [warp][vector][element], then maxima and sums. Pairs of elements
+  // of four rows lie in different banks.
+  int64_t partialPitch() const { return valueDim + 8; }
   int64_t partial() const { return stage(0); }
-  int64_t partialStates() const { return partial() + kAttentionWarps * 16 * valueDim * 4; }
+  int64_t partialStates() const { return partial() + kAttentionWarps * 16 * partialPitch() * 4; }
   int64_t bytes() const { return std::max(stage(stages), partialStates() + kAttentionWarps * 16 * 8); }
 };
 
@@ -108,6 +110,16 @@ Flash::State Flash::unflatten(ValueRange values) {
   return state;
 }
 
+/// Two numbers as registers of two f16: rounded, and what is left.
+static std::pair<Value, Value> splitHalves(Emitter &e, Value low, Value high) {
+  Value rounded = packHalves(e, low, high), halves = e.bitcast(rounded, e.vec(e.f16(), 2));
+  auto rest = [&](Value whole, int64_t index) {
+    return e.subF(whole, e.toF32(e.create<LLVM::ExtractElementOp>(halves, e.cI32(index))));
+  };
+  Value left = rest(low, 0);
+  return {rounded, packHalves(e, left, rest(high, 1))};
+}
+
 /// Vectors as two planes of f16, each divided by the power of two of its largest element; a warp takes one at
 /// a time.
 void Flash::loadQueries() {
@@ -118,34 +130,37 @@ void Flash::loadQueries() {
     Value head = e.add(e.mul(operands.kvHead, group), e.remU(from, group));
     Value place = e.add(e.mul(e.wide(row), queryHeads), e.wide(head));
     Value source = e.at(operands.addressOf(op.getQuery()), e.mul(place, layout.keyDim * 4));
-    int pieces = int((layout.keyDim + kWarp - 1) / kWarp);
-    Values numbers;
+    const int64_t pairs = layout.keyDim / 2;
+    SmallVector<std::pair<Value, Value>> numbers;
     Value size = e.cI32(0);
-    for (int i = 0; i < pieces; ++i) {
-      Value d = e.add(lane, i * kWarp);
-      Value inside = e.minS(d, e.cI32(layout.keyDim - 1));
-      numbers.push_back(e.load(e.f32(), e.at(source, e.shiftLeft(inside, 2)), 4));
-      size = e.create<arith::MaxUIOp>(size, e.bitAnd(e.bitcast(numbers.back(), e.i32()), 0x7fffffff));
+    for (int64_t first = 0; first < pairs; first += kWarp) {
+      Value inside = e.minS(e.add(lane, first), e.cI32(pairs - 1));
+      Value both = e.load(e.vec(e.f32(), 2), e.at(source, e.shiftLeft(inside, 3)), 8);
+      auto numberOf = [&](int64_t i) -> Value {
+        Value number = e.create<vector::ExtractOp>(both, ArrayRef<int64_t>{i});
+        size = e.create<arith::MaxUIOp>(size, e.bitAnd(e.bitcast(number, e.i32()), 0x7fffffff));
+        return number;
+      };
+      Value low = numberOf(0);
+      numbers.push_back({low, numberOf(1)});
     }
     // The exponent alone is a power of two; one away from the ends keeps its inverse a normal number.
     Value exponent = e.bitAnd(e.warpMaxU(size), 0x7f800000);
     exponent = e.minS(e.maxS(exponent, e.cI32(0x08000000)), e.cI32(0x77000000));
     Value factor = e.bitcast(exponent, e.f32());
     Value inverse = e.bitcast(e.sub(e.cI32(0x7f000000), exponent), e.f32());
-    for (int i = 0; i < pieces; ++i) {
-      Value d = e.add(lane, i * kWarp);
-      auto write = [&] {
-        Value number = e.mulF(numbers[i], inverse);
-        Value high = e.create<arith::TruncFOp>(e.f16(), number);
-        Value low = e.create<arith::TruncFOp>(e.f16(), e.subF(number, e.toF32(high)));
-        Value to = e.at(shared, e.add(e.mul(vector, layout.queryPitch()), e.shiftLeft(d, 1)));
-        e.store(high, e.at(to, layout.queryPlane(0)), 2);
-        e.store(low, e.at(to, layout.queryPlane(1)), 2);
+    for (auto [i, number] : llvm::enumerate(numbers)) {
+      Value pair = e.add(lane, int64_t(i) * kWarp);
+      auto write = [&, low = number.first, high = number.second] {
+        auto [first, second] = splitHalves(e, e.mulF(low, inverse), e.mulF(high, inverse));
+        Value to = e.at(shared, e.add(e.mul(vector, layout.queryPitch()), e.shiftLeft(pair, 2)));
+        e.store(first, e.at(to, layout.queryPlane(0)), 4);
+        e.store(second, e.at(to, layout.queryPlane(1)), 4);
       };
-      if ((i + 1) * kWarp <= layout.keyDim)
+      if (int64_t(i + 1) * kWarp <= pairs)
         write();
       else
-        e.ifThen(e.lessThan(d, e.cI32(layout.keyDim)), write);
+        e.ifThen(e.lessThan(pair, e.cI32(pairs)), write);
     }
     e.ifThen(e.equal(lane, e.cI32(0)),
              [&] { e.store(factor, e.at(e.at(shared, e.shiftLeft(vector, 2)), layout.factors()), 4); });
@@ -219,14 +234,9 @@ void Flash::addValues(State &state, ValueRange weights, Value stageOffset, int g
     for (int n = 0; n < 2; ++n)
       for (int i = 0; i < 2; ++i) { // rows r, then r + 8
         Value first = weights[(g * 2 + n) * 4 + i * 2], second = weights[(g * 2 + n) * 4 + i * 2 + 1];
-        Value packed = packHalves(e, first, second);
-        Value halves = e.bitcast(packed, e.vec(e.f16(), 2));
-        auto rest = [&](Value whole, int64_t index) {
-          Value rounded = e.create<LLVM::ExtractElementOp>(halves, e.cI32(index));
-          return e.subF(whole, e.toF32(rounded));
-        };
-        high.push_back(packed);
-        low.push_back(packHalves(e, rest(first, 0), rest(second, 1)));
+        auto [rounded, rest] = splitHalves(e, first, second);
+        high.push_back(rounded);
+        low.push_back(rest);
       }
     for (int64_t d = 0; d < layout.valueDim; d += 16) {
       Values values = loadMatrices(e, e.at(base, g * 16 * layout.valuePitch() + d * 2), true);
@@ -246,7 +256,6 @@ void Flash::step(State &state, Value tile, Value stageOffset, int groups, Value 
   Value row = e.shiftRightU(lane, 2), pair = e.shiftLeft(e.bitAnd(lane, 3), 1);
   Value firstKey = e.add(e.add(e.mul(tile, kKeys), e.shiftLeft(firstGroup, 4)), pair);
   Value minusInfinity = e.cF32(-INFINITY), zero = e.cF32(0);
-  SmallVector<Value> seen(sums.size());
   Value largest[2] = {minusInfinity, minusInfinity};
   for (int i = 0; i < 2; ++i) {
     Value vector = e.add(e.add(firstVector, row), i * 8);
@@ -267,8 +276,8 @@ void Flash::step(State &state, Value tile, Value stageOffset, int groups, Value 
         Value isSeen = e.create<arith::CmpIOp>(arith::CmpIPredicate::sle, key, position);
         if (!op.getMask().empty())
           isSeen = e.bitAnd(isSeen, region(op.getMask()));
-        seen[n * 4 + i * 2 + j] = isSeen;
-        largest[i] = e.maxF(largest[i], e.select(isSeen, score, minusInfinity));
+        score = e.select(isSeen, score, minusInfinity); // its weight will be 0
+        largest[i] = e.maxF(largest[i], score);
       }
   }
   for (int i = 0; i < 2; ++i) {
@@ -282,7 +291,7 @@ void Flash::step(State &state, Value tile, Value stageOffset, int groups, Value 
     for (int n = 0; n < groups * 2; ++n)
       for (int j = 0; j < 2; ++j) {
         Value &weight = sums[n * 4 + i * 2 + j];
-        weight = e.select(seen[n * 4 + i * 2 + j], exp(weight), zero);
+        weight = exp(weight);
         sum = e.addF(sum, weight);
       }
     sum = e.combineLanes(sum, 4, [&](Value a, Value b) { return e.addF(a, b); });
@@ -332,26 +341,28 @@ Value Flash::target(Value vector, Value chunk) {
   return chunk ? e.at(to, e.mul(chunk, chunkBytes(op))) : to;
 }
 
+static Value pairOf(Emitter &e, Value first, Value second) {
+  Value pair = e.create<LLVM::UndefOp>(e.vec(e.f32(), 2));
+  pair = e.create<LLVM::InsertElementOp>(pair, first, e.cI32(0));
+  return e.create<LLVM::InsertElementOp>(pair, second, e.cI32(1));
+}
+
 void Flash::storeVectors(const State &state, Value firstVector, Value chunk) {
   Value quad = e.bitAnd(lane, 3);
   for (int i = 0; i < 2; ++i) {
     Value vector = e.add(e.add(firstVector, e.shiftRightU(lane, 2)), i * 8);
     Value factor = chunk ? e.cF32(1) : inverseOrZero(e, state.sum[i]);
-    auto pairOf = [&](Value first, Value second) {
-      Value pair = e.create<LLVM::UndefOp>(e.vec(e.f32(), 2));
-      pair = e.create<LLVM::InsertElementOp>(pair, first, e.cI32(0));
-      return e.create<LLVM::InsertElementOp>(pair, second, e.cI32(1)).getResult();
-    };
     e.ifThen(e.lessThan(vector, vectors), [&] {
       Value to = target(vector, chunk);
       for (int64_t d = 0; d < layout.valueDim; d += 8) {
         const Value *outputs = &state.outputs[d / 8 * 4 + i * 2];
-        e.store(pairOf(e.mulF(outputs[0], factor), e.mulF(outputs[1], factor)),
+        e.store(pairOf(e, e.mulF(outputs[0], factor), e.mulF(outputs[1], factor)),
                 e.at(to, e.shiftLeft(quad, 3), d * 4), 8);
       }
       if (chunk)
-        e.ifThen(e.equal(quad, e.cI32(0)),
-                 [&] { e.store(pairOf(state.sum[i], state.maximum[i]), e.at(to, layout.valueDim * 4), 8); });
+        e.ifThen(e.equal(quad, e.cI32(0)), [&] {
+          e.store(pairOf(e, state.sum[i], state.maximum[i]), e.at(to, layout.valueDim * 4), 8);
+        });
     });
   }
 }
@@ -363,10 +374,12 @@ void Flash::merge(const State &state, Value chunk) {
   Value first = e.shiftLeft(warp, 4);
   for (int i = 0; i < 2; ++i) {
     Value number = e.add(e.add(first, row), i * 8);
-    Value to = e.at(shared, e.shiftLeft(e.add(e.mul(number, layout.valueDim), pair), 2), layout.partial());
-    for (int64_t d = 0; d < layout.valueDim; d += 8)
-      for (int j = 0; j < 2; ++j)
-        e.store(state.outputs[d / 8 * 4 + i * 2 + j], e.at(to, (d + j) * 4), 4);
+    Value to =
+        e.at(shared, e.shiftLeft(e.add(e.mul(number, layout.partialPitch()), pair), 2), layout.partial());
+    for (int64_t d = 0; d < layout.valueDim; d += 8) {
+      const Value *outputs = &state.outputs[d / 8 * 4 + i * 2];
+      e.store(pairOf(e, outputs[0], outputs[1]), e.at(to, d * 4), 8);
+    }
     e.ifThen(e.equal(pair, e.cI32(0)), [&] {
       Value states = e.at(shared, e.shiftLeft(number, 3), layout.partialStates());
       e.store(state.maximum[i], states, 4);
@@ -389,7 +402,8 @@ void Flash::merge(const State &state, Value chunk) {
     Value sum = e.cF32(0), output = e.cF32(0);
     for (int w = 0; w < kAttentionWarps; ++w) {
       Value factor = e.create<math::ExpOp>(e.subF(stateOf(w, 0), base));
-      Value place = e.shiftLeft(e.add(index, w * 16 * layout.valueDim), 2);
+      Value place = e.shiftLeft(
+          e.add(e.add(e.mul(vector, layout.partialPitch()), element), w * 16 * layout.partialPitch()), 2);
       sum = e.fma(stateOf(w, 1), factor, sum);
       output = e.fma(e.load(e.f32(), e.at(shared, place, layout.partial()), 4), factor, output);
     }

@@ -72,11 +72,7 @@ Values mmaBytes(Emitter &e, bool isSigned, ValueRange a, ValueRange b, ValueRang
 }
 
 Value packHalves(Emitter &e, Value low, Value high) {
-  Value pair = e.create<LLVM::UndefOp>(e.vec(e.f16(), 2));
-  Value values[] = {low, high};
-  for (auto [i, value] : llvm::enumerate(values))
-    pair = e.create<LLVM::InsertElementOp>(pair, e.create<arith::TruncFOp>(e.f16(), value), e.cI32(i));
-  return e.bitcast(pair, e.i32());
+  return e.bitcast(e.intrinsic("llvm.nvvm.ff2f16x2.rn", e.vec(e.f16(), 2), {high, low}), e.i32());
 }
 
 Value packBfloats(Emitter &e, Value low, Value high) {

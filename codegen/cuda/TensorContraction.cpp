@@ -102,7 +102,8 @@ void Tile::fillWeights(Value chunk, Value to, int columns) {
   for (auto [product, base] : llvm::enumerate(operands.weights))
     forShareUnrolled(e, thread, kContractionThreads, int64_t(columns) * 4 * pieces, [&](Value index) {
       Value piece = e.shiftLeft(e.remU(index, pieces), 4), line = e.divU(index, pieces);
-      Value number = e.divU(line, columns), column = e.remU(line, columns);
+      // All groups of a column first: what eight lanes write lies side by side.
+      Value number = e.bitAnd(line, 3), column = e.shiftRightU(line, 2);
       Value from = rowGroup(e, spec, base, e.add(e.shiftLeft(e.blockY(), 2), number));
       Value k = e.add(e.mul(chunk, plan.chunk), column);
       Value place = e.add(e.mul(column, plan.weightPitch()), e.add(e.mul(number, lineBytes), piece));

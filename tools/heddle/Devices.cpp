@@ -28,6 +28,23 @@ static const heddle_driver *loadDriver(const std::string &device) {
   return reinterpret_cast<const heddle_driver *(*)()>(symbol)();
 }
 
+Gpus findGpus() {
+  Gpus gpus;
+  heddle_cuda_device_info info = {};
+  info.struct_size = sizeof(info);
+  heddle_error error = {};
+  error.struct_size = sizeof(error);
+  for (uint32_t number = 0; number == 0 || number < info.count; ++number) {
+    if (heddle_cuda_device(number, &info, &error) != HEDDLE_OK) {
+      gpus.reason = error.message;
+      break;
+    }
+    if (number < info.count)
+      gpus.found.push_back({info.name, info.architecture});
+  }
+  return gpus;
+}
+
 const heddle_driver *driverOfDevice(const std::string &device) {
   if (device.find('/') != std::string::npos)
     return loadDriver(device);

@@ -1,5 +1,6 @@
 #include "tools/HostFeatures.h"
 #include "tools/heddle/Common.h"
+#include "tools/heddle/Devices.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/JSON.h"
 #include "llvm/Support/raw_ostream.h"
@@ -67,7 +68,11 @@ std::vector<Finding> examine() {
   } catch (const Failure &failure) {
     findings.push_back({"trust record", "problem", failure.message});
   }
-  findings.push_back({"gpu", "note", "no GPU target in this build"});
+  Gpus gpus = findGpus();
+  findings.push_back({"gpu", gpus.found.empty() ? "note" : "ok",
+                      gpus.found.empty() ? printable(gpus.reason)
+                                         : printable(gpus.found[0].name) + ", sm_" +
+                                               std::to_string(gpus.found[0].architecture)});
   return findings;
 }
 } // namespace

@@ -1,6 +1,7 @@
 #include "codegen/cpu/Level.h"
 #include "tools/HostFeatures.h"
 #include "tools/heddle/Common.h"
+#include "tools/heddle/Devices.h"
 #include "llvm/Support/Format.h"
 #include "llvm/Support/JSON.h"
 #include "llvm/Support/raw_ostream.h"
@@ -28,6 +29,24 @@ void addTargets(CLI::App &app, Action &action) {
                                           {"needs", cpuFeatureNames(level.features)},
                                           {"f32_lanes", level.lanes}});
       }
+      Gpus gpus = findGpus();
+      bool runs = llvm::any_of(gpus.found, [](const Gpu &gpu) { return gpu.architecture >= 80; });
+      const char *name = "cuda:sm_80";
+      const char *needs = "an NVIDIA GPU of sm_80 or later; device 'cuda-sim' runs it anywhere";
+      if (*format == Format::Text) {
+        llvm::outs() << llvm::format("%-20s %-14s needs %s\n", name, runs ? "runs here" : "not on this host",
+                                     needs);
+        for (const Gpu &gpu : gpus.found)
+          llvm::outs() << "  GPU " << printable(gpu.name) << ", sm_" << gpu.architecture << "\n";
+        if (gpus.found.empty())
+          llvm::outs() << "  " << printable(gpus.reason) << "\n";
+      }
+      llvm::json::Array devices;
+      for (const Gpu &gpu : gpus.found)
+        devices.push_back(llvm::json::Object{{"name", llvm::json::fixUTF8(gpu.name)},
+                                             {"architecture", static_cast<int64_t>(gpu.architecture)}});
+      rows.push_back(llvm::json::Object{
+          {"target", name}, {"runs_here", runs}, {"needs", needs}, {"gpus", std::move(devices)}});
       if (*format == Format::Json)
         llvm::outs() << llvm::formatv("{0:2}\n", llvm::json::Value(std::move(rows)));
       return ExitOk;
