@@ -84,13 +84,21 @@ size_t Samples::tokens() const {
 
 Samples readSamples(const std::string &path, const Text &text, heddle_entry_kind kind, size_t limit) {
   std::vector<std::vector<int32_t>> all;
+  const std::vector<int32_t> start = text.encode("", HEDDLE_TEXT_ENCODE_SPECIAL), none;
   auto add = [&](const std::vector<int32_t> &ids) {
     if (kind == HEDDLE_ENTRY_ENCODE) { // an encoder reads a text as a whole
       all.push_back({ids.begin(), ids.begin() + std::min(ids.size(), Samples::kSampleTokens)});
       return;
     }
-    for (size_t at = 0; at < ids.size(); at += Samples::kSampleTokens)
-      all.push_back({ids.begin() + at, ids.begin() + std::min(ids.size(), at + Samples::kSampleTokens)});
+    // Models expect every text to begin alike (with a token for it): so does each piece of one.
+    const bool begins = ids.size() >= start.size() && std::equal(start.begin(), start.end(), ids.begin());
+    const std::vector<int32_t> &before = begins ? start : none;
+    for (size_t at = before.size(); at < ids.size();) {
+      const size_t end = std::min(ids.size(), at + Samples::kSampleTokens - before.size());
+      std::vector<int32_t> &piece = all.emplace_back(before);
+      piece.insert(piece.end(), ids.begin() + at, ids.begin() + end);
+      at = end;
+    }
   };
   for (const std::string &file : sampleFiles(path)) {
     if (endsWith(file, ".npy"))
