@@ -53,7 +53,8 @@ private:
   }
   Tile column(int64_t place) { return {place, 4, S32}; }
   Extent scores() const { return {rows, keys}; }
-  Extent each() const { return {rows, 1}; }
+  /// A number for each row: they lie together, so one row of the vector unit takes them all.
+  Extent each() const { return {1, rows}; }
 
   KernelOp kernel;
   AttentionOp op;
@@ -64,8 +65,7 @@ private:
 
   // Places.
   int64_t query, queryCodes, queryMost, key, keyCodes, keyMost, value, valueCodes, valueMost, score, weight,
-      high, low, result, most, chunkMost, sum, chunkSum, scaleOld, factor, one, numbers, rowNumbers, limits,
-      seen;
+      high, low, result, most, chunkMost, sum, chunkSum, scaleOld, factor, numbers, rowNumbers, limits, seen;
   int64_t scoreSums, highSums, lowSums; // accumulators
 
   // Registers.
@@ -87,7 +87,6 @@ bool Attention::plan() {
   result = scratch.take(rows * valueWidth * 4);
   for (int64_t *place : {&most, &chunkMost, &sum, &chunkSum, &scaleOld, &limits, &rowNumbers})
     *place = scratch.take(column);
-  one = scratch.take(64);
   numbers = scratch.take(kChunk * 4);
   // These two hold f16 of a chunk on its way, too.
   const int64_t widest = std::max(width, valueWidth);
@@ -146,8 +145,6 @@ void Attention::emit(bool isCausal) {
     countUp(numbers, kChunk, 1);
     countUp(rowNumbers, tileRows(), group);
   }
-  e.fill({one, 0}, {1, 1}, 127 << 24);
-  e.fill({one + 4, 0}, {1, 1}, kWeightLimit << 17);
   e.loop(e.dimension(HEDDLE_DIM_WORK), [&] {
     int mark = e.registerMark();
     forWork();
@@ -186,11 +183,12 @@ void Attention::forWork() {
 
 /// `act_i8_row`, as RowsBuilder makes it.
 void Attention::quantize(Tile codes, Tile amax, Tile x, Extent extent) {
-  Extent column{extent.rows, 1};
+  Extent column{1, extent.rows};
   Tile multiplier{factor, 4};
   e.reduce(Reduce::AbsMax, amax, x, extent);
   e.binaryScalar(Binary::Max, amax, amax, 256, column);
-  e.binary(Binary::Div, multiplier, {one, 0}, amax, column, 8);
+  e.fill(multiplier, column, 127 << 24);
+  e.binary(Binary::Div, multiplier, multiplier, amax, column, 8);
   e.binaryByRow(Binary::Mul, codes, x, multiplier, extent, 32);
 }
 
@@ -222,7 +220,9 @@ void Attention::forHead() {
     e.set(chunk, Set::Add, chunk, 1);
   });
   Tile o{result, valueWidth * 4};
-  e.binaryByRow(Binary::Div, o, o, column(sum), {rows, valueWidth}, kFraction);
+  e.fill(column(factor), each(), 1 << 30); // the sum is 1 at the least: its largest weight is
+  e.binary(Binary::Div, column(factor), column(factor), column(sum), each(), kFraction);
+  e.binaryByRow(Binary::Mul, o, o, column(factor), {rows, valueWidth}, 30);
   e.toF32(o, o, {rows, valueWidth}, kFraction);
   e.order(Vector, Dma);
   e.dmaStore({result, resultBytes}, to, heads * resultBytes, resultBytes, rowCount);
@@ -325,7 +325,8 @@ void Attention::forChunk() {
   e.binary(Binary::Mul, w, s, {valueMost, 0}, scores(), kWeight + kFraction - kFolded);
   e.reduce(Reduce::Max, column(chunkMost), w, scores());
   e.binaryScalar(Binary::Max, column(chunkMost), column(chunkMost), 256, each());
-  e.binary(Binary::Div, column(factor), {one + 4, 0}, column(chunkMost), each(), 8);
+  e.fill(column(factor), each(), kWeightLimit << 17);
+  e.binary(Binary::Div, column(factor), column(factor), column(chunkMost), each(), 8);
   e.binaryByRow(Binary::Mul, w, w, column(factor), scores(), 25);
   e.binaryScalar(Binary::Add, {high, kChunk, S8}, w, 0, scores(), 7);
   e.binaryScalar(Binary::Mul, s, {high, kChunk, S8}, 128, scores());

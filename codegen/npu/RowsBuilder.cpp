@@ -139,16 +139,17 @@ llvm::Error RowsBuilder::quantize(QuantizeOp op) {
   Tile x = tileOf(op.getInput()), codes{take(rowTile * stride), stride, S8};
   tiles[op.getResult()] = codes;
   Tile amax{codes.at + activationLayout(type).scale(), stride, S32};
-  Tile multiplier = takeTile(1), most{take(64), 0, S32};
-  Extent each{m, 1}, all{m, columns};
+  Tile multiplier = takeTile(1), found = takeTile(1);
+  Extent each{1, m}, all{m, columns}; // numbers of rows lie together
   // A row whose amax is below 2^-8 has fewer codes: its numbers have no more bits.
-  e.reduce(Reduce::AbsMax, amax, x, all);
-  e.binaryScalar(Binary::Max, amax, amax, 256, each);
-  e.fill(most, {1, 1}, 127 << 24);
-  e.binary(Binary::Div, multiplier, most, amax, each, 8);
+  e.reduce(Reduce::AbsMax, found, x, all);
+  e.binaryScalar(Binary::Max, found, found, 256, each);
+  e.binaryScalar(Binary::Add, amax, found, 0, {m, 1});
+  e.fill(multiplier, each, 127 << 24);
+  e.binary(Binary::Div, multiplier, multiplier, found, each, 8);
   e.binaryByRow(Binary::Mul, codes, x, multiplier, all, 32);
   giveTile(multiplier, 1);
-  give(most.at.number, 64);
+  giveTile(found, 1);
   return llvm::Error::success();
 }
 

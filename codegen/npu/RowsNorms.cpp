@@ -26,16 +26,15 @@ void RowsBuilder::normalize(Value input, Tile dst, Tile x, std::optional<Value> 
                             bool isLength) {
   const int64_t width = shapeOf(input.getType()).back(), heads = rowColumns(input.getType()) / width;
   int mark = e.registerMark();
-  Extent all = innermost(input), each{all.rows, 1};
+  Extent all = innermost(input), each{1, all.rows}; // numbers of rows lie together
   x.stride = dst.stride = width * 4;
-  Tile factor{take(rowTile * heads * 4), 4, S32}, sum{take(rowTile * heads * 4), 4, S32},
-      one{take(64), 0, S32};
+  Tile factor{take(rowTile * heads * 4), 4, S32}, sum{take(rowTile * heads * 4), 4, S32};
   const int sumBits = std::min(18, (30 - int(llvm::Log2_64_Ceil(uint64_t(width)))) / 2 * 2);
   // factor = 2^46 / largest (its own 16 bits make it 2^30 / largest), x / largest
   e.reduce(Reduce::AbsMax, factor, x, all);
   e.binaryScalar(Binary::Max, factor, factor, 1 << 15, each);
-  e.fill(one, {1, 1}, 1 << 30);
-  e.binary(Binary::Div, factor, one, factor, each, 16);
+  e.fill(sum, each, 1 << 30);
+  e.binary(Binary::Div, factor, sum, factor, each, 16);
   e.binaryByRow(Binary::Mul, dst, x, factor, all, 46 - kScaled);
   e.reduce(Reduce::SumSquares, sum, dst, all, 2 * kScaled - sumBits);
   // epsilon joins in the same units: epsilon * width / largest^2. factor^2 / 2^31 = 2^29 / largest^2
@@ -61,7 +60,6 @@ void RowsBuilder::normalize(Value input, Tile dst, Tile x, std::optional<Value> 
   }
   give(factor.at.number, rowTile * heads * 4);
   give(sum.at.number, rowTile * heads * 4);
-  give(one.at.number, 64);
   e.releaseRegisters(mark);
 }
 
@@ -82,7 +80,7 @@ llvm::Error RowsBuilder::layerNorm(LayerNormOp op) {
   // The sum has few bits less than the numbers and is divided by the width at once.
   const int lost = std::max(0, int(llvm::Log2_64_Ceil(uint64_t(width))) - 3);
   e.reduce(Reduce::Sum, mean, from, all, lost);
-  emitScale(e, std::ldexp(1.0, lost) / double(width), mean, mean, {all.rows, 1});
+  emitScale(e, std::ldexp(1.0, lost) / double(width), mean, mean, {1, all.rows});
   e.binaryByRow(Binary::Sub, to, from, mean, all);
   give(mean.at.number, rowTile * heads * 4);
   normalize(input, dst, dst, op.getWeight(), op.getEpsilon().convertToDouble(), false);

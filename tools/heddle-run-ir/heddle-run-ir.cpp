@@ -3,6 +3,7 @@
 #include "codegen/Pipelines.h"
 #include "codegen/plugin/Plugin.h"
 #include "frontends/Import.h"
+#include "heddle/npu_sim.h"
 #include "mlir/IR/AsmState.h"
 #include "mlir/InitAllDialects.h"
 #include "mlir/Parser/Parser.h"
@@ -29,6 +30,7 @@ static llvm::cl::opt<std::string>
                  llvm::cl::desc("What runs the examples: interpreter, interpreter:cpu (after the passes of "
                                 "cpu), cpu, cpu:LEVEL, cuda, npu:edge, npu:mobile"),
                  llvm::cl::init("interpreter"));
+static llvm::cl::opt<bool> counts("counts", llvm::cl::desc("Say how busy the NPU was after each example"));
 static llvm::cl::opt<std::string> only("function", llvm::cl::desc("Run the example of this function alone"));
 static llvm::cl::opt<std::string>
     activations("activations", llvm::cl::desc("Activations of a compiled target: mixed, i8, i16"),
@@ -152,6 +154,14 @@ llvm::Expected<Program> readProgram(mlir::MLIRContext &context) {
   return Program{std::move(module), std::make_shared<ExampleFiles>(std::move(*files))};
 }
 
+/// By the rules of docs/npu-isa.md.
+void printCounts(void *, const heddle_npu_sim_counts *counts) {
+  auto percent = [](uint64_t part, uint64_t whole) { return llvm::format("%.1f %%", 100.0 * part / whole); };
+  llvm::outs() << "  " << counts->kernel << ": " << counts->cycles << " cycles, array "
+               << percent(counts->multiply_adds, counts->peak_multiply_adds) << " of its peak, DMA "
+               << percent(counts->bytes_loaded + counts->bytes_stored, counts->peak_bytes) << "\n";
+}
+
 int reportError(llvm::Error error, int status) {
   llvm::errs() << "heddle-run-ir: " << llvm::toString(std::move(error)) << "\n";
   return status;
@@ -265,6 +275,8 @@ int main(int argc, char **argv) {
       continue;
     }
     good &= checker.check(example);
+    if (counts)
+      heddle_npu_sim_visit_counts(printCounts, nullptr);
   }
   if (ran == 0)
     return reportError(

@@ -1,4 +1,5 @@
 #include "codegen/cpu/Level.h"
+#include "codegen/npu/Emit.h"
 #include "tools/HostFeatures.h"
 #include "tools/heddle/Common.h"
 #include "tools/heddle/Devices.h"
@@ -47,6 +48,14 @@ void addTargets(CLI::App &app, Action &action) {
                                              {"architecture", static_cast<int64_t>(gpu.architecture)}});
       rows.push_back(llvm::json::Object{
           {"target", name}, {"runs_here", runs}, {"needs", needs}, {"gpus", std::move(devices)}});
+      for (const npu::Machine &machine : heddle_npu_machines) {
+        std::string target = "npu:" + std::string(machine.name);
+        const char *driver = "a driver of the machine; device 'npu-sim' runs it anywhere";
+        if (*format == Format::Text)
+          llvm::outs() << llvm::format("%-20s %-14s needs %s\n", target.c_str(),
+                                       static_cast<const char *>("not on this host"), driver);
+        rows.push_back(llvm::json::Object{{"target", target}, {"runs_here", false}, {"needs", driver}});
+      }
       if (*format == Format::Json)
         llvm::outs() << llvm::formatv("{0:2}\n", llvm::json::Value(std::move(rows)));
       return ExitOk;
