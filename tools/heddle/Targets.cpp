@@ -50,10 +50,10 @@ void addTargets(CLI::App &app, Action &action) {
           {"target", name}, {"runs_here", runs}, {"needs", needs}, {"gpus", std::move(devices)}});
       for (const npu::Machine &machine : heddle_npu_machines) {
         std::string target = "npu:" + std::string(machine.name);
-        const char *driver = "a driver of the machine; device 'npu-sim' runs it anywhere";
+        const char *here = "not on this host",
+                   *driver = "a driver of the machine; device 'npu-sim' runs it anywhere";
         if (*format == Format::Text)
-          llvm::outs() << llvm::format("%-20s %-14s needs %s\n", target.c_str(),
-                                       static_cast<const char *>("not on this host"), driver);
+          llvm::outs() << llvm::format("%-20s %-14s needs %s\n", target.c_str(), here, driver);
         rows.push_back(llvm::json::Object{{"target", target}, {"runs_here", false}, {"needs", driver}});
       }
       if (*format == Format::Json)
