@@ -8,9 +8,9 @@ namespace heddle::npu {
 void loadKernelDialects(mlir::MLIRContext &context) { context.loadDialect<mlir::npu::NpuDialect>(); }
 
 llvm::Error unsupported(KernelOp kernel, const llvm::Twine &why) {
-  return llvm::createStringError(llvm::inconvertibleErrorCode(), "kernel '" +
-                                                                     llvm::Twine(kernel.getSymName()) +
-                                                                     "' for target 'npu': " + why);
+  return llvm::createStringError(std::make_error_code(std::errc::not_supported),
+                                 "kernel '" + llvm::Twine(kernel.getSymName()) +
+                                     "' for target 'npu': " + why);
 }
 
 llvm::Error unsupportedOp(KernelOp kernel, mlir::Operation *op, const llvm::Twine &why) {

@@ -201,6 +201,8 @@ static heddle::Failure failureOf(llvm::Error error) {
     std::error_code code = string->convertToErrorCode();
     if (code == std::errc::invalid_argument)
       exitCode = ExitUsage;
+    else if (code == std::errc::not_supported)
+      exitCode = ExitUnsupported;
     else if (code.category() == std::generic_category())
       exitCode = ExitInputOutput;
     return llvm::Error(std::move(string));
