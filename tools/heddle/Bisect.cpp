@@ -97,22 +97,18 @@ std::string oneLine(llvm::StringRef text) {
   return line;
 }
 
-// The op of a module that is reduced to one, but for parameters and shapes.
-std::string onlyOp(mlir::ModuleOp module) {
-  mlir::Operation *only = nullptr;
+// The ops of a reduced module, but for parameters and shapes: without any of them the finding is gone.
+std::string opsLeft(mlir::ModuleOp module) {
+  std::string names;
   for (auto function : module.getOps<mlir::func::FuncOp>())
-    for (mlir::Operation &op : function.getBody().front().without_terminator()) {
-      if (mlir::isa<mlir::heddle::GetParamOp, mlir::heddle::GetCacheOp, mlir::heddle::ReshapeOp>(op) ||
-          op.hasTrait<mlir::OpTrait::ConstantLike>())
-        continue;
-      if (only)
-        return "";
-      only = &op;
-    }
-  return only ? ("'" + only->getName().getStringRef() + "', all that is left").str() : "";
+    for (mlir::Operation &op : function.getBody().front().without_terminator())
+      if (!mlir::isa<mlir::heddle::GetParamOp, mlir::heddle::GetCacheOp, mlir::heddle::ReshapeOp>(op) &&
+          !op.hasTrait<mlir::OpTrait::ConstantLike>())
+        names += ("'" + op.getName().getStringRef() + "', ").str();
+  return names.empty() ? "" : names + "all that is left";
 }
 
-// Names the op in `finding` where what is left has only one.
+// Names the ops that are left in `finding` where none is named.
 void writeReduced(const BisectVerb &verb, mlir::OwningOpRef<mlir::ModuleOp> &module, Finding &finding,
                   const CheckOptions &options) {
   auto check = [&](mlir::ModuleOp candidate) {
@@ -130,8 +126,8 @@ void writeReduced(const BisectVerb &verb, mlir::OwningOpRef<mlir::ModuleOp> &mod
   std::string text;
   llvm::raw_string_ostream out(text);
   auto smallest = check(*module);
-  if (std::string only = onlyOp(*module); finding.op.empty())
-    finding.op = only;
+  if (finding.op.empty())
+    finding.op = opsLeft(*module);
   Finding last = smallest ? *smallest : finding;
   if (last.op.empty())
     last.op = finding.op;
