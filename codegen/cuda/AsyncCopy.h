@@ -16,4 +16,15 @@ void waitForCopies(Emitter &e, int pending);
 void forShareUnrolled(Emitter &e, Value thread, int threads, int64_t count,
                       llvm::function_ref<void(Value)> body);
 
+/// Stages of shared memory that chunks of columns take turns in.
+constexpr int kChunkStages = 2;
+/// What the block does with a chunk of `count` columns that has `stage` (bytes from the first).
+using ChunkBody = llvm::function_ref<void(Value number, Value stage, int count)>;
+
+/// Goes through `columns` in chunks of `chunk` (the last may be shorter): `fill` starts the copies of one
+/// while `compute` adds what the one before makes to the sums.
+Values forChunksAhead(Emitter &e, int64_t columns, int64_t chunk, int64_t stageBytes, Values sums,
+                      ChunkBody fill,
+                      llvm::function_ref<void(Value number, Value stage, int count, Values &sums)> compute);
+
 } // namespace heddle::cuda

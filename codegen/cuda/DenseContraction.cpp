@@ -11,7 +11,7 @@ using namespace mlir;
 namespace heddle::cuda {
 namespace {
 
-constexpr int kChunk = 32, kStages = 2, kThreadColumns = 4;
+constexpr int kChunk = 32, kThreadColumns = 4;
 /// Bytes between rows of the input in shared memory: whole vectors of four, and rows start in different
 /// banks.
 constexpr int kPitch = (kChunk + 4) * 4;
@@ -132,35 +132,11 @@ void Tile::emit() {
   shared = e.shared(0);
   columnQuad = e.bitAnd(thread, 15);
   firstToken = e.shiftRightU(thread, 4);
-  int64_t full = spec.columns / kChunk;
-  int rest = int(spec.columns % kChunk);
-  Values sums(size_t(spec.products) * tiles * kThreadColumns, e.cF32(0));
-  auto offsetOf = [&](Value number) { return e.mul(e.remU(number, kStages), stage.bytes()); };
-  if (full > 0) {
-    fill(e.cI32(0), e.cI32(0), kChunk);
-    commitCopies(e);
-    sums = e.forRange(e.cI32(0), e.cI32(full), e.cI32(1), sums, [&](Value chunk, ValueRange values) {
-      Values partial(values);
-      waitForCopies(e, 0);
-      e.barrier(); // the chunk is there for all, and all are done with the one before
-      Value ahead = e.add(chunk, 1);
-      e.ifThen(e.lessThan(ahead, e.cI32(full)), [&] { fill(ahead, offsetOf(ahead), kChunk); });
-      commitCopies(e);
-      compute(chunk, offsetOf(chunk), kChunk, partial);
-      return partial;
-    });
-  }
-  if (rest > 0) {
-    if (full > 0)
-      e.barrier();
-    fill(e.cI32(full), e.cI32(0), rest);
-    commitCopies(e);
-    waitForCopies(e, 0);
-    e.barrier();
-    compute(e.cI32(full), e.cI32(0), rest, sums);
-  } else {
-    waitForCopies(e, 0); // the last group is empty, but it does not stay open
-  }
+  Values sums = forChunksAhead(
+      e, spec.columns, kChunk, stage.bytes(),
+      Values(size_t(spec.products) * tiles * kThreadColumns, e.cF32(0)),
+      [&](Value number, Value place, int count) { fill(number, place, count); },
+      [&](Value number, Value place, int count, Values &partial) { compute(number, place, count, partial); });
   Value firstColumn = e.add(e.mul(e.blockY(), kTileColumns), e.mul(columnQuad, kThreadColumns));
   for (int tile = 0; tile < tiles; ++tile)
     for (int column = 0; column < kThreadColumns; ++column) {
@@ -175,7 +151,7 @@ void Tile::emit() {
 } // namespace
 
 int64_t denseContractionSharedBytes(const ContractionSpec &spec) {
-  return stageFor(spec, tileRows(spec)).bytes() * kStages;
+  return stageFor(spec, tileRows(spec)).bytes() * kChunkStages;
 }
 
 void emitDenseContraction(Emitter &e, const ContractionSpec &spec, const ContractionOperands &operands,

@@ -20,7 +20,6 @@ using namespace mlir;
 namespace heddle::cuda {
 namespace {
 
-constexpr int kStages = 2;
 constexpr int kF32Planes = 3;
 
 /// What follows from the formats of the two sides, and shared memory of one stage of the ring.
@@ -246,35 +245,10 @@ void Tile::emit() {
   if (plan.packed)
     for (Value base : operands.weights)
       weights.emplace_back(e, spec.format, spec.columns, rowGroup(e, spec, base, group), lane);
-  int64_t full = spec.columns / plan.chunk;
-  int rest = int(spec.columns % plan.chunk);
-  Values sums(size_t(spec.products) * tiles * 4, e.cF32(0));
-  auto offsetOf = [&](Value number) { return e.mul(e.remU(number, kStages), plan.bytes()); };
-  if (full > 0) {
-    fill(e.cI32(0), e.cI32(0), plan.chunk);
-    commitCopies(e);
-    sums = e.forRange(e.cI32(0), e.cI32(full), e.cI32(1), sums, [&](Value chunk, ValueRange values) {
-      Values partial(values);
-      waitForCopies(e, 0);
-      e.barrier(); // the chunk is there for all, and all are done with the one before
-      Value ahead = e.add(chunk, 1);
-      e.ifThen(e.lessThan(ahead, e.cI32(full)), [&] { fill(ahead, offsetOf(ahead), plan.chunk); });
-      commitCopies(e);
-      compute(chunk, offsetOf(chunk), plan.chunk, partial);
-      return partial;
-    });
-  }
-  if (rest > 0) {
-    if (full > 0)
-      e.barrier();
-    fill(e.cI32(full), e.cI32(0), rest);
-    commitCopies(e);
-    waitForCopies(e, 0);
-    e.barrier();
-    compute(e.cI32(full), e.cI32(0), rest, sums);
-  } else {
-    waitForCopies(e, 0); // the last group is empty, but it does not stay open
-  }
+  Values sums = forChunksAhead(
+      e, spec.columns, plan.chunk, plan.bytes(), Values(size_t(spec.products) * tiles * 4, e.cF32(0)),
+      [&](Value number, Value place, int count) { fill(number, place, count); },
+      [&](Value number, Value place, int count, Values &partial) { compute(number, place, count, partial); });
   storeFragments(e, spec, operands, group, tiles, sums);
 }
 
@@ -289,7 +263,7 @@ bool fitsTensorContraction(const ContractionSpec &spec) {
 }
 
 int64_t tensorContractionSharedBytes(const ContractionSpec &spec) {
-  return Plan(spec, tileRows(spec)).bytes() * kStages;
+  return Plan(spec, tileRows(spec)).bytes() * kChunkStages;
 }
 
 void emitTensorContraction(Emitter &e, const ContractionSpec &spec, const ContractionOperands &operands,
