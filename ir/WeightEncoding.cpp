@@ -1,17 +1,10 @@
 #include "ir/WeightEncoding.h"
+#include "ir/Vectorized.h"
 #include <algorithm>
 #include <array>
 #include <cassert>
 #include <cmath>
 #include <cstring>
-
-// Results must not depend on the processor: sums keep their order, and products are not fused with them.
-#pragma STDC FP_CONTRACT OFF
-#if defined(__x86_64__)
-#define HEDDLE_VECTORIZED __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define HEDDLE_VECTORIZED
-#endif
 
 namespace heddle {
 namespace {
