@@ -219,18 +219,19 @@ llvm::Expected<TargetCode> compileCuda(ModuleOp module, const CompileOptions &op
     result.kernels.push_back(info);
   }
   result.members.push_back({"code/sm_80.ptx", HEDDLE_CODE_PTX, std::vector<uint64_t>(facts.size())});
+  result.contents.push_back(std::move(*ptx));
   if (!options.ptxas.empty()) { // a driver takes the last code that it can: later GPUs the PTX
-    auto cubin = cuda::assemble(*ptx, options.ptxas);
+    auto cubin = cuda::assemble(result.contents.front(), options.ptxas);
     if (!cubin)
       return cubin.takeError();
     result.members.push_back(
         {"code/sm_80.cubin", HEDDLE_CODE_CUBIN | 80u << 16, std::vector<uint64_t>(facts.size())});
     result.contents.push_back(std::move(*cubin));
   }
-  result.contents.insert(result.contents.begin(), std::move(*ptx));
   result.manifest = llvm::json::Object{{"name", "cuda"}, {"ptx", "sm_80"}};
   return result;
 }
+
 /// "mobile" of "npu:mobile"; empty for other targets.
 llvm::StringRef npuName(const CompileOptions &options) {
   llvm::StringRef name = options.target;

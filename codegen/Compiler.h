@@ -1,6 +1,7 @@
 // From a module at model level to an artifact. What tools call after a frontend.
 #pragma once
 #include "codegen/cpu/Level.h"
+#include "codegen/package/Weights.h"
 #include "ir/Heddle.h"
 #include "ir/ParameterSource.h"
 #include "mlir/IR/BuiltinOps.h"
@@ -8,7 +9,6 @@
 #include "llvm/Support/JSON.h"
 #include <array>
 #include <functional>
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -18,7 +18,6 @@ namespace heddle {
 namespace cpu {
 class KernelCache;
 }
-using PackedParameters = std::map<std::vector<const void *>, std::vector<uint8_t>>;
 
 struct CompileOptions {
   std::string target = "cpu";                // or "cuda", "npu:edge", "npu:mobile"
