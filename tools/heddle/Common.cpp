@@ -310,6 +310,18 @@ SessionPtr makeSession(heddle_model *model, const heddle_session_options &option
   return SessionPtr(session);
 }
 
+void encodeText(heddle_session *session, const heddle_entry_info &entry, std::span<const int32_t> tokens) {
+  std::vector<int32_t> slots(tokens.size(), 0), positions(tokens.size());
+  for (size_t i = 0; i < positions.size(); ++i)
+    positions[i] = static_cast<int32_t>(i);
+  auto step = sized<heddle_step>();
+  step.tokens = tokens.data();
+  step.slots = slots.data();
+  step.positions = positions.data();
+  step.count = static_cast<uint32_t>(tokens.size());
+  call("", heddle_session_step, session, entry.name, &step);
+}
+
 void SessionCloser::operator()(heddle_session *session) const {
   currentSession.store(nullptr);
   heddle_session_destroy(session);

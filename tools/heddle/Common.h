@@ -9,6 +9,7 @@
 #include <heddle/runtime.h>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -109,6 +110,8 @@ ModelPtr openToRun(const RunOptions &options, const heddle_allocator *allocator 
 TeamPtr makeTeam(unsigned threads);
 // A session whose run Ctrl-C cancels.
 SessionPtr makeSession(heddle_model *model, const heddle_session_options &options);
+// Runs an encode entry on one text.
+void encodeText(heddle_session *session, const heddle_entry_info &entry, std::span<const int32_t> tokens);
 heddle_model_info modelInfo(const heddle_model *model);
 // All bytes of a member; an empty optional when the artifact has none of that name.
 std::optional<std::string> readMember(const heddle_model *model, const char *name);

@@ -139,19 +139,6 @@ void printJson(const std::vector<Phase> &phases) {
   llvm::outs() << "\n";
 }
 
-/// One text of `count` tokens.
-void encode(heddle_session *session, const heddle_entry_info &entry, std::span<const int32_t> tokens) {
-  std::vector<int32_t> slots(tokens.size(), 0), positions(tokens.size());
-  for (size_t i = 0; i < positions.size(); ++i)
-    positions[i] = static_cast<int32_t>(i);
-  auto step = sized<heddle_step>();
-  step.tokens = tokens.data();
-  step.slots = slots.data();
-  step.positions = positions.data();
-  step.count = static_cast<uint32_t>(tokens.size());
-  call("", heddle_session_step, session, entry.name, &step);
-}
-
 /// The model's text or embedding entry.
 heddle_entry_info measuredEntry(heddle_model *model, const heddle_model_info &info, const std::string &file) {
   for (uint32_t index = 0; index < info.entry_count; ++index) {
@@ -203,7 +190,7 @@ int benchNpu(const CountedBenchOptions &options, const std::string &trace) {
     }
     phases.push_back({"decode", 1, countsOf([&] { sequence.step({tokens.data(), 1}, 1); })});
   } else {
-    phases.push_back({"text", text.size(), countsOf([&] { encode(holder.get(), entry, text); })});
+    phases.push_back({"text", text.size(), countsOf([&] { encodeText(holder.get(), entry, text); })});
   }
   if (!trace.empty())
     writeTrace(trace);

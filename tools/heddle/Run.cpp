@@ -160,15 +160,7 @@ int embed(const RunVerb &verb, heddle_model *model, const heddle_entry_info &ent
   options.team = team.get();
   options.wanted = 1;
   SessionPtr session = makeSession(model, options);
-  std::vector<int32_t> slots(ids.size(), 0), positions(ids.size());
-  for (size_t index = 0; index < ids.size(); ++index)
-    positions[index] = static_cast<int32_t>(index);
-  auto step = sized<heddle_step>();
-  step.tokens = ids.data();
-  step.slots = slots.data();
-  step.positions = positions.data();
-  step.count = static_cast<uint32_t>(ids.size());
-  call("", heddle_session_step, session.get(), entry.name, &step);
+  encodeText(session.get(), entry, ids);
   auto view = sized<heddle_view>();
   call("", heddle_session_output, session.get(), entry.name, 0u, &view);
   const float *values = static_cast<const float *>(view.data);
