@@ -5,27 +5,11 @@
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/CRC.h"
 #include "llvm/Support/FileSystem.h"
-#include "llvm/Support/Path.h"
-#include <fcntl.h>
-#include <unistd.h>
 
 namespace heddle {
 
 static llvm::Error mistake(const llvm::Twine &message) {
   return llvm::createStringError(llvm::inconvertibleErrorCode(), "artifact: " + message);
-}
-
-llvm::Error ArtifactWriter::systemError(const llvm::Twine &what, int code) const {
-  std::error_code error(code, std::generic_category());
-  return llvm::createStringError(error, what + " '" + path + "': " + error.message());
-}
-
-ArtifactWriter::ArtifactWriter(std::string path, llvm::sys::fs::TempFile temporary)
-    : path(std::move(path)), file(std::make_unique<llvm::sys::fs::TempFile>(std::move(temporary))) {}
-
-ArtifactWriter::~ArtifactWriter() {
-  if (file)
-    llvm::consumeError(file->discard());
 }
 
 llvm::Expected<std::unique_ptr<ArtifactWriter>> ArtifactWriter::create(llvm::StringRef path,
@@ -39,31 +23,14 @@ llvm::Expected<std::unique_ptr<ArtifactWriter>> ArtifactWriter::create(llvm::Str
   if (!fs::status(path, status) && status.type() != fs::file_type::regular_file)
     return llvm::createStringError(std::make_error_code(std::errc::invalid_argument),
                                    "output '" + path + "' exists and is not a regular file");
-  // In the same folder, so that renaming it is atomic. Removed by LLVM's signal handlers.
-  llvm::Expected<fs::TempFile> temporary =
-      fs::TempFile::create(path + ".part-%%%%%%%%", fs::all_read | fs::all_write);
-  if (!temporary) {
-    std::error_code error = llvm::errorToErrorCode(temporary.takeError());
-    return llvm::createStringError(error, "cannot create a file beside '" + path + "': " + error.message());
-  }
-  return std::unique_ptr<ArtifactWriter>(new ArtifactWriter(path.str(), std::move(*temporary)));
-}
-
-llvm::Error ArtifactWriter::writeAt(llvm::ArrayRef<uint8_t> bytes, uint64_t offset) {
-  while (!bytes.empty()) {
-    ssize_t written = ::pwrite(file->FD, bytes.data(), bytes.size(), offset);
-    if (written < 0 && errno == EINTR)
-      continue;
-    if (written <= 0)
-      return systemError("cannot write", written < 0 ? errno : EIO);
-    bytes = bytes.drop_front(written);
-    offset += written;
-  }
-  return llvm::Error::success();
+  auto file = PendingFile::create(path);
+  if (!file)
+    return file.takeError();
+  return std::unique_ptr<ArtifactWriter>(new ArtifactWriter(std::move(*file)));
 }
 
 llvm::Error ArtifactWriter::write(llvm::ArrayRef<uint8_t> bytes) {
-  if (llvm::Error error = writeAt(bytes, position))
+  if (llvm::Error error = file.writeAt(bytes, position))
     return error;
   position += bytes.size();
   return llvm::Error::success();
@@ -119,7 +86,7 @@ llvm::Error ArtifactWriter::addMember(llvm::StringRef name, uint64_t size,
     return error;
   member.digest = hash.final();
   heddle_zip_header(header, 0, member.name.c_str(), member.size, member.crc, member.start);
-  if (llvm::Error error = writeAt({header, length}, member.start))
+  if (llvm::Error error = file.writeAt({header, length}, member.start))
     return error;
   members.push_back(std::move(member));
   return llvm::Error::success();
@@ -195,23 +162,8 @@ llvm::Expected<ArtifactWriter::Digest> ArtifactWriter::finish(llvm::json::Object
   Digest digest = members.back().digest;
   if (llvm::Error error = writeDirectory())
     return error;
-  if (durable && ::fsync(file->FD) != 0)
-    return systemError("cannot write", errno);
-  if (llvm::Error error = file->keep(path)) {
-    std::error_code code = llvm::errorToErrorCode(std::move(error));
-    return systemError("cannot rename the finished file to", code.value());
-  }
-  file.reset();
-  if (!durable)
-    return digest;
-  // The name is durable once the folder is. Some file systems cannot sync a folder; the file is complete
-  // anyway.
-  llvm::StringRef folder = llvm::sys::path::parent_path(path);
-  int descriptor = ::open(folder.empty() ? "." : folder.str().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (descriptor >= 0) {
-    (void)::fsync(descriptor);
-    ::close(descriptor);
-  }
+  if (llvm::Error error = file.keep(durable))
+    return error;
   return digest;
 }
 

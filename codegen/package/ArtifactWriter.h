@@ -1,6 +1,7 @@
 // Writes an artifact: a zip in canonical form (docs/artifact.md), streaming, atomic, the same bytes for the
 // same input.
 #pragma once
+#include "codegen/package/PendingFile.h"
 #include "llvm/ADT/ArrayRef.h"
 #include "llvm/ADT/STLFunctionalExtras.h"
 #include "llvm/ADT/StringRef.h"
@@ -10,10 +11,6 @@
 #include <memory>
 #include <string>
 #include <vector>
-
-namespace llvm::sys::fs {
-class TempFile;
-}
 
 namespace heddle {
 
@@ -25,13 +22,10 @@ class ArtifactWriter {
 public:
   using Digest = std::array<uint8_t, 32>;
 
-  /// Starts an artifact that will be `path`, in a temporary file beside it. Refuses to replace one of
-  /// `inputs`, or anything that is not a regular file.
+  /// Starts an artifact that will be `path`, in a temporary file beside it, of which nothing is left
+  /// without finish(). Refuses to replace one of `inputs`, or anything that is not a regular file.
   static llvm::Expected<std::unique_ptr<ArtifactWriter>> create(llvm::StringRef path,
                                                                 llvm::ArrayRef<std::string> inputs);
-  /// Without finish() nothing is left of the file; neither after a signal.
-  ~ArtifactWriter();
-
   /// Adds a member of `size` bytes that `produce` writes piece by piece. Memory does not grow with its size.
   /// Its hash is made on the way; the size is rounded up with zeros to a multiple of
   /// HEDDLE_ZIP_SIZE_MULTIPLE.
@@ -55,15 +49,12 @@ private:
     Digest digest;
   };
 
-  ArtifactWriter(std::string path, llvm::sys::fs::TempFile file);
+  explicit ArtifactWriter(PendingFile file) : file(std::move(file)) {}
   llvm::Error write(llvm::ArrayRef<uint8_t> bytes);
   llvm::Error writeZeros(uint64_t count);
-  llvm::Error writeAt(llvm::ArrayRef<uint8_t> bytes, uint64_t offset);
   llvm::Error writeDirectory();
-  llvm::Error systemError(const llvm::Twine &what, int code) const;
 
-  std::string path;
-  std::unique_ptr<llvm::sys::fs::TempFile> file;
+  PendingFile file;
   std::vector<Member> members;
   uint64_t position = 0;
 };

@@ -1,4 +1,5 @@
 #include "codegen/package/ObjectWriter.h"
+#include "codegen/package/PendingFile.h"
 #include "heddle/artifact.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/ScopeExit.h"
@@ -29,59 +30,29 @@ llvm::Error systemError(const Twine &what, llvm::StringRef path, int code) {
   return llvm::createStringError(error, what + " '" + path + "': " + error.message());
 }
 
-/// A temporary file that becomes `path` when all is well.
+/// A pending file that is written from its begin to its end.
 class Output {
 public:
-  static llvm::Expected<Output> create(llvm::StringRef path) {
-    auto file = llvm::sys::fs::TempFile::create(path + ".part-%%%%%%%%",
-                                                llvm::sys::fs::all_read | llvm::sys::fs::all_write);
-    if (!file) {
-      std::error_code error = llvm::errorToErrorCode(file.takeError());
-      return systemError("cannot create a file beside", path, error.value());
-    }
-    return Output(path.str(), std::move(*file));
-  }
-  Output(Output &&) = default;
-  ~Output() {
-    if (file)
-      llvm::consumeError(file->discard());
-  }
+  explicit Output(PendingFile file) : file(std::move(file)) {}
 
   llvm::Error write(llvm::StringRef bytes) {
-    while (!bytes.empty()) {
-      ssize_t written = ::write(file->FD, bytes.data(), bytes.size());
-      if (written < 0 && errno == EINTR)
-        continue;
-      if (written <= 0)
-        return systemError("cannot write", path, written < 0 ? errno : EIO);
-      bytes = bytes.drop_front(written);
-      position += written;
-    }
-    return llvm::Error::success();
+    uint64_t offset = position;
+    position += bytes.size();
+    return file.writeAt(llvm::arrayRefFromStringRef(bytes), offset);
   }
   /// Replaces the file's first bytes.
   llvm::Error rewrite(const ELF::Elf64_Ehdr &header) {
-    bool whole = ::pwrite(file->FD, &header, sizeof(header), 0) == sizeof(header);
-    return whole ? llvm::Error::success() : systemError("cannot write", path, errno);
+    return file.writeAt({reinterpret_cast<const uint8_t *>(&header), sizeof(header)}, 0);
   }
   llvm::Error alignTo(uint64_t alignment) {
     return write(std::string(llvm::alignTo(position, alignment) - position, '\0'));
   }
-  llvm::Error keep() {
-    if (::fsync(file->FD) != 0)
-      return systemError("cannot write", path, errno);
-    llvm::Error error = file->keep(path);
-    file.reset();
-    return error;
-  }
+  llvm::Error keep() { return file.keep(/*durable=*/true); }
 
   uint64_t position = 0;
 
 private:
-  Output(std::string path, llvm::sys::fs::TempFile temporary)
-      : path(std::move(path)), file(std::make_unique<llvm::sys::fs::TempFile>(std::move(temporary))) {}
-  std::string path;
-  std::unique_ptr<llvm::sys::fs::TempFile> file;
+  PendingFile file;
 };
 
 struct Member {
@@ -341,22 +312,23 @@ llvm::Error writeObject(llvm::StringRef artifactPath, llvm::StringRef objectPath
   Artifact artifact(artifactPath);
   if (llvm::Error error = artifact.open())
     return error;
-  auto object = Output::create(objectPath);
-  if (!object)
-    return object.takeError();
-  auto header = Output::create(headerPath);
-  if (!header)
-    return header.takeError();
-  ObjectFile file(artifact, *object, name);
+  auto objectFile = PendingFile::create(objectPath);
+  if (!objectFile)
+    return objectFile.takeError();
+  auto headerFile = PendingFile::create(headerPath);
+  if (!headerFile)
+    return headerFile.takeError();
+  Output object(std::move(*objectFile)), header(std::move(*headerFile));
+  ObjectFile file(artifact, object, name);
   if (llvm::Error error = file.write())
     return error;
-  if (llvm::Error error = object->rewrite(file.header()))
+  if (llvm::Error error = object.rewrite(file.header()))
     return error;
-  if (llvm::Error error = header->write(makeHeader(artifact, name)))
+  if (llvm::Error error = header.write(makeHeader(artifact, name)))
     return error;
-  if (llvm::Error error = object->keep())
+  if (llvm::Error error = object.keep())
     return error;
-  return header->keep();
+  return header.keep();
 }
 
 llvm::Error writeLibrary(llvm::StringRef artifactPath, llvm::StringRef libraryPath,

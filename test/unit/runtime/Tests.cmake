@@ -21,6 +21,7 @@ heddle_add_unit_test(runtime-test
   runtime/QuietTest.cpp
   runtime/WriterTest.cpp
   ${CMAKE_SOURCE_DIR}/codegen/package/ArtifactWriter.cpp
+  ${CMAKE_SOURCE_DIR}/codegen/package/PendingFile.cpp
   ${CMAKE_SOURCE_DIR}/codegen/package/ObjectWriter.cpp
   ${CMAKE_SOURCE_DIR}/ir/Sha256.cpp
   LINK_LIBS heddle_static LLVM)
