@@ -4,6 +4,7 @@
 #include "heddle/runtime.h"
 #include "ir/Heddle.h"
 #include "mlir/Parser/Parser.h"
+#include "test/unit/Sized.h"
 #include <catch2/catch.hpp>
 #include <cstring>
 #include <unistd.h>
@@ -11,12 +12,6 @@
 using namespace heddle;
 
 namespace {
-
-template <typename T> T sized() {
-  T value{};
-  value.struct_size = sizeof(T);
-  return value;
-}
 
 /// Any bytes are weights here: small f16 numbers, whatever they mean.
 struct SomeBytes : ParameterSource {

@@ -1,23 +1,22 @@
 // Whole models compiled for CUDA, run on the simulator, against the same model compiled for the CPU.
 #include "codegen/Compiler.h"
+#include "codegen/package/Samples.h"
 #include "frontends/Import.h"
 #include "heddle/cuda_sim.h"
 #include "heddle/runtime.h"
+#include "ir/interpreter/Interpreter.h"
+#include "test/unit/Sized.h"
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <cstdlib>
+#include <numeric>
 #include <unistd.h>
 
 using namespace heddle;
+using namespace mlir::heddle::interpreter;
 
 namespace {
-
-template <typename T> T sized() {
-  T value{};
-  value.struct_size = sizeof(T);
-  return value;
-}
 
 std::string modelPath(const char *file) {
   const char *cache = std::getenv("HEDDLE_CACHE"), *home = std::getenv("HOME");
@@ -32,23 +31,28 @@ bool isThere(const std::string &path) {
   return false;
 }
 
+ImportedModel importSmall(mlir::MLIRContext &context, const std::string &file) {
+  ImportOptions limits;
+  limits.maxContext = 128;
+  limits.maxSlots = 1;
+  limits.maxRows = 32;
+  auto imported = importModel(context, file, limits);
+  if (!imported)
+    FAIL(llvm::toString(imported.takeError()));
+  return std::move(*imported);
+}
+
 /// A model compiled for one target, open on its device.
 class Compiled {
 public:
   Compiled(const std::string &file, const std::string &target, const std::string &activations = "mixed") {
     mlir::MLIRContext context;
-    ImportOptions limits;
-    limits.maxContext = 128;
-    limits.maxSlots = 1;
-    limits.maxRows = 32;
-    auto imported = importModel(context, file, limits);
-    if (!imported)
-      FAIL(llvm::toString(imported.takeError()));
+    ImportedModel imported = importSmall(context, file);
     CompileOptions options;
     options.target = target;
     options.activations = activations;
     path = "/tmp/heddle-cuda-test-" + std::to_string(getpid()) + ".heddle";
-    auto digest = compileToArtifact(*imported->module, *imported->files, options, path);
+    auto digest = compileToArtifact(*imported.module, *imported.files, options, path);
     if (!digest)
       FAIL(llvm::toString(digest.takeError()));
     auto source = sized<heddle_source>();
@@ -103,6 +107,41 @@ private:
   size_t length = 0;
 };
 
+/// The reference interpreter in f64: the model as its file has it or, with a target, the program that passes
+/// make of it.
+class Interpreted {
+public:
+  explicit Interpreted(const std::string &file, const std::string &target = "")
+      : imported(importSmall(context, file)) {
+    CompileOptions options;
+    options.target = target;
+    if (!target.empty())
+      if (llvm::Error error = runPasses(*imported.module, options))
+        FAIL(llvm::toString(std::move(error)));
+    interpreter.emplace(*imported.module, Options{Arithmetic::F64}, imported.files.get());
+  }
+
+  /// Numbers of the last row after a call with `tokens` at the beginning of the sequence.
+  std::vector<float> first(const std::vector<int32_t> &tokens) {
+    int64_t count = int64_t(tokens.size());
+    std::vector<int64_t> ids(tokens.begin(), tokens.end()), slots(tokens.size(), 0), positions(tokens.size());
+    std::iota(positions.begin(), positions.end(), 0);
+    std::vector<Datum> inputs;
+    for (const auto &values : {ids, slots, positions, {count - 1}})
+      inputs.push_back(Integers{{int64_t(values.size())}, values, nullptr});
+    auto results = interpreter->run("step", inputs);
+    if (!results)
+      FAIL(llvm::toString(results.takeError()));
+    const std::vector<double> &data = results->front().numbers()->data;
+    return {data.begin(), data.end()};
+  }
+
+private:
+  mlir::MLIRContext context;
+  ImportedModel imported;
+  std::optional<Interpreter> interpreter;
+};
+
 int32_t best(const std::vector<float> &logits) {
   return int32_t(std::max_element(logits.begin(), logits.end()) - logits.begin());
 }
@@ -123,7 +162,7 @@ std::vector<int32_t> someTokens(size_t count) {
 }
 
 /// Reads `prompt` tokens and generates `count` more, teacher-forced with the CPU's: a greedy token may differ
-/// only where the CPU's two best are closer than the largest difference seen.
+/// only where the CPU's two best are closer than the largest difference of a logit in that call.
 void compareGreedy(const char *file, size_t prompt, size_t count) {
   std::string path = modelPath(file);
   if (!isThere(path))
@@ -139,9 +178,9 @@ void compareGreedy(const char *file, size_t prompt, size_t count) {
     std::vector<float> sorted = expected;
     std::partial_sort(sorted.begin(), sorted.begin() + 2, sorted.end(), std::greater<>());
     INFO("token " << i << ": largest logit " << size << ", largest difference " << difference);
-    std::printf("%s: call %zu: largest logit %g, largest difference %g, token %d and %d\n", file, i, size,
-                difference, token, best(found));
-    CHECK((best(found) == token || sorted[0] - sorted[1] <= 2 * difference));
+    std::printf("%s: call %zu: largest logit %g, largest difference %g, margin %g, token %d and %d\n", file,
+                i, size, difference, sorted[0] - sorted[1], token, best(found));
+    CHECK((best(found) == token || sorted[0] - sorted[1] < difference));
     tokens = {token};
   }
 }
@@ -176,6 +215,32 @@ TEST_CASE("SmolLM2 with 16-bit activations differs from the CPU by rounding only
 
 TEST_CASE("Gemma3 on the simulator generates what the CPU does", "[gemma3]") {
   compareGreedy("gemma-3-270m-q4_k_m.gguf", 8, 2);
+}
+
+/// Q4_K codes of Gemma3 meet activations with numbers of very different sizes, of which 8 bits lose much:
+/// what a sum's last bit moves is then far more than rounding, on any target.
+TEST_CASE("Gemma3's errors are those of its activations' bits, not of the code", "[gemma3]") {
+  std::string path = modelPath("gemma-3-270m-q4_k_m.gguf");
+  if (!isThere(path))
+    return;
+  std::vector<int32_t> tokens = someTokens(8);
+  std::vector<float> exact = Interpreted(path).first(tokens),
+                     program = Interpreted(path, "cuda").first(tokens);
+  auto distance = [](const std::vector<float> &value, const std::vector<float> &reference) {
+    REQUIRE(value.size() == reference.size());
+    return relativeL2(value.data(), reference.data(), value.size());
+  };
+  // 16 bits: rounding of f16 caches and of sums.
+  std::vector<float> precise = Compiled(path, "cuda", "i16").step(tokens);
+  std::printf("Gemma3 i16: distance %.2e, largest difference %g\n", distance(precise, exact),
+              largestDifference(precise, exact));
+  CHECK(distance(precise, exact) < 3e-3);
+  // 8 bits: nearer to the program in f64 than that is to the model.
+  std::vector<float> found = Compiled(path, "cuda").step(tokens);
+  double ofBits = distance(program, exact), ofCode = distance(found, program);
+  std::printf("Gemma3 mixed: distance of the program %.2e, of the code from the program %.2e\n", ofBits,
+              ofCode);
+  CHECK(ofCode < ofBits);
 }
 
 TEST_CASE("MiniLM on the simulator embeds as the CPU does", "[minilm]") {

@@ -7,6 +7,7 @@
 #include "heddle/runtime.h"
 #include "ir/Heddle.h"
 #include "mlir/Parser/Parser.h"
+#include "test/unit/Sized.h"
 #include <catch2/catch.hpp>
 #include <cstring>
 #include <dlfcn.h>
@@ -18,12 +19,6 @@ using namespace heddle;
 using Catch::Matchers::Contains;
 
 namespace {
-
-template <typename T> T sized() {
-  T value{};
-  value.struct_size = sizeof(T);
-  return value;
-}
 
 /// The fake, which stays loaded from test to test; as if it were fresh.
 FakeCuda &fake() {
