@@ -362,18 +362,20 @@ void AttentionBuilder::emitValueSlice(const Tile &tile, const Chunk &chunk, Valu
     return next;
   };
   // Keys of `range`, which lie at `base` + key * valueRowBytes.
-  auto accumulate = [&](Value base, Range range, bool selects, ValueRange initial) {
+  auto accumulate = [&](Value base, Value ahead, Range range, bool selects, ValueRange initial) {
     return e.forRange(range.begin, range.end, e.cI64(1), initial, [&](Value key, ValueRange carried) {
-      return addKey(e.at(base, e.mul(key, valueRowBytes)), e.at(scratch, e.mul(e.sub(key, chunk.begin), 4)),
-                    selects, carried);
+      Value from = e.at(base, e.mul(key, valueRowBytes));
+      if (ahead)
+        prefetchLines(e.at(from, ahead), vectors * width * elementBytes);
+      return addKey(from, e.at(scratch, e.mul(e.sub(key, chunk.begin), 4)), selects, carried);
     });
   };
   // Ascending keys: those that some rows see, those that all see, again those that some see.
-  auto segment = [&](Value base, Range range, ValueRange initial) {
+  auto segment = [&](Value base, Value ahead, Range range, ValueRange initial) {
     Value commonBegin = clamp(chunk.common.begin, range), commonEnd = clamp(chunk.common.end, range);
-    Values sums = accumulate(base, {range.begin, commonBegin}, true, initial);
-    sums = accumulate(base, {commonBegin, commonEnd}, false, sums);
-    return accumulate(base, {commonEnd, range.end}, true, sums);
+    Values sums = accumulate(base, ahead, {range.begin, commonBegin}, true, initial);
+    sums = accumulate(base, ahead, {commonBegin, commonEnd}, false, sums);
+    return accumulate(base, ahead, {commonEnd, range.end}, true, sums);
   };
   Value first = e.at(valueBase(), e.mul(d, elementBytes));
   Values sums(count * vectors, e.constant(type, 0));
@@ -390,14 +392,14 @@ void AttentionBuilder::emitValueSlice(const Tile &tile, const Chunk &chunk, Valu
     Value endPage = e.divU(e.add(chunk.keys.end, kPage - 1), kPage);
     sums = e.forRange(
         e.divU(chunk.keys.begin, kPage), endPage, e.cI64(1), sums, [&](Value page, ValueRange carried) {
-          Value number = e.extendS(e.load(e.i32(), e.at(item.pages, e.mul(page, 4))), e.i64()),
-                start = e.mul(page, kPage);
-          Value base = e.at(first, e.sub(e.mul(number, pageBytes), e.mul(start, valueRowBytes)));
-          return segment(base, {e.maxS(start, chunk.keys.begin), e.minS(e.add(start, kPage), chunk.keys.end)},
+          Value start = e.mul(page, kPage);
+          Value base = e.at(first, e.sub(pageOffset(page), e.mul(start, valueRowBytes)));
+          return segment(base, bytesToNextPage(tile, page),
+                         {e.maxS(start, chunk.keys.begin), e.minS(e.add(start, kPage), chunk.keys.end)},
                          carried);
         });
   } else {
-    sums = segment(first, chunk.keys, sums);
+    sums = segment(first, Value(), chunk.keys, sums);
   }
   Value outputs = e.at(scratch, e.mul(d, 4), outputsOffset);
   for (int v = 0; v < count; ++v) {

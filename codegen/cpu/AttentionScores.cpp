@@ -299,9 +299,25 @@ Value inverseSum(Emitter &e, Value sum) {
 Value ScoreBuilder::keyAddress(Value key) {
   if (!cached)
     return e.at(item.keyBase, e.mul(key, keyDim * 4));
-  Value entry = e.load(e.i32(), e.at(item.pages, e.mul(e.divU(key, kPage), 4)));
-  Value page = e.at(item.keyBase, e.mul(e.extendS(entry, e.i64()), pageBytes));
+  Value page = e.at(item.keyBase, pageOffset(e.divU(key, kPage)));
   return e.at(page, e.mul(e.bitAnd(key, kPage - 1), keyDim * elementBytes));
+}
+
+Value ScoreBuilder::pageOffset(Value page) {
+  Value number = e.extendS(e.load(e.i32(), e.at(item.pages, e.mul(page, 4))), e.i64());
+  return e.mul(number, pageBytes);
+}
+
+Value ScoreBuilder::bytesToNextPage(const Tile &tile, Value page) {
+  if (!cached)
+    return {};
+  Value last = e.divU(e.add(tile.end, -1), kPage);
+  return e.sub(pageOffset(e.minS(e.add(page, 1), last)), pageOffset(page));
+}
+
+void ScoreBuilder::prefetchLines(Value address, int64_t bytes) {
+  for (int64_t line = 0; line < bytes; line += 64)
+    e.prefetch(e.at(address, line), 2);
 }
 
 void multiplyAll(int rows, int columns, function_ref<Value(int)> splat, function_ref<Value(int)> vector,
@@ -325,13 +341,16 @@ void ScoreBuilder::emitScores(const Tile &tile, const Chunk &chunk) {
     groups *= 2;
   int unroll = keyDim % 2 == 0 ? 2 : 1;
   // Products of `groups` groups; `address(g, offset, more)` is past the beginning of group g.
+  // `ahead`, if any, is how far from there it should read ahead.
   using Address = function_ref<Value(int, Value, int64_t)>;
-  auto products = [&](Address address, function_ref<Value(int)> place) {
+  auto products = [&](Address address, Value ahead, function_ref<Value(int)> place) {
     Values sums =
         e.forRange(e.cI64(0), e.cI64(keyDim), e.cI64(unroll), Values(count * groups, e.constant(floats, 0)),
                    [&](Value d, ValueRange carried) {
                      Values next(carried);
                      Value keyOffset = e.mul(d, 16 * elementBytes), queryAt = e.at(tile.query, e.mul(d, 4));
+                     for (int g = 0; ahead && g < groups; ++g)
+                       prefetchLines(e.at(address(g, keyOffset, 0), ahead), unroll * 16 * elementBytes);
                      for (int u = 0; u < unroll; ++u) {
                        auto key = [&](int g) {
                          return loadF32(floats, address(g, keyOffset, u * 16 * elementBytes), element);
@@ -354,9 +373,9 @@ void ScoreBuilder::emitScores(const Tile &tile, const Chunk &chunk) {
     Value begin = e.mul(e.divU(e.sub(chunk.keys.begin, chunk.begin), step), step),
           end = e.sub(chunk.keys.end, chunk.begin);
     e.forRange(begin, end, e.cI64(step), [&](Value offset) {
-      Value base = keyAddress(e.add(chunk.begin, offset)), to = e.at(scratch, e.mul(offset, 4));
+      Value key = e.add(chunk.begin, offset), base = keyAddress(key), to = e.at(scratch, e.mul(offset, 4));
       products([&](int g, Value past, int64_t more) { return e.at(base, past, g * groupBytes + more); },
-               [&](int g) { return e.at(to, g * 64); });
+               bytesToNextPage(tile, e.divU(key, kPage)), [&](int g) { return e.at(to, g * 64); });
     });
     return;
   }
@@ -369,7 +388,7 @@ void ScoreBuilder::emitScores(const Tile &tile, const Chunk &chunk) {
       bases.push_back(keyAddress(e.add(chunk.begin, e.mul(index, 16))));
       places.push_back(e.at(scratch, e.mul(index, 64)));
     }
-    products([&](int g, Value past, int64_t more) { return e.at(bases[g], past, more); },
+    products([&](int g, Value past, int64_t more) { return e.at(bases[g], past, more); }, Value(),
              [&](int g) { return places[g]; });
   });
 }

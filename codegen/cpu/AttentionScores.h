@@ -86,6 +86,12 @@ protected:
 
   /// Address of 16 keys from `key` on, a multiple of 16.
   Value keyAddress(Value key);
+  /// Of a page of the slot, past page 0.
+  Value pageOffset(Value page);
+  /// How far it is from a page to the tile's next, or 0: keys and values are read ahead by that much, since
+  /// hardware stops at 4 KiB. Null without a cache.
+  Value bytesToNextPage(const Tile &tile, Value page);
+  void prefetchLines(Value address, int64_t bytes);
   Value loadF32(mlir::VectorType type, Value address, Type from);
   int64_t queryOffset(const Tile &tile, int row) const;
   Value clamp(Value x, Range range) { return e.minS(e.maxS(x, range.begin), range.end); }

@@ -109,8 +109,7 @@ void AttentionBuilder::listKeys(const Tile &tile, Chunk &chunk) {
           // Where the group's values lie, past the head's values at key 0 or in page 0.
           Value values = e.mul(key, valueRowBytes);
           if (cached) {
-            Value page = e.extendS(e.load(e.i32(), e.at(item.pages, e.mul(e.divU(key, kPage), 4))), e.i64());
-            values = e.add(e.mul(page, pageBytes), e.mul(e.bitAnd(key, kPage - 1), valueRowBytes));
+            values = e.add(pageOffset(e.divU(key, kPage)), e.mul(e.bitAnd(key, kPage - 1), valueRowBytes));
           }
           Value scores = e.mul(g, 64), wide = e.extendU(lanes, e.i32());
           return e.forRange(

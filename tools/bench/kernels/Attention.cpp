@@ -1,13 +1,16 @@
 // Times generated attention and rows kernels on one thread.
 //
 //   heddle-bench-attention [--level NAME] [--query-heads N] [--kv-heads N] [--width N] [--rows N] [--position
-//   N] [--window N] [--no-cache] heddle-bench-attention --kernel FILE --rows N    a rows kernel of IR text
-//   whose operands are f32 tensors or activations
-//   heddle-bench-attention --attention FILE --rows N --position N [--keep N]    an attention kernel of IR
-//   text with a cache; of what a selection chooses among every N-th is selected
+//   N] [--window N] [--no-cache] [--layers N] heddle-bench-attention --kernel FILE --rows N    a rows kernel
+//   of IR text whose operands are f32 tensors or activations heddle-bench-attention --attention FILE --rows N
+//   --position N [--keep N] [--layers N]    an attention kernel of IR text with a cache; of what a selection
+//   chooses among every N-th is selected
+//
+// With --layers N caches take turns, so that keys and values come from memory as in a model of N layers.
 //
 // Attention: microseconds per layer, GF/s of the products that the mask lets through with their share of a
 // register-only loop of fused multiply-adds, GB/s of keys and values. Rows kernels: nanoseconds per row.
+#include "codegen/AttentionItems.h"
 #include "codegen/cpu/Kernels.h"
 #include "ir/ActivationLayout.h"
 #include "mlir/Parser/Parser.h"
@@ -26,7 +29,7 @@ namespace cl = llvm::cl;
 namespace {
 struct Options {
   std::string level, kernel, attention;
-  int64_t keep = 1;
+  int64_t keep = 1, layers = 1;
   int64_t queryHeads = 9, kvHeads = 3, width = 64, rows = 512, position = 0, window = 0;
   bool noCache = false;
 };
@@ -53,10 +56,12 @@ static Options parse(int argc, char **argv) {
   static cl::opt<int64_t> rows("rows", cl::init(512), cl::desc("rows of the call"));
   static cl::opt<int64_t> position("position", cl::init(0), cl::desc("position of the first row"));
   static cl::opt<int64_t> window("window", cl::init(0), cl::desc("keys that a row sees back; 0: all"));
+  static cl::opt<int64_t> layers("layers", cl::init(1), cl::desc("caches that take turns"));
   static cl::opt<bool> noCache("no-cache",
                                cl::desc("keys and values of the call, all visible, as in encoders"));
   cl::ParseCommandLineOptions(argc, argv, "Times generated attention and rows kernels.\n");
-  return {level, kernel, attention, keep, queryHeads, kvHeads, width, rows, position, window, noCache};
+  return {level,   kernel, attention, keep,     layers, queryHeads,
+          kvHeads, width,  rows,      position, window, noCache};
 }
 
 [[noreturn]] static void stop(const llvm::Twine &message) {
@@ -108,12 +113,29 @@ static std::string attentionText(const Options &o) {
          query + "\nheddle.yield %o : " + query + "\n}";
 }
 
-template <typename T> static void fill(GuardedBuffer<T> &buffer) {
+template <typename T> static void fill(T *begin, T *end) {
   std::mt19937 random(1);
   std::normal_distribution<float> normal;
-  for (T &x : buffer)
-    x = T(normal(random));
+  std::generate(begin, end, [&] { return T(normal(random)); });
 }
+template <typename T> static void fill(GuardedBuffer<T> &buffer) { fill(buffer.begin(), buffer.end()); }
+
+/// Keys and values of all layers, which take turns.
+class Caches {
+public:
+  Caches(int64_t pages, const Options &o)
+      : layers(o.layers), size(pages * HEDDLE_PAGE_TOKENS * o.kvHeads * o.width * 2), memory(size * layers) {
+    madvise(memory.data(), memory.size() * sizeof(_Float16), MADV_HUGEPAGE); // as the driver does
+    fill(memory.begin(), memory.begin() + size);
+    for (int64_t layer = 1; layer < layers; ++layer)
+      std::copy_n(memory.begin(), size, memory.begin() + layer * size);
+  }
+  _Float16 *next() { return memory.data() + size * (turn++ % layers); }
+
+private:
+  int64_t layers, size, turn = 0;
+  GuardedBuffer<_Float16> memory;
+};
 
 /// The rows of one sequence, cut as the runtime does.
 static std::vector<heddle_work> workOf(const Options &o, uint32_t mostRows) {
@@ -135,9 +157,9 @@ static void timeAttention(mlir::MLIRContext &context, const CpuLevel &level, con
       build(context, attentionText(o), level, {pages * int64_t(HEDDLE_PAGE_TOKENS), o.rows, 1});
   GuardedBuffer<float> query(o.rows * o.queryHeads * o.width), result(query.size()),
       ownKeys(o.rows * o.kvHeads * o.width), ownValues(ownKeys.size());
-  GuardedBuffer<_Float16> cache(o.noCache ? 1 : pages * HEDDLE_PAGE_TOKENS * o.kvHeads * o.width * 2);
+  Caches caches(pages, o);
   GuardedBuffer<int32_t> table(pages);
-  fill(query), fill(ownKeys), fill(ownValues), fill(cache);
+  fill(query), fill(ownKeys), fill(ownValues);
   for (int64_t i = 0; i < pages; ++i)
     table[i] = int32_t(i);
   std::vector<heddle_work> work = workOf(o, bench.facts.workRows);
@@ -145,10 +167,12 @@ static void timeAttention(mlir::MLIRContext &context, const CpuLevel &level, con
   if (o.noCache)
     operands.insert(operands.end(), {ownKeys.data(), ownValues.data()});
   else
-    operands.insert(operands.end(), {cache.data(), table.data()});
+    operands.insert(operands.end(), {caches.next(), table.data()});
   operands.insert(operands.end(), {nullptr, nullptr, result.data(), work.data()});
   int64_t dims[HEDDLE_DIM_COUNT] = {o.rows, 1, int64_t(work.size())};
   double seconds = best([&] {
+    if (!o.noCache)
+      operands[1] = caches.next();
     bench.image->function(0)(operands.data(), dims, bench.scratch->data(), 0, work.size() * o.kvHeads);
   });
   double seen = 0;
@@ -211,14 +235,15 @@ static void timeVariant(mlir::MLIRContext &context, const CpuLevel &level, const
   std::vector<std::unique_ptr<GuardedBuffer<float>>> floats;
   std::vector<std::unique_ptr<GuardedBuffer<uint8_t>>> bytes;
   std::vector<void *> operands;
-  GuardedBuffer<_Float16> cache(size_t(pages) * HEDDLE_PAGE_TOKENS * o.kvHeads * o.width * 2);
+  Caches caches(pages, o);
+  std::optional<size_t> cacheOperand;
   GuardedBuffer<int32_t> table(pages), indices(o.rows);
-  fill(cache);
   for (int64_t i = 0; i < pages; ++i)
     table[i] = int32_t(i);
   auto add = [&](mlir::Type type) {
     if (mlir::isa<mlir::heddle::KvCacheType>(type)) {
-      operands.insert(operands.end(), {cache.data(), table.data()});
+      cacheOperand = operands.size();
+      operands.insert(operands.end(), {caches.next(), table.data()});
     } else if (auto selection = mlir::dyn_cast<mlir::heddle::SelectionType>(type)) {
       int64_t count = selection.getShape()[1];
       bytes.push_back(std::make_unique<GuardedBuffer<uint8_t>>(o.rows * count));
@@ -241,9 +266,12 @@ static void timeVariant(mlir::MLIRContext &context, const CpuLevel &level, const
   operands.push_back(work.data());
   int64_t dims[HEDDLE_DIM_COUNT] = {o.rows, 1, int64_t(work.size())};
   auto scoring = *body.getOps<mlir::heddle::ScoringOpInterface>().begin();
-  int64_t items = work.size() * (mlir::isa<mlir::heddle::TopKOp>(scoring) ? 1 : scoring.kvHeads());
-  double seconds =
-      best([&] { bench.image->function(0)(operands.data(), dims, bench.scratch->data(), 0, items); });
+  int64_t items = work.size() * attentionItems(scoring);
+  double seconds = best([&] {
+    if (cacheOperand)
+      operands[*cacheOperand] = caches.next();
+    bench.image->function(0)(operands.data(), dims, bench.scratch->data(), 0, items);
+  });
   printf("%s %.3f us\n", level.name.data(), seconds * 1e6);
 }
 
