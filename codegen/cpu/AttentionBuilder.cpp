@@ -28,22 +28,25 @@ AttentionBuilder::AttentionBuilder(Emitter &e, AttentionOp op, const CpuKernelCo
     keyLimit = keys->getShape()[1] * keys->getBlockTokens();
   storesMasks = !mask.exact || keys;
 
-  int tile = mostRows;
+  int tile = kLanes; // rows, and lanes that no row has
   maximaOffset = reserve(tile * 4);
   sumsOffset = reserve(tile * 4);
   oldFactorsOffset = reserve(tile * 4);
   newFactorsOffset = reserve(tile * 4);
+  chunkMaximaOffset = reserve(tile * 4);
+  chunkSumsOffset = reserve(tile * 4);
+  visibleOffset = reserve(tile * 4);
   masksOffset = reserve(storesMasks ? kChunk / 16 * 2 : 0);
-  outputsOffset = reserve(tile * valueDim * 4);
+  outputsOffset = reserve(mostRows * valueDim * 4);
   if (op.getKeySequences())
     valuesOffset = reserve(maxKeys * valueRowBytes);
   if (heads) {
     pairsOffset = reserve(workRows() * group * 8);
-    queriesOffset = reserve(tile * keyDim * 4);
+    queriesOffset = reserve(mostRows * keyDim * 4);
   }
   if (keys) {
     groupListOffset = reserve(kChunk / 16 * 8);
-    keyListOffset = reserve((kChunk + 1) * 16);
+    keyListOffset = reserve(kChunk * 16);
   }
 }
 
@@ -314,18 +317,27 @@ void AttentionBuilder::emitSoftmax(const Tile &tile, const Chunk &chunk) {
       e.forRange(firstGroup, e.minS(groupOf(e.add(spans[0].begin, 15)), fromEnd), e.cI64(1), markUnseen);
       e.forRange(fromEnd, endGroup, e.cI64(1), markUnseen);
     }
-    Value chunkSum = e.sumPairs(sums[0]);
-
-    // A chunk without a visible key leaves the row's state as it is; its factor marks it for the outputs.
-    Value state = e.at(scratch, e.mul(v, 4));
-    Value oldMaximum = e.load(e.f32(), e.at(state, maximaOffset)),
-          oldSum = e.load(e.f32(), e.at(state, sumsOffset));
-    MergedSum merged = mergeChunk(e, {oldSum, oldMaximum}, {chunkSum, chunkMaximum});
-    e.store(e.select(visible, merged.total.maximum, oldMaximum), e.at(state, maximaOffset));
-    e.store(e.select(visible, merged.total.sum, oldSum), e.at(state, sumsOffset));
-    e.store(merged.oldFactor, e.at(state, oldFactorsOffset));
-    e.store(e.select(visible, merged.newFactor, e.cF32(kUnseen)), e.at(state, newFactorsOffset));
+    Value own = e.at(scratch, e.mul(v, 4));
+    e.store(e.sumPairs(sums[0]), e.at(own, chunkSumsOffset));
+    e.store(chunkMaximum, e.at(own, chunkMaximaOffset));
+    e.store(e.extendU(visible, e.i32()), e.at(own, visibleOffset));
   });
+  mergeStates();
+}
+
+/// Adds the chunk to the state of all tile rows at once, one a lane. A chunk without a visible key leaves a
+/// row's state as it is; its factor marks it for the outputs.
+void AttentionBuilder::mergeStates() {
+  static_assert(kLanes >= 12, "tile rows");
+  auto at = [&](int64_t offset) { return e.at(scratch, offset); };
+  ChunkSum old{e.load(floats, at(sumsOffset)), e.load(floats, at(maximaOffset))};
+  ChunkSum next{e.load(floats, at(chunkSumsOffset)), e.load(floats, at(chunkMaximaOffset))};
+  Value visible = isSet(e, e.load(ints, at(visibleOffset)));
+  MergedSum merged = mergeChunk(e, old, next);
+  e.store(e.select(visible, merged.total.maximum, old.maximum), at(maximaOffset));
+  e.store(e.select(visible, merged.total.sum, old.sum), at(sumsOffset));
+  e.store(merged.oldFactor, at(oldFactorsOffset));
+  e.store(e.select(visible, merged.newFactor, e.constant(floats, kUnseen)), at(newFactorsOffset));
 }
 
 void AttentionBuilder::emitValues(const Tile &tile, const Chunk &chunk) {

@@ -32,6 +32,7 @@ private:
   void copyFloats(Value from, Value to, int64_t count);
   void emitChunk(const Tile &tile, Chunk &chunk);
   void emitSoftmax(const Tile &tile, const Chunk &chunk);
+  void mergeStates();
   void emitValues(const Tile &tile, const Chunk &chunk);
   void emitValueSlice(const Tile &tile, const Chunk &chunk, Value element, int vectors, int width);
   void finishTile(const Tile &tile);
@@ -43,6 +44,9 @@ private:
   void emitListedTiles(Value count);
   /// Lists the chunk's groups and keys that some row of the tile selects.
   void listKeys(const Tile &tile, Chunk &chunk);
+  /// Lists group `g` and its keys in `lanes`, an i16, behind those that are listed. Returns the new counts.
+  Values listGroup(const Chunk &chunk, Value lanes, Value g, ValueRange counts);
+  Value bitsBetween(Value begin, Value end);
   /// Which of the 16 keys of group `group` of the chunk a row of the item selects; i16.
   Value selectedLanes(Value row, const Chunk &chunk, Value group);
 
@@ -61,8 +65,9 @@ private:
   std::optional<mlir::heddle::SelectionType> heads, keys; // selections
   bool storesMasks; // lanes that are seen do not follow from the spans alone
 
-  int64_t maximaOffset, sumsOffset, oldFactorsOffset, newFactorsOffset, masksOffset, outputsOffset,
-      valuesOffset = 0, pairsOffset = 0, queriesOffset = 0, groupListOffset = 0, keyListOffset = 0;
+  int64_t maximaOffset, sumsOffset, oldFactorsOffset, newFactorsOffset, chunkMaximaOffset, chunkSumsOffset,
+      visibleOffset, masksOffset, outputsOffset, valuesOffset = 0, pairsOffset = 0, queriesOffset = 0,
+                                                 groupListOffset = 0, keyListOffset = 0;
   Value keyCount;  // of the list
   Value seenByAll; // i1: every row of the tile sees every listed key
   Value split;     // number of the item among those that share out a work record's context

@@ -278,6 +278,10 @@ Value expOfNegative(Emitter &e, Value x) {
   return e.select(tiny, c(0), e.mulF(p, e.bitcast(exponent, x.getType())));
 }
 
+Value isSet(Emitter &e, Value integer) {
+  return e.create<arith::CmpIOp>(arith::CmpIPredicate::ne, integer, e.constantInt(integer.getType(), 0));
+}
+
 Value maxKeepingFirst(Emitter &e, Value x, Value best) {
   return e.select(e.create<arith::CmpFOp>(arith::CmpFPredicate::OGT, x, best), x, best);
 }
@@ -287,7 +291,10 @@ MergedSum mergeChunk(Emitter &e, ChunkSum old, ChunkSum next) {
   Value oldFactor = expOfNegative(e, e.subF(old.maximum, maximum)),
         newFactor = expOfNegative(e, e.subF(next.maximum, maximum));
   Value sum = e.fma(next.sum, newFactor, e.mulF(old.sum, oldFactor));
-  newFactor = e.bitcast(e.bitAnd(e.bitcast(newFactor, e.i32()), 0x7fffffff), e.f32());
+  Type type = newFactor.getType(), bits = e.i32();
+  if (auto vector = dyn_cast<VectorType>(type))
+    bits = vector.clone(bits);
+  newFactor = e.bitcast(e.bitAnd(e.bitcast(newFactor, bits), 0x7fffffff), type);
   return {{sum, maximum}, oldFactor, newFactor};
 }
 
@@ -336,14 +343,14 @@ void multiplyAll(int rows, int columns, function_ref<Value(int)> splat, function
 void ScoreBuilder::emitScores(const Tile &tile, const Chunk &chunk) {
   // Groups of 16 keys, a power of two so that they divide a page: two share each query element; more where it
   // takes them to hide the fma's latency.
-  int count = tile.count, groups = 1;
-  while (groups < 8 && (groups < 2 || count * groups < 12) && count * groups * 2 <= accumulators)
-    groups *= 2;
+  int count = tile.count, most = 1;
+  while (most < 8 && (most < 2 || count * most < 12) && count * most * 2 <= accumulators)
+    most *= 2;
   int unroll = keyDim % 2 == 0 ? 2 : 1;
   // Products of `groups` groups; `address(g, offset, more)` is past the beginning of group g.
   // `ahead`, if any, is how far from there it should read ahead.
   using Address = function_ref<Value(int, Value, int64_t)>;
-  auto products = [&](Address address, Value ahead, function_ref<Value(int)> place) {
+  auto products = [&](int groups, Address address, Value ahead, function_ref<Value(int)> place) {
     Values sums =
         e.forRange(e.cI64(0), e.cI64(keyDim), e.cI64(unroll), Values(count * groups, e.constant(floats, 0)),
                    [&](Value d, ValueRange carried) {
@@ -369,28 +376,33 @@ void ScoreBuilder::emitScores(const Tile &tile, const Chunk &chunk) {
         e.store(sums[v * groups + g], e.at(place(g), v * kScoreRow));
   };
   if (!chunk.groups) {
-    int64_t step = groups * 16, groupBytes = keyDim * 16 * elementBytes;
+    int64_t step = most * 16, groupBytes = keyDim * 16 * elementBytes;
     Value begin = e.mul(e.divU(e.sub(chunk.keys.begin, chunk.begin), step), step),
           end = e.sub(chunk.keys.end, chunk.begin);
     e.forRange(begin, end, e.cI64(step), [&](Value offset) {
       Value key = e.add(chunk.begin, offset), base = keyAddress(key), to = e.at(scratch, e.mul(offset, 4));
-      products([&](int g, Value past, int64_t more) { return e.at(base, past, g * groupBytes + more); },
-               bytesToNextPage(tile, e.divU(key, kPage)), [&](int g) { return e.at(to, g * 64); });
+      products(
+          most, [&](int g, Value past, int64_t more) { return e.at(base, past, g * groupBytes + more); },
+          bytesToNextPage(tile, e.divU(key, kPage)), [&](int g) { return e.at(to, g * 64); });
     });
     return;
   }
-  Value last = e.add(chunk.groupCount, -1);
-  e.forRange(e.cI64(0), chunk.groupCount, e.cI64(groups), [&](Value i) {
-    Values bases, places;
-    for (int g = 0; g < groups; ++g) { // past the end the last one again
-      Value number = e.minS(e.add(i, g), last);
-      Value index = e.extendS(e.load(e.i32(), e.at(chunk.groups, e.mul(number, 4))), e.i64());
-      bases.push_back(keyAddress(e.add(chunk.begin, e.mul(index, 16))));
-      places.push_back(e.at(scratch, e.mul(index, 64)));
-    }
-    products([&](int g, Value past, int64_t more) { return e.at(bases[g], past, more); }, Value(),
-             [&](int g) { return places[g]; });
-  });
+  Value done = e.cI64(0);
+  for (int groups = most; groups > 0; groups /= 2) { // as many as there are, then fewer at a time
+    Value left = e.sub(chunk.groupCount, done), end = e.add(done, e.sub(left, e.bitAnd(left, groups - 1)));
+    e.forRange(done, end, e.cI64(groups), [&](Value i) {
+      Values bases, places;
+      for (int g = 0; g < groups; ++g) {
+        Value index = e.extendS(e.load(e.i32(), e.at(chunk.groups, e.mul(e.add(i, g), 4))), e.i64());
+        bases.push_back(keyAddress(e.add(chunk.begin, e.mul(index, 16))));
+        places.push_back(e.at(scratch, e.mul(index, 64)));
+      }
+      products(
+          groups, [&](int g, Value past, int64_t more) { return e.at(bases[g], past, more); }, Value(),
+          [&](int g) { return places[g]; });
+    });
+    done = end;
+  }
 }
 
 } // namespace heddle::cpu

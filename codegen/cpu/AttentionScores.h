@@ -124,7 +124,7 @@ private:
   void listKeyRows();
 };
 
-/// Weights of some keys: their sum, and the score that they are relative to; f32.
+/// Weights of some keys: their sum, and the score that they are relative to; f32, or vectors of it.
 struct ChunkSum {
   Value sum, maximum;
 };
@@ -138,6 +138,8 @@ MergedSum mergeChunk(Emitter &e, ChunkSum old, ChunkSum next);
 Value inverseSum(Emitter &e, Value sum);
 /// e^x for x <= 0, scalar or vector.
 Value expOfNegative(Emitter &e, Value x);
+/// Whether an integer, or each of a vector, is not 0.
+Value isSet(Emitter &e, Value integer);
 /// `x` where it is greater than `best`, which stays where one of the two is NaN.
 Value maxKeepingFirst(Emitter &e, Value x, Value best);
 

@@ -7,11 +7,7 @@ using namespace mlir::heddle;
 
 namespace heddle::cpu {
 
-static constexpr int64_t kPage = HEDDLE_PAGE_TOKENS;
-
-static Value isSet(Emitter &e, Value byte) {
-  return e.create<arith::CmpIOp>(arith::CmpIPredicate::ne, byte, e.constantInt(byte.getType(), 0));
-}
+static constexpr int64_t kPage = HEDDLE_PAGE_TOKENS, kChunk = HEDDLE_CHUNK_TOKENS;
 
 Value AttentionBuilder::listPairs() {
   Value pairs = e.at(scratch, pairsOffset), first = e.mul(item.head, group);
@@ -86,50 +82,66 @@ Value AttentionBuilder::selectedLanes(Value row, const Chunk &chunk, Value group
   return e.bitcast(isSet(e, e.load(e.vec(e.i8(), kLanes), e.at(bytes, key))), e.i16());
 }
 
+/// Bits `begin` to `end` less one of 16; bounds outside are clamped. i32.
+Value AttentionBuilder::bitsBetween(Value begin, Value end) {
+  auto below = [&](Value bound) {
+    Value bits = i32(clamp(bound, {e.cI64(0), e.cI64(16)}));
+    return e.add(e.create<arith::ShLIOp>(e.cI32(1), bits), -1);
+  };
+  return e.create<arith::XOrIOp>(below(begin), below(end));
+}
+
+Values AttentionBuilder::listGroup(const Chunk &chunk, Value lanes, Value g, ValueRange counts) {
+  Value keyList = e.at(scratch, keyListOffset), key = e.add(chunk.begin, e.mul(g, 16));
+  e.store(i32(g), e.at(scratch, e.mul(counts[0], 4), groupListOffset));
+  // Where the group's values lie, past the head's values at key 0 or in page 0.
+  Value values = e.mul(key, valueRowBytes);
+  if (cached)
+    values = e.add(pageOffset(e.divU(key, kPage)), e.mul(e.bitAnd(key, kPage - 1), valueRowBytes));
+  // Of the bits of `lanes` those from the tile's first key up to its last.
+  Value inside = bitsBetween(e.sub(chunk.keys.begin, key), e.sub(chunk.keys.end, key));
+  Value bits = both(e.extendU(lanes, e.i32()), inside), scores = e.mul(g, 64);
+  Value end = e.add(counts[1], e.extendU(e.create<math::CtPopOp>(bits), e.i64()));
+  e.forRange(counts[1], end, e.cI64(1), {bits}, [&](Value place, ValueRange left) -> Values {
+    Value lane = e.extendU(e.create<math::CountTrailingZerosOp>(left[0]), e.i64());
+    Value entry = e.at(keyList, e.mul(place, 16));
+    e.store(e.add(values, e.mul(lane, valueRowBytes)), entry);
+    e.store(e.add(scores, e.mul(lane, 4)), e.at(entry, 8));
+    return {both(left[0], e.add(left[0], -1))};
+  });
+  return {e.add(counts[0], 1), end};
+}
+
 void AttentionBuilder::listKeys(const Tile &tile, Chunk &chunk) {
+  // As many groups as a block has, which all are selected or none, where blocks divide a chunk.
+  int64_t block = keys->getBlockTokens();
+  int64_t unit = block > 16 && kChunk % block == 0 ? block / 16 : 1;
   Value first = e.divU(e.sub(chunk.keys.begin, chunk.begin), 16);
   Value end = e.divU(e.add(e.sub(chunk.keys.end, chunk.begin), 15), 16);
-  Value groups = e.at(scratch, groupListOffset), keyList = e.at(scratch, keyListOffset);
-  int rows = tile.rows;
   Value isCommon =
       both(e.equal(chunk.common.begin, chunk.keys.begin), e.equal(chunk.common.end, chunk.keys.end));
-  Values found = e.forRange(
-      first, end, e.cI64(1), {e.cI64(0), e.cI64(0), isCommon}, [&](Value g, ValueRange carried) -> Values {
-        Value lanes, all;
-        for (int r = 0; r < rows; ++r) {
-          Value row = tile.listed ? rowOf(tile, e.cI64(r)) : e.add(tile.row, r);
-          Value selected = selectedLanes(row, chunk, g);
-          lanes = lanes ? either(lanes, selected) : selected;
-          all = all ? both(all, selected) : selected;
-        }
-        Value some = isSet(e, lanes);
-        e.store(i32(g), e.at(groups, e.mul(carried[0], 4)));
-        Value key = e.add(chunk.begin, e.mul(g, 16));
-        auto listGroup = [&]() -> Values {
-          // Where the group's values lie, past the head's values at key 0 or in page 0.
-          Value values = e.mul(key, valueRowBytes);
-          if (cached) {
-            values = e.add(pageOffset(e.divU(key, kPage)), e.mul(e.bitAnd(key, kPage - 1), valueRowBytes));
-          }
-          Value scores = e.mul(g, 64), wide = e.extendU(lanes, e.i32());
-          return e.forRange(
-              e.cI64(0), e.cI64(16), e.cI64(1), carried[1], [&](Value lane, ValueRange inner) -> Values {
-                // Written always, kept if the key is wanted: there is room for one more.
-                Value entry = e.at(keyList, e.mul(inner[0], 16));
-                e.store(e.add(values, e.mul(lane, valueRowBytes)), entry);
-                e.store(e.add(scores, e.mul(lane, 4)), e.at(entry, 8));
-                Value bit = e.create<arith::ShRUIOp>(wide, i32(lane)), number = e.add(key, lane);
-                Value inside =
-                    both(e.create<arith::CmpIOp>(arith::CmpIPredicate::sge, number, chunk.keys.begin),
-                         e.lessThan(number, chunk.keys.end));
-                Value wanted = both(inside, e.truncate(bit, e.getI1Type()));
-                return {e.add(inner[0], e.extendU(wanted, e.i64()))};
-              });
-        };
-        Value count = e.ifValues(some, listGroup, [&]() -> Values { return {carried[1]}; })[0];
-        return {e.add(carried[0], e.extendU(some, e.i64())), count, both(carried[2], e.equal(all, lanes))};
-      });
-  chunk.groups = groups;
+  Values found =
+      e.forRange(e.divU(first, unit), e.divU(e.add(end, unit - 1), unit), e.cI64(1),
+                 {e.cI64(0), e.cI64(0), isCommon}, [&](Value number, ValueRange carried) -> Values {
+                   Value start = e.mul(number, unit), lanes, all;
+                   for (int r = 0; r < tile.rows; ++r) {
+                     Value row = tile.listed ? rowOf(tile, e.cI64(r)) : e.add(tile.row, r);
+                     Value selected = selectedLanes(row, chunk, start);
+                     lanes = lanes ? either(lanes, selected) : selected;
+                     all = all ? both(all, selected) : selected;
+                   }
+                   Values counts = e.ifValues(
+                       isSet(e, lanes),
+                       [&] {
+                         return e.forRange(e.maxS(start, first), e.minS(e.add(start, unit), end), e.cI64(1),
+                                           {carried[0], carried[1]}, [&](Value g, ValueRange inner) {
+                                             return listGroup(chunk, lanes, g, inner);
+                                           });
+                       },
+                       [&]() -> Values { return {carried[0], carried[1]}; });
+                   return {counts[0], counts[1], both(carried[2], e.equal(all, lanes))};
+                 });
+  chunk.groups = e.at(scratch, groupListOffset);
   chunk.groupCount = found[0];
   keyCount = found[1];
   seenByAll = found[2];

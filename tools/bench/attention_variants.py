@@ -4,9 +4,10 @@
     attention_variants.py [--build build] [--level NAME] [--page docs/custom-attention.md]
 
 Kernels alone, one thread, SmolLM2's shape (9 query heads, 3 KV heads of 64, f16 cache): prefill of 512 rows at position 1,536 and
-decode of one row at 2,047. A score is one product of a query head and a key that mask and selection let through; windows are of 512 keys here. Of a selection
-every N-th block, token or head is selected: tokens so spread out are the worst case, since keys are read in groups of 16. With --page the
-table goes between the page's markers.
+decode of one row at 2,047. A score let through is one product of a query head and a key that mask and selection let through; computed are
+those of all keys in the groups of 16, side by side in the cache, that hold such a key of a selection. Windows are of 512 keys here. Of a
+selection every N-th block, token or head is selected: tokens so spread out are the worst case. With --page the table goes between the
+page's markers.
 """
 
 import argparse
@@ -44,6 +45,13 @@ def seen(name, position, keep):
     if name == "top_k_tokens":
         return sum(1 for k in keys if k % keep == 0)
     return position + 1
+
+
+def computed(name, position, keep):
+    """Keys whose scores are computed for that row."""
+    if name != "top_k_tokens":
+        return seen(name, position, keep)
+    return sum(min(16, position + 1 - first) for first in range(0, position + 1, 16) if any(k % keep == 0 for k in range(first, first + 16)))
 
 
 def heads(name, keep):
@@ -84,16 +92,16 @@ def main():
                 command = [f"{options.build}/bin/heddle-bench-attention", "--attention", path, "--rows", rows, "--position", position,
                            "--keep", keep, *(["--level", options.level] if options.level else [])]
                 out = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True).stdout.split()
-                scores = heads(name, keep) * sum(seen(name, position + row, keep) for row in range(rows))
                 microseconds = float(out[1])
-                each = microseconds * 1e3 / scores
-                base.setdefault(rows, (each, microseconds))
-                cells += [f"{microseconds:,.0f}" if rows > 1 else f"{microseconds:.1f}", f"{each:.2f}", f"{each / base[rows][0]:.2f}",
-                          f"{microseconds / base[rows][1]:.2f}"]
+                each = [microseconds * 1e3 / (heads(name, keep) * sum(count(name, position + row, keep) for row in range(rows)))
+                        for count in (seen, computed)]
+                base.setdefault(rows, (each[0], microseconds))
+                cells += [f"{microseconds:,.0f}" if rows > 1 else f"{microseconds:.1f}", f"{each[0]:.2f}",
+                          *(f"{value / base[rows][0]:.2f}" for value in each), f"{microseconds / base[rows][1]:.2f}"]
             lines.append("| " + " | ".join(cells) + " |")
             print(lines[-1], flush=True)
-    header = ("| variant | prefill, µs | ns per score | to causal, per score | to causal, time | decode, µs | ns per score | to causal, per score "
-              "| to causal, time |\n|" + "---|" * 9)
+    half = "µs | ns per score | to causal, let through | to causal, computed | to causal, time"
+    header = f"| variant | prefill, {half} | decode, {half} |\n|" + "---|" * 11
     if options.page:
         page = pathlib.Path(options.page)
         begin, end = "<!-- attention_variants.py -->\n", "<!-- end -->"
