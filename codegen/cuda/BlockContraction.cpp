@@ -19,9 +19,6 @@ namespace {
 constexpr int kChunk = WeightFragments::kChunk, kSteps = kChunk / 32;
 /// Bytes between rows of codes in shared memory: eight rows of 16 bytes touch all banks once.
 constexpr int kPitch = kChunk + 16;
-/// 1.5 * 2^23: added to an integer below 2^22 in size, its float's low bits are the integer.
-constexpr float kMagic = 12582912.0f;
-constexpr int kMagicBits = 0x4b400000;
 
 /// Shared memory of one stage of the ring, for `tokens` rows.
 struct Stage {

@@ -2,7 +2,7 @@
 //
 // A block makes tileRows() rows of the input ("tokens") by kTileColumns output columns; its four warps take
 // 16 columns (a row group of packed weights) each. One kernel holds tiles for few and for many tokens and
-// picks by the rows of the call.
+// picks by the rows of the call; one token by quantized weights has a way of its own.
 #pragma once
 #include "codegen/cuda/Emit.h"
 #include "ir/StorageFormat.h"
@@ -12,6 +12,10 @@
 namespace heddle::cuda {
 
 inline constexpr int kTileColumns = 64, kContractionThreads = 128;
+
+/// 1.5 * 2^23: added to an integer below 2^22 in size, its float's low bits are the integer.
+inline constexpr float kMagic = 12582912.0f;
+inline constexpr int kMagicBits = 0x4b400000;
 
 enum class ContractionInput { F32, Bf16, Quantized };
 
@@ -27,8 +31,12 @@ struct ContractionSpec {
   std::function<Value(Value token, Value column, ValueRange sums)> epilogue;
 };
 
-/// Tokens of a block at most: as many as leave the sums of all products in registers.
-inline int tileRows(const ContractionSpec &spec) { return spec.products == 1 ? 64 : 32; }
+/// Tokens of a block at most: as many as leave the sums of all products in registers, beside the scales of
+/// the weights.
+inline int tileRows(const ContractionSpec &spec) {
+  const auto &scheme = formatInfo(spec.format).scheme;
+  return spec.products == 1 && !(spec.planes == 2 && scheme && scheme->sub == 16) ? 64 : 32;
+}
 
 /// Addresses of the kernel's operands and what is known of the call.
 struct ContractionOperands {
@@ -42,9 +50,11 @@ struct ContractionOperands {
 int64_t blockContractionSharedBytes(const ContractionSpec &spec);
 int64_t denseContractionSharedBytes(const ContractionSpec &spec);
 int64_t tensorContractionSharedBytes(const ContractionSpec &spec);
+int64_t vectorContractionSharedBytes(const ContractionSpec &spec);
 
-/// Whether formats and sizes are for emitTensorContraction.
+/// Whether formats and sizes are for emitTensorContraction, emitVectorContraction.
 bool fitsTensorContraction(const ContractionSpec &spec);
+bool fitsVectorContraction(const ContractionSpec &spec);
 
 /// Emits one block's work for at most 8 * `tiles` tokens. All threads of the block come here.
 void emitBlockContraction(Emitter &e, const ContractionSpec &spec, const ContractionOperands &operands,
@@ -54,6 +64,9 @@ void emitDenseContraction(Emitter &e, const ContractionSpec &spec, const Contrac
 
 void emitTensorContraction(Emitter &e, const ContractionSpec &spec, const ContractionOperands &operands,
                            int tiles);
+
+/// Emits one block's work for its first token alone. All threads of the block come here.
+void emitVectorContraction(Emitter &e, const ContractionSpec &spec, const ContractionOperands &operands);
 
 /// Address of row group `number` (i32) of a weight matrix, or of the last one.
 Value rowGroup(Emitter &e, const ContractionSpec &spec, Value base, Value number);

@@ -106,7 +106,10 @@ llvm::Expected<KernelFacts> emitContractionKernel(KernelOp kernel, StringRef row
   facts.threads = kContractionThreads;
   facts.blockRows = uint32_t(tileRows(spec));
   facts.gridY = uint32_t((spec.rows + kTileColumns - 1) / kTileColumns);
+  bool vector = fitsVectorContraction(spec);
   facts.sharedBytes = way.sharedBytes(spec);
+  if (vector)
+    facts.sharedBytes = std::max<uint64_t>(facts.sharedBytes, vectorContractionSharedBytes(spec));
   auto operandList = kernelOperands(kernel);
   Emitter e(out, context);
   e.kernel(kernel.getSymName(), int(operandList.size()), kContractionThreads,
@@ -139,7 +142,13 @@ llvm::Expected<KernelFacts> emitContractionKernel(KernelOp kernel, StringRef row
                             [&] { pick(tiles.drop_front()); });
              };
              auto fits = [&](int tiles) { return tiles * 8 <= tileRows(spec); };
-             e.ifThen(e.lessThan(e.cI32(0), left), [&] { pick(ArrayRef(kTiles).take_while(fits)); });
+             auto emitTiles = [&] { pick(ArrayRef(kTiles).take_while(fits)); };
+             e.ifThen(e.lessThan(e.cI32(0), left), [&] {
+               if (!vector)
+                 return emitTiles();
+               e.ifThenElse(
+                   e.equal(left, e.cI32(1)), [&] { emitVectorContraction(e, spec, operands); }, emitTiles);
+             });
            });
   return facts;
 }

@@ -6,9 +6,12 @@ namespace heddle::cuda {
 
 static constexpr int kLow = 0x0f0f0f0f;
 
-WeightFragments::WeightFragments(Emitter &e, StorageFormat format, int64_t columns, Value group, Value lane)
-    : layout{schemeOf(format, columns)}, columns(columns), e(e), group(group) {
-  Value row = e.shiftRightU(lane, 2), quad = e.bitAnd(lane, 3);
+WeightFragments::WeightFragments(Emitter &e, StorageFormat format, int64_t columns, Value group, Value lane,
+                                 Lanes lanes)
+    : layout{schemeOf(format, columns)}, columns(columns), rows(lanes == Lanes::Mma ? 2 : 1),
+      nextQuad(lanes == Lanes::Mma ? 32 : 64), nextNibble(lanes == Lanes::Mma ? 4 : 8), e(e), group(group) {
+  Value row = lanes == Lanes::Mma ? e.shiftRightU(lane, 2) : e.bitAnd(lane, 15);
+  Value quad = lanes == Lanes::Mma ? e.bitAnd(lane, 3) : e.shiftLeft(e.shiftRightU(lane, 4), 1);
   row4 = e.shiftLeft(row, 2);
   row2 = e.shiftLeft(row, 1);
   row1 = row;
@@ -52,22 +55,22 @@ SmallVector<WeightFragments::Raw, 4> WeightFragments::load(Value chunk, int step
         raw.low[i] = raws[step - 1].low[i];
     } else if (scheme.lowBits == 2) {
       for (int i = 0; i < 2; ++i)
-        raw.low[i] = word(low, run * 128 + i * 32);
+        raw.low[i] = word(low, run * 128 + i * nextQuad);
     } else if (scheme.lowBits == 4) {
       for (int i = 0; i < 2; ++i)
-        raw.low[i] = word(low, start + run * 256 + i * 32);
+        raw.low[i] = word(low, start + run * 256 + i * nextQuad);
     } else {
-      for (int i = 0; i < 4; ++i) // quads 0..3 of rows r and r + 8, then quads 4..7
-        raw.low[i] = word(low, start + run * 512 + i / 2 * 256 + i % 2 * 32);
+      for (int i = 0; i < 4; ++i) // of the first 16 columns, then of the others
+        raw.low[i] = word(low, start + run * 512 + i / 2 * 256 + i % 2 * nextQuad);
     }
     if (scheme.highBits == 2)
       for (int i = 0; i < 2; ++i)
-        raw.high[i] = step % 2 == 1 ? raws[step - 1].high[i] : word(high2, run * 128 + i * 32);
+        raw.high[i] = step % 2 == 1 ? raws[step - 1].high[i] : word(high2, run * 128 + i * nextQuad);
     if (scheme.highBits == 1)
       for (int i = 0; i < 4; ++i)
-        raw.high[i] = e.load(e.i8(), e.at(high1, start + run * 64 + i / 2 * 32 + i % 2 * 4));
+        raw.high[i] = e.load(e.i8(), e.at(high1, start + run * 64 + i / 2 * 32 + i % 2 * nextNibble));
     bool first = small || step == 0;
-    for (int i = 0; i < 2; ++i) {
+    for (int i = 0; i < rows; ++i) {
       raw.scale[i] =
           first ? e.load(e.f16(), e.at(scales, start + layout.scale() + i * 16), 2) : raws[0].scale[i];
       if (scheme.hasMin)
@@ -88,7 +91,7 @@ SmallVector<WeightFragments::Raw, 4> WeightFragments::load(Value chunk, int step
 WeightFragments::Fragment WeightFragments::decode(const Raw &raw) {
   const BlockScheme &scheme = layout.scheme;
   Fragment fragment;
-  for (int i = 0; i < 4; ++i) { // rows r, r + 8 of the first 16 columns, then of the others
+  for (int i = 0; i < 4; ++i) {
     Value &a = fragment.a[i];
     if (scheme.lowBits == 8)
       a = raw.low[i];
@@ -110,7 +113,7 @@ WeightFragments::Fragment WeightFragments::decode(const Raw &raw) {
       a = e.create<arith::XOrIOp>(a, e.cI32(int32_t(0x80808080u)));
     }
   }
-  for (int row = 0; row < 2; ++row)
+  for (int row = 0; row < rows; ++row)
     for (int half = 0; half < halves(); ++half) {
       Value scale = e.toF32(raw.scale[row]);
       if (scheme.subScales)
