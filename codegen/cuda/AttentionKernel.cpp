@@ -12,9 +12,6 @@ using namespace mlir::heddle;
 
 namespace heddle::cuda {
 
-/// Of a block on sm_80, by which all later GPUs go too.
-static constexpr int64_t kMostSharedBytes = 163 * 1024;
-
 Value AttentionOperands::addressOf(Value value) const {
   return value ? addresses.lookup(withoutReshapes(value)) : Value();
 }

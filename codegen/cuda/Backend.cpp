@@ -23,6 +23,8 @@ static constexpr const char *kTriple = "nvptx64-nvidia-cuda";
 static constexpr const char *kProcessor = "sm_80";
 static constexpr const char *kFeatures = "+ptx70"; // the first that has all of sm_80
 
+static constexpr int kBlocksAtOnce = 2; // of a multiprocessor, at least
+
 static llvm::Error fail(const llvm::Twine &message) {
   return llvm::createStringError(llvm::inconvertibleErrorCode(), message);
 }
@@ -57,6 +59,10 @@ llvm::Expected<std::string> compileToText(ModuleOp kernels, TextForm form, const
     function->setAttr(NVVM::NVVMDialect::getKernelFuncAttrName(), UnitAttr::get(function.getContext()));
     function->setAttr(NVVM::NVVMDialect::getReqntidAttrName(),
                       Builder(function).getDenseI32ArrayAttr({int32_t(threads.getInt()), 1, 1}));
+    // Left to itself, ptxas aims at three blocks of large kernels and moves some of their registers to
+    // memory.
+    function->setAttr(NVVM::NVVMDialect::getMinctasmAttrName(),
+                      Builder(function).getI32IntegerAttr(kBlocksAtOnce));
   });
   registerBuiltinDialectTranslation(*kernels.getContext());
   registerLLVMDialectTranslation(*kernels.getContext());

@@ -22,6 +22,7 @@ constexpr int kBlock = kAttentionWarps * kWarp;
 constexpr int64_t kPage = HEDDLE_PAGE_TOKENS;
 constexpr int kVectors = 16 * kAttentionWarps; // of a block
 constexpr int kKeys = 64, kGroups = kKeys / 16;
+constexpr int kMostUnrolled = 8; // copies of a thread
 
 /// Attention is split for calls of few rows, whose records then are so small that all warps share their
 /// vectors.
@@ -178,7 +179,14 @@ void Flash::fill(Value tile, Value stageOffset) {
   Value keys = e.at(page, e.mul(part, kKeys * layout.keyDim * 2));
   Value values = e.at(page, e.mul(part, kKeys * layout.valueDim * 2), keyBytes);
   Value to = e.at(shared, stageOffset);
-  forShareUnrolled(e, thread, kBlock, kKeys * layout.keyDim / 8, [&](Value piece) {
+  // Unrolled, the addresses of a wide head's many pieces would take the registers of its sums.
+  auto forShare = [&](int64_t count, function_ref<void(Value)> body) {
+    if (count <= kMostUnrolled * kBlock)
+      forShareUnrolled(e, thread, kBlock, count, body);
+    else
+      e.forRange32(thread, e.cI32(count), kBlock, body);
+  };
+  forShare(kKeys * layout.keyDim / 8, [&](Value piece) {
     // Element d's two halves of 8 keys change places in every other turn of four.
     Value swap = e.bitAnd(e.shiftRightU(piece, 3), 1);
     Value place = e.create<arith::XOrIOp>(piece, swap);
@@ -187,7 +195,7 @@ void Flash::fill(Value tile, Value stageOffset) {
   });
   int64_t pieces = layout.valueDim / 8;
   Value end = e.sub(e.add(operands.position, operands.rowCount), e.mul(tile, kKeys));
-  forShareUnrolled(e, thread, kBlock, kKeys * pieces, [&](Value piece) {
+  forShare(kKeys * pieces, [&](Value piece) {
     Value key = e.divU(piece, pieces);
     Value place = e.add(e.mul(key, layout.valuePitch()), e.shiftLeft(e.remU(piece, pieces), 4));
     // What lies past the last key may be anything; times a weight of zero it must be zero.

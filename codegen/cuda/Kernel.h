@@ -8,6 +8,9 @@
 
 namespace heddle::cuda {
 
+/// Shared memory of a block on sm_80.
+inline constexpr int64_t kMostSharedBytes = 163 * 1024;
+
 /// How a kernel is launched (docs/cuda.md); generators return it.
 struct KernelFacts {
   uint32_t threads = 0;     // of a block

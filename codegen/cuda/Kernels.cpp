@@ -39,6 +39,10 @@ llvm::Expected<std::vector<KernelFacts>> emitKernels(mlir::ModuleOp module, cons
     auto emitted = emitKernel(kernel, rows.lookup(kernel.getSymName()), context, out);
     if (!emitted)
       return emitted.takeError();
+    if (emitted->sharedBytes > uint64_t(kMostSharedBytes))
+      return unsupported(kernel, "expected at most " + llvm::Twine(kMostSharedBytes) +
+                                     " bytes of shared memory, but found " +
+                                     llvm::Twine(emitted->sharedBytes));
     facts.push_back(*emitted);
   }
   return facts;

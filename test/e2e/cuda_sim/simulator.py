@@ -18,14 +18,19 @@ TYPES = {"f8": "f64", "f4": "f32", "f2": "f16", "i8": "i64", "u8": "u64", "i4": 
          "u2": "u16", "i1": "i8", "u1": "u8"}
 
 
-def find_nvcc():
-    """Path of nvcc; skips the calling test without one. It is needed by these tests only."""
-    found = [os.environ.get("HEDDLE_NVCC"), *map(str, CACHE.glob("venv/lib/python3*/site-packages/nvidia/*/bin/nvcc")),
-             shutil.which("nvcc"), "/usr/local/cuda/bin/nvcc"]
+def find_tool(name):
+    """Path of nvcc or ptxas; skips the calling test without it. They are needed by tests only."""
+    found = [os.environ.get(f"HEDDLE_{name.upper()}"),
+             *map(str, CACHE.glob(f"venv/lib/python3*/site-packages/nvidia/*/bin/{name}")), shutil.which(name),
+             f"/usr/local/cuda/bin/{name}"]
     for path in found:
         if path and os.access(path, os.X_OK):
             return path
-    raise unittest.SkipTest("no nvcc (run tools/setup.sh test, or set HEDDLE_NVCC)")
+    raise unittest.SkipTest(f"no {name} (run tools/setup.sh test, or set HEDDLE_{name.upper()})")
+
+
+def find_nvcc():
+    return find_tool("nvcc")
 
 
 def ptx_of(name):
