@@ -381,8 +381,9 @@ llvm::Expected<std::array<uint8_t, 32>> compileToArtifact(ModuleOp module, const
   if (auto plugins = pluginsJson(); !plugins.empty())
     manifest["plugins"] = std::move(plugins);
   manifest["targets"] = llvm::json::Array{std::move(code.manifest)};
-  manifest["precision"] =
-      llvm::json::Object{{"activations", options.activations}, {"row_bounds", options.rowBounds}};
+  manifest["precision"] = llvm::json::Object{{"activations", options.activations},
+                                             {"row_bounds", options.rowBounds},
+                                             {"kv_cache", options.cacheType}};
   if (!options.quantization.empty())
     manifest["quantization"] = std::move(options.quantization);
   manifest["samples"] = std::move((*samples)->manifest);

@@ -25,8 +25,9 @@ struct CompileOptions {
   /// Text activations (`--activations`, `--precise`): "mixed" (16 bits for up to four rows, and for QKV and
   /// head beyond), "i8", "i16".
   std::string activations = "mixed";
-  bool tensorCores = true; // of CUDA: multiply on them, or without
-  std::string ptxas;       // CUDA: assembles a cubin beside the PTX; empty: none
+  std::string cacheType = "f16"; // of keys and values (`--kv-type`): "f16", "int8", "fp8"
+  bool tensorCores = true;       // of CUDA: multiply on them, or without
+  std::string ptxas;             // CUDA: assembles a cubin beside the PTX; empty: none
   std::string rowBounds =
       "4"; // upper row bounds of the variants below the largest; empty: one variant for all
   /// Weights: "SCHEME,PATTERN=SCHEME,..." of heddle-insert-quantization; empty: as the files have them.

@@ -31,6 +31,8 @@ void addPipeline(mlir::OpPassManager &passes, const CompileOptions &options) {
     list += ("heddle-apply-attention{variant=" + variant +
              (parameters.empty() ? "" : " parameters=" + parameters.str()) + "},")
                 .str();
+  if (options.cacheType != "f16")
+    list += "heddle-set-cache-type{type=" + options.cacheType + " target=" + options.target + "},";
   list += "heddle-insert-head-gating,heddle-specialize-head-mask,heddle-lower-head-gating";
   list += options.denseGates ? "{dense}," : ",";
   if (!options.observe.empty())

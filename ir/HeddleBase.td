@@ -89,10 +89,27 @@ def Heddle_KvCacheType : Heddle_Type<"KvCache", "kv_cache"> {
   let description = [{
     `!heddle.kv_cache<3x64x64xf16>`: KV heads, key and value width of a head, element type. Its capacity and paging belong to the
     session (docs/kernel-abi.md).
+
+    Elements of 8 bits (`i8`, `f8E4M3FN`) are codes: what is stored of a token's keys of one head, and of its values, is `scale * code`, with the
+    f32 `scale = max |x| / L`, L = 127 for `i8` and 448 for `f8E4M3FN`, and the nearest code to `x * (1 / scale)`, ties to even. Where `1 / scale` is not
+    finite codes are 0, and a scale that is not finite makes all that it scales NaN.
   }];
   let parameters = (ins "int64_t":$heads, "int64_t":$keyDim, "int64_t":$valueDim, "Type":$elementType);
   let hasCustomAssemblyFormat = 1;
   let genVerifyDecl = 1;
+  let extraClassDeclaration = [{
+    /// Elements are codes with a scale for each token and head.
+    bool hasScales() const { return getElementType().getIntOrFloatBitWidth() == 8; }
+    int64_t elementBytes() const { return getElementType().getIntOrFloatBitWidth() / 8; }
+    /// Of the scales of a token's keys and values of one head.
+    int64_t scaleBytes() const { return hasScales() ? 8 : 0; }
+    /// All that is stored of one token.
+    int64_t tokenBytes() const { return getHeads() * ((getKeyDim() + getValueDim()) * elementBytes() + scaleBytes()); }
+    /// The same with elements "f16", "int8" or "fp8"; null for another name.
+    KvCacheType withElements(::llvm::StringRef name) const;
+    /// The largest code.
+    float limit() const { return getElementType().isInteger(8) ? 127.0f : 448.0f; }
+  }];
 }
 
 def Heddle_SelectionKind : Heddle_Enum<"SelectionKind", "what a selection chooses among", [

@@ -81,9 +81,19 @@ LogicalResult KvCacheType::verify(function_ref<InFlightDiagnostic()> emitError, 
   if (heads < 1 || keyDim < 1 || valueDim < 1)
     return emitError() << "expected heads and widths of a KV cache to be positive, but found " << heads << "x"
                        << keyDim << "x" << valueDim;
-  if (!element.isF16() && !element.isF32())
-    return emitError() << "expected a KV cache to hold 'f16' or 'f32', but found " << element;
+  if (!element.isF16() && !element.isF32() && !element.isSignlessInteger(8) &&
+      !mlir::isa<Float8E4M3FNType>(element))
+    return emitError() << "expected a KV cache to hold 'f16', 'f32', 'i8' or 'f8E4M3FN', but found "
+                       << element;
   return success();
+}
+
+KvCacheType KvCacheType::withElements(StringRef name) const {
+  Type element = name == "f16"    ? Float16Type::get(getContext())
+                 : name == "int8" ? Type(IntegerType::get(getContext(), 8))
+                 : name == "fp8"  ? Float8E4M3FNType::get(getContext())
+                                  : Type();
+  return element ? get(getContext(), getHeads(), getKeyDim(), getValueDim(), element) : KvCacheType();
 }
 
 Type SelectionType::parse(AsmParser &parser) {

@@ -185,6 +185,16 @@ LogicalResult QuantizeOp::verify() {
   if (shapeOf(getInput().getType()) != stored.getShape())
     return emitOpError() << "expected 'result' to have the shape of 'input', " << getInput().getType()
                          << ", but found " << stored;
+  if (std::optional<APFloat> scale = getScale()) {
+    const float value = scale->convertToFloat();
+    if (!(value > 0) || !std::isfinite(value) || !std::isfinite(1 / value))
+      return emitOpError() << "expected 'scale' to be positive, with an inverse that f32 holds, but found "
+                           << value;
+    Format format = stored.getEncoding().getFormat();
+    if (format != Format::ACT_I8 && format != Format::ACT_I16)
+      return emitOpError() << "expected 'scale' with codes of 'act_i8' or 'act_i16', but found '"
+                           << stringifyFormat(format) << "'";
+  }
   return success();
 }
 

@@ -32,6 +32,8 @@ static void markProducers(Value value, function_ref<bool(Operation *)> passes, D
   }
 }
 
+static bool isInteger(Format format) { return format == Format::ACT_I8 || format == Format::ACT_I16; }
+
 /// Name of a linear's weight, for messages.
 static std::string weightName(LinearOp linear) {
   if (auto get = linear.getWeight().getDefiningOp<GetParamOp>())
@@ -54,6 +56,11 @@ struct ChoosePrecision : mlir::heddle::impl::ChoosePrecisionPassBase<ChoosePreci
       getOperation().emitError() << "unknown target '" << target << "'; known targets: " << targetNames();
       return signalPassFailure();
     }
+    if (getOperation()->hasAttr(kActivationRangesAttr) && target != "cpu") {
+      getOperation().emitError() << "expected dynamic activations for target '" << target
+                                 << "', but found calibrated ranges; static ones are for target 'cpu'";
+      return signalPassFailure();
+    }
     scalesRows = description->arrayColumns != 0;
     Decisions decisions(getOperation(), getArgument());
     for (auto function : getOperation().getOps<func::FuncOp>())
@@ -71,7 +78,9 @@ struct ChoosePrecision : mlir::heddle::impl::ChoosePrecisionPassBase<ChoosePreci
     if (activations == "mixed" && !memoryBound)
       markPrecise(function, attended, head);
 
-    DenseMap<std::pair<Value, unsigned>, Value> quantized; // by value and format
+    auto ranges = getOperation()->getAttrOfType<DictionaryAttr>(kActivationRangesAttr);
+    // By value, format and static scale.
+    DenseMap<std::pair<Value, std::pair<unsigned, Attribute>>, Value> quantized;
     for (Operation &op : llvm::make_early_inc_range(function.getBody().front())) {
       auto linear = dyn_cast<LinearOp>(op);
       if (!linear)
@@ -89,7 +98,7 @@ struct ChoosePrecision : mlir::heddle::impl::ChoosePrecisionPassBase<ChoosePreci
                                     << "', which is stored in blocks (" << linear.getWeight().getType()
                                     << "), but found activations 'f32'; choose mixed, i8 or i16";
       Format format = Format::ACT_I8;
-      StringRef why = "i8: arithmetic decides at this many rows";
+      std::string why = "i8: arithmetic decides at this many rows";
       if (scalesRows) {
         format = Format::ACT_I8_ROW;
         why = "i8 with one scale a row: what the array multiplies";
@@ -110,19 +119,25 @@ struct ChoosePrecision : mlir::heddle::impl::ChoosePrecisionPassBase<ChoosePreci
         why = "i16: the result leaves the function";
       }
       Value input = linear.getInput();
-      Value &stored = quantized[{input, static_cast<unsigned>(format)}];
+      OpBuilder builder(&getContext());
+      auto type = StoredType::get(&getContext(), shapeOf(input.getType()), builder.getF32Type(),
+                                  EncAttr::get(&getContext(), format, Layout::Rows));
+      FloatAttr scale;
+      if (auto range = ranges && isInteger(format) ? ranges.getAs<FloatAttr>(sourceNames(linear.getLoc()))
+                                                   : FloatAttr()) {
+        scale = builder.getF32FloatAttr(static_cast<float>(range.getValueAsDouble()) /
+                                        activationLayout(type).limit());
+      }
+      Value &stored = quantized[{input, {static_cast<unsigned>(format), scale}}];
       if (!stored) {
-        OpBuilder builder(&getContext());
         builder.setInsertionPointAfterValue(input);
-        auto type = StoredType::get(&getContext(), shapeOf(input.getType()), builder.getF32Type(),
-                                    EncAttr::get(&getContext(), format, Layout::Rows));
-        stored = builder.create<QuantizeOp>(input.getLoc(), type, input);
+        stored = builder.create<QuantizeOp>(input.getLoc(), type, input, scale);
         // A function argument has no source node; its first reader has.
         if (isa<BlockArgument>(input))
           stored.getDefiningOp()->setLoc(linear.getLoc());
       }
       linear.getInputMutable().assign(stored);
-      decisions.record(linear, "precision", why);
+      decisions.record(linear, "precision", scale ? why + "; range as calibrated" : why);
     }
     return success();
   }

@@ -11,6 +11,9 @@ inline constexpr llvm::StringLiteral kArenaBytesAttr = "heddle.arena_bytes";
 /// Module attribute: what calibration found, a dictionary of weights: {scheme = "int4"} or, rounded already,
 /// {scheme = "int4", file = 1 : i64, offset = 0 : i64}.
 inline constexpr llvm::StringLiteral kQuantizationAttr = "heddle.quantization";
+/// Attribute of a module: a dictionary with the size up to which each source node's product reads its input,
+/// for static activations.
+inline constexpr llvm::StringLiteral kActivationRangesAttr = "heddle.activation_ranges";
 /// Names of results that `insert-observers` adds begin with it.
 inline constexpr llvm::StringLiteral kObserverPrefix = "observe.";
 

@@ -166,6 +166,20 @@ def SpecializeRowsPass : Pass<"heddle-specialize-rows", "mlir::ModuleOp"> {
                  Option<"dim", "dim", "std::string", "\"n\"", "Name of the dimension to cut">];
 }
 
+def SetCacheTypePass : Pass<"heddle-set-cache-type", "mlir::ModuleOp"> {
+  let summary = "Store keys and values in fewer bits";
+  let description = [{
+    All KV caches of the module get elements of one type. `int8` and `fp8` (e4m3) are codes with a scale for each token and head, which `cache_append` finds and
+    attention multiplies by (`!heddle.kv_cache`). `cost` of a decision is the bytes that a token then takes in that cache.
+    ```mlir
+    heddle.cache @kv.0 : !heddle.kv_cache<3x64x64xf16>     // before
+    heddle.cache @kv.0 : !heddle.kv_cache<3x64x64xi8>      // after, type=int8
+    ```
+  }];
+  let options = [Option<"type", "type", "std::string", "\"f16\"", "f16, int8 or fp8">,
+                 Option<"target", "target", "std::string", "\"cpu\"", "Target that the module is compiled for">];
+}
+
 def SplitCacheAppendPass : Pass<"heddle-split-cache-append", "mlir::ModuleOp"> {
   let summary = "Separate storing keys and values from attending to them";
   let description = [{
@@ -205,6 +219,9 @@ def ChoosePrecisionPass : Pass<"heddle-choose-precision", "mlir::ModuleOp"> {
       In variants with `heddle.tiles`, `act_bf16` instead of both, but for linears whose result leaves the function.
     - `i8`, `i16`: the same everywhere. On the NPU all of these are `act_i8_row`: what its array multiplies has one scale a row.
     - `f32`: allowed for dense weights only; a weight stored in blocks is an error.
+
+    Codes of products whose source node has an entry in the module attribute `heddle.activation_ranges` get one constant `scale`, range / largest code, for all blocks
+    (static activations): no kernel looks for it.
     ```mlir
     %1 = heddle.linear %0, %w : tensor<?x64xf32>, !heddle.stored<32x64xf32, #heddle.enc<q8_0>> -> tensor<?x32xf32>    // before
     %q = heddle.quantize %0 : tensor<?x64xf32> -> !heddle.stored<?x64xf32, #heddle.enc<act_i8>>                       // after

@@ -64,8 +64,7 @@ Value AttentionBuilder::resultAddress(Value row, Value head) {
 
 Value AttentionBuilder::valueBase() {
   if (cached)
-    return e.at(operands->cache, e.mul(item.head, kPage * valueRowBytes),
-                kvHeads * kPage * keyDim * elementBytes);
+    return e.at(operands->cache, e.mul(item.head, kPage * valueRowBytes), kvHeads * kPage * keyBytes);
   if (attention.getKeySequences())
     return e.at(scratch, valuesOffset);
   return e.at(e.at(operands->values, e.mul(item.firstRow, valueRowBytes)),
@@ -290,7 +289,10 @@ void AttentionBuilder::emitSoftmax(const Tile &tile, const Chunk &chunk) {
     // Lanes that are not seen hold minus infinity, whose weight is 0.
     Values sums = forGroups(chunk, {e.constant(floats, 0)}, [&](Value g, ValueRange carried) {
       Value at = e.at(scores, e.mul(g, 64)), weight = expOfNegative(e, e.subF(e.load(floats, at), maxima));
-      e.store(e.bitAnd(e.bitcast(weight, ints), 0x7fffffff), at);
+      Value stored = weight;
+      if (hasScales) // what the values' codes are multiplied by goes into their weights
+        stored = e.mulF(weight, scalesAt(e.at(keyAddress(e.add(chunk.begin, e.mul(g, 16))), valueScales())));
+      e.store(e.bitAnd(e.bitcast(stored, ints), 0x7fffffff), at);
       return Values{e.addF(carried[0], weight)};
     });
     // The values' sums must tell such keys from those whose weight is 0. With one span only groups at its

@@ -14,9 +14,12 @@ ScoreBuilder::ScoreBuilder(Emitter &e, ScoringOpInterface op, const CpuKernelCon
       keyDim(op.keyDim()), floats(e.vec(e.f32(), kLanes)), ints(e.vec(e.i32(), kLanes)) {
   element = cached ? cast<KvCacheType>(op.getCache().getType()).getElementType() : e.f32();
   elementBytes = element.getIntOrFloatBitWidth() / 8;
+  keyBytes = keyDim * elementBytes;
   if (cached) {
     auto cache = cast<KvCacheType>(op.getCache().getType());
-    pageBytes = kPage * kvHeads * (keyDim + cache.getValueDim()) * elementBytes;
+    pageBytes = kPage * cache.tokenBytes();
+    hasScales = cache.hasScales();
+    keyBytes += cache.scaleBytes();
   }
   maxKeys = cached                 ? context.maxContext
             : op.getKeySequences() ? shapeOf(op.getKeySequences().getType())[0]
@@ -36,8 +39,18 @@ ScoreBuilder::ScoreBuilder(Emitter &e, ScoringOpInterface op, const CpuKernelCon
 }
 
 Value ScoreBuilder::loadF32(VectorType type, Value address, Type from) {
+  if (isa<Float8E4M3FNType>(from)) {
+    // Sign, exponent and fraction of e4m3 as those of f16: a number 2^8 times smaller, subnormal ones too.
+    Value bits = e.shiftLeft(e.extendS(e.load(type.clone(e.i8()), address), e.i16()), 7);
+    return e.toF32(e.bitcast(e.bitAnd(bits, ~0x4000), type.clone(e.f16()))); // scalesAt makes up for it
+  }
   Value value = e.load(type.clone(from), address);
   return from.isF32() ? value : e.toF32(value);
+}
+
+Value ScoreBuilder::scalesAt(Value address) {
+  Value scales = e.load(floats, address);
+  return isa<Float8E4M3FNType>(element) ? e.mulF(scales, e.constant(floats, 256)) : scales;
 }
 
 int64_t ScoreBuilder::queryOffset(const Tile &tile, int row) const {
@@ -76,7 +89,7 @@ void ScoreBuilder::beginHead(Value head) {
   Value first = e.add(e.mul(item.rowBegin, queryHeads), e.mul(head, group));
   item.query = e.at(operands->query, e.mul(first, keyDim * 4));
   if (cached) {
-    item.keyBase = e.at(operands->cache, e.mul(head, kPage * keyDim * elementBytes));
+    item.keyBase = e.at(operands->cache, e.mul(head, kPage * keyBytes));
   } else {
     item.keyBase = e.at(scratch, keysOffset);
     transposeKeys();
@@ -307,7 +320,7 @@ Value ScoreBuilder::keyAddress(Value key) {
   if (!cached)
     return e.at(item.keyBase, e.mul(key, keyDim * 4));
   Value page = e.at(item.keyBase, pageOffset(e.divU(key, kPage)));
-  return e.at(page, e.mul(e.bitAnd(key, kPage - 1), keyDim * elementBytes));
+  return e.at(page, e.mul(e.bitAnd(key, kPage - 1), keyBytes));
 }
 
 Value ScoreBuilder::pageOffset(Value page) {
@@ -371,12 +384,16 @@ void ScoreBuilder::emitScores(const Tile &tile, const Chunk &chunk) {
                      }
                      return next;
                    });
-    for (int v = 0; v < count; ++v)
-      for (int g = 0; g < groups; ++g)
-        e.store(sums[v * groups + g], e.at(place(g), v * kScoreRow));
+    for (int g = 0; g < groups; ++g) {
+      Value scales = hasScales ? scalesAt(address(g, e.cI64(0), keyScales())) : Value();
+      for (int v = 0; v < count; ++v) {
+        Value &sum = sums[v * groups + g];
+        e.store(scales ? e.mulF(sum, scales) : sum, e.at(place(g), v * kScoreRow));
+      }
+    }
   };
   if (!chunk.groups) {
-    int64_t step = most * 16, groupBytes = keyDim * 16 * elementBytes;
+    int64_t step = most * 16, groupBytes = keyBytes * 16;
     Value begin = e.mul(e.divU(e.sub(chunk.keys.begin, chunk.begin), step), step),
           end = e.sub(chunk.keys.end, chunk.begin);
     e.forRange(begin, end, e.cI64(step), [&](Value offset) {

@@ -92,7 +92,13 @@ protected:
   /// hardware stops at 4 KiB. Null without a cache.
   Value bytesToNextPage(const Tile &tile, Value page);
   void prefetchLines(Value address, int64_t bytes);
+  /// Elements as numbers, codes without their scale.
   Value loadF32(mlir::VectorType type, Value address, Type from);
+  /// What loaded codes of 16 keys, or of their values, are multiplied by.
+  Value scalesAt(Value address);
+  /// Where that is, past the address of the keys.
+  int64_t keyScales() const { return keyDim * 16 * elementBytes; }
+  int64_t valueScales() const { return keyScales() + 16 * 4; }
   int64_t queryOffset(const Tile &tile, int row) const;
   Value clamp(Value x, Range range) { return e.minS(e.maxS(x, range.begin), range.end); }
   Value both(Value a, Value b) { return e.create<mlir::arith::AndIOp>(a, b); }
@@ -105,12 +111,13 @@ protected:
   KeySpans mask;
   bool cached;
   int64_t queryHeads, kvHeads, group, keyDim;
-  Type element; // of keys and values in memory
-  int64_t elementBytes, pageBytes = 0;
-  int64_t maxKeys;      // of a slot or sequence, rounded up to whole pages
-  int accumulators;     // vectors that a tile's products may keep in registers
-  int mostRows;         // of a tile
-  int64_t keyLimit = 0; // positions from here on are not selected; 0: none such
+  Type element;                                  // of keys and values in memory
+  int64_t elementBytes, keyBytes, pageBytes = 0; // keyBytes: of a key, with the scales of its codes
+  bool hasScales = false;                        // elements are codes
+  int64_t maxKeys;                               // of a slot or sequence, rounded up to whole pages
+  int accumulators;                              // vectors that a tile's products may keep in registers
+  int mostRows;                                  // of a tile
+  int64_t keyLimit = 0;                          // positions from here on are not selected; 0: none such
   mlir::VectorType floats, ints;
 
   // Scratch: byte offsets, then addresses.

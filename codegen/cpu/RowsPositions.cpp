@@ -57,13 +57,54 @@ void RowsBuilder::emitRope(RopeOp op) {
   });
 }
 
+/// Bits of the largest size among `count` numbers; NaN and infinity are above all others.
+static Value largestSize(Emitter &e, Value from, int64_t count) {
+  auto sizes = [&](Value d, int width) {
+    Value bits = e.load(e.vec(e.i32(), width), e.at(from, e.shiftLeft(d, 2)));
+    return e.bitAnd(bits, 0x7fffffff);
+  };
+  auto most = [&](Value vector) -> Value {
+    return e.create<vector::ReductionOp>(vector::CombiningKind::MAXSI, vector);
+  };
+  constexpr int64_t kLanes = 16;
+  const int64_t full = count / kLanes * kLanes;
+  Value result;
+  if (full > 0) {
+    Value all = e.forRange(
+        e.cI64(0), e.cI64(full), e.cI64(kLanes), {e.constantInt(e.vec(e.i32(), kLanes), 0)},
+        [&](Value d, ValueRange carried) { return Values{e.maxS(carried[0], sizes(d, kLanes))}; })[0];
+    result = most(all);
+  }
+  if (full < count) {
+    Value rest = most(sizes(e.cI64(full), int(count - full)));
+    result = result ? e.maxS(result, rest) : rest;
+  }
+  return result;
+}
+
+/// i8 codes of e4m3 nearest to numbers within its range, ties to even.
+static Value toFloat8(Emitter &e, Value x) {
+  auto type = cast<VectorType>(x.getType()).clone(e.i32());
+  auto number = [&](int64_t value) { return e.constantInt(type, value); };
+  Value bits = e.bitcast(x, type), size = e.minS(e.bitAnd(bits, 0x7fffffff), number(0x43e00000)); // 448
+  // Three bits of fraction stay, and the exponent's bias becomes 7.
+  Value odd = e.bitAnd(e.shiftRightU(size, 20), 1);
+  Value normal = e.add(e.shiftRightU(e.add(e.add(size, 0x7ffff), odd), 20), -(120 << 3));
+  // Below 2^-6 codes are multiples of 2^-9.
+  Value shifted =
+      e.fma(e.bitcast(size, x.getType()), e.constant(x.getType(), 512), e.constant(x.getType(), 12582912.0));
+  Value tiny = e.lessThan(size, number(0x3c800000));
+  Value code = e.select(tiny, e.add(e.bitcast(shifted, type), -0x4b400000), normal);
+  return e.truncate(e.create<arith::OrIOp>(code, e.bitAnd(e.shiftRightU(bits, 24), 0x80)), e.i8());
+}
+
 void RowsBuilder::emitCacheAppend(CacheAppendOp op) {
   auto cache = op.getCache().getType();
   int64_t heads = cache.getHeads(), keyDim = cache.getKeyDim(), valueDim = cache.getValueDim();
   Type element = cache.getElementType();
-  int64_t bytes = element.getIntOrFloatBitWidth() / 8;
-  int64_t pageTokens = HEDDLE_PAGE_TOKENS, keyBytes = heads * pageTokens * keyDim * bytes;
-  int64_t pageBytes = keyBytes + heads * pageTokens * valueDim * bytes;
+  const int64_t bytes = cache.elementBytes(), pageTokens = HEDDLE_PAGE_TOKENS;
+  const int64_t groupBytes = 16 * (keyDim * bytes + cache.scaleBytes()),
+                headBytes = pageTokens / 16 * groupBytes;
 
   Value keys = memory(op.getKeys()), values = memory(op.getValues());
   Value slot = clampedIndex(op.getSlots(), e.cI64(context.maxSlots));
@@ -71,21 +112,47 @@ void RowsBuilder::emitCacheAppend(CacheAppendOp op) {
   Value entry = e.add(e.mul(slot, context.maxContext / pageTokens), e.divU(position, pageTokens));
   Value number =
       e.extendS(e.load(e.i32(), e.at(pageTables.lookup(op.getCache()), e.shiftLeft(entry, 2))), e.i64());
-  Value page = e.at(operandOf(op.getCache()), e.mul(number, pageBytes));
-  Value token = e.bitAnd(position, pageTokens - 1);
+  Value page = e.at(operandOf(op.getCache()), e.mul(number, pageTokens * cache.tokenBytes()));
+  Value token = e.bitAnd(position, pageTokens - 1), lane = e.bitAnd(token, 15);
   Type bits = e.getIntegerType(bytes * 8);
-  auto rounded = [&](Value address, int width) -> Value {
-    Value value = e.load(e.vec(e.f32(), width), address);
-    return element.isF32() ? value : e.create<arith::TruncFOp>(e.vec(element, width), value);
+
+  // What rounds pieces of the numbers at an address; the scale of codes goes to another.
+  using Rounding = std::function<Value(Value from, int width)>;
+  auto rounding = [&](Value numbers, int64_t count, Value scaleAt) -> Rounding {
+    if (!cache.hasScales())
+      return [&](Value from, int width) -> Value {
+        Value value = e.load(e.vec(e.f32(), width), from);
+        return element.isF32() ? value : e.create<arith::TruncFOp>(e.vec(element, width), value);
+      };
+    Value size = largestSize(e, numbers, count);
+    Value scale = e.divF(e.bitcast(size, e.f32()), e.cF32(cache.limit())), inverse = e.divF(e.cF32(1), scale);
+    // The inverse of 0 is not finite, and those of sizes so small that nothing could be told apart.
+    auto finite = [&](Value x) { return e.lessThan(x, e.cI32(0x7f800000)); };
+    Value keep = e.create<arith::AndIOp>(finite(size), finite(e.bitcast(inverse, e.i32())));
+    e.store(e.select(finite(size), scale, e.cF32(NAN)), scaleAt);
+    inverse = e.select(keep, inverse, e.cF32(0));
+    keep = e.extendS(keep, e.i32());
+    return [=, this](Value from, int width) -> Value {
+      VectorType floats = e.vec(e.f32(), width), ints = e.vec(e.i32(), width);
+      // Numbers that are not finite become 0 with all others.
+      Value kept = e.create<arith::AndIOp>(e.load(ints, from), e.splat(keep, ints));
+      Value scaled = e.mulF(e.bitcast(kept, floats), e.splat(inverse, floats));
+      if (!element.isInteger(8))
+        return toFloat8(e, scaled);
+      // Adding 1.5 * 2^23 rounds half to even and leaves the integer in the low bits.
+      Value shifted = e.addF(scaled, e.constant(floats, 12582912.0));
+      return e.truncate(e.add(e.bitcast(shifted, ints), -0x4b400000), e.i8());
+    };
   };
 
-  // Keys: [head][token / 16][d][token % 16]; values: [head][token][d].
-  Value lane = e.mul(e.bitAnd(token, 15), bytes), group = e.mul(e.divU(token, 16), keyDim * 16 * bytes);
-  Value keyBase = e.at(e.at(page, group), lane),
-        valueBase = e.at(page, e.mul(token, valueDim * bytes), keyBytes);
+  // Keys: [head][token / 16][d][token % 16] and scales; values: [head][token][d].
+  Value keyBase = e.at(page, e.mul(e.divU(token, 16), groupBytes)),
+        valueBase = e.at(page, e.mul(token, valueDim * bytes), heads * headBytes);
   e.forRange(0, heads, 1, [&](Value head) {
-    Value from = e.at(keys, e.mul(head, keyDim * 4)),
-          to = e.at(keyBase, e.mul(head, pageTokens * keyDim * bytes));
+    Value from = e.at(keys, e.mul(head, keyDim * 4)), group = e.at(keyBase, e.mul(head, headBytes));
+    Value scales = e.at(group, e.shiftLeft(lane, 2), keyDim * 16 * bytes),
+          to = e.at(group, e.mul(lane, bytes));
+    Rounding rounded = rounding(from, keyDim, scales);
     forPieces(keyDim, [&](Value d, int width) {
       Value key = e.bitcast(rounded(e.at(from, e.shiftLeft(d, 2)), width), e.vec(bits, width));
       Value column = e.at(to, e.mul(d, 16 * bytes));
@@ -94,6 +161,7 @@ void RowsBuilder::emitCacheAppend(CacheAppendOp op) {
     });
     Value valueFrom = e.at(values, e.mul(head, valueDim * 4));
     Value valueTo = e.at(valueBase, e.mul(head, pageTokens * valueDim * bytes));
+    rounded = rounding(valueFrom, valueDim, e.at(scales, 16 * 4));
     forPieces(valueDim, [&](Value d, int width) {
       e.store(rounded(e.at(valueFrom, e.shiftLeft(d, 2)), width), e.at(valueTo, e.mul(d, bytes)));
     });

@@ -46,6 +46,14 @@ static Value combineWith(Emitter &e, Value x, int distance, function_ref<Value(V
   return combine(x, shuffle(e, x, x, [&](int64_t i) { return i ^ distance; }, 16));
 }
 
+static Value clampedTo(Emitter &e, Value x, double limit) {
+  auto bound = [&](double value, arith::CmpFPredicate outside, Value y) {
+    Value end = e.constant(y.getType(), value);
+    return e.select(e.create<arith::CmpFOp>(outside, y, end), end, y);
+  };
+  return bound(-limit, arith::CmpFPredicate::OLT, bound(limit, arith::CmpFPredicate::OGT, x));
+}
+
 // Two blocks at a time, so that their reductions share shuffles, which one port of the machine does.
 void RowsBuilder::emitQuantizeBlocks(QuantizeOp op, ArrayRef<Value> columns, Value index) {
   ActivationLayout layout = activationLayout(op.getType());
@@ -62,32 +70,46 @@ void RowsBuilder::emitQuantizeBlocks(QuantizeOp op, ArrayRef<Value> columns, Val
 
   // Sizes of floats order like their bits, and NaN is above infinity: an integer maximum misses neither.
   auto size = [&](Value x) { return e.bitAnd(e.bitcast(x, ints), 0x7fffffff); };
-  Value first = e.maxS(size(columns[0]), size(columns[1]));
-  Value second = blocks == 2 ? e.maxS(size(columns[2]), size(columns[3])) : first;
-  Value sizes = combineHalves(e, first, second, maximum);
-  for (int distance : {4, 2, 1})
-    sizes = combineWith(e, sizes, distance, maximum);
-  Value sizeBits = shuffle(e, sizes, sizes, [](int64_t block) { return block * 8; }, blocks);
   VectorType blockFloats = e.vec(e.f32(), blocks);
-  Value scale = e.divF(perBlock(sizeBits, e.f32()), e.constant(blockFloats, layout.limit()));
-  Value inverse = e.divF(e.constant(blockFloats, 1), scale);
-  // An infinite inverse covers amax = 0, and sizes so small that nothing could be told apart.
-  Value infinity = e.constantInt(e.vec(e.i32(), blocks), kInfinityBits);
-  Value finite = e.create<arith::AndIOp>(e.lessThan(sizeBits, infinity),
-                                         e.lessThan(perBlock(inverse, e.i32()), infinity));
-  Value keep = e.extendS(finite, e.i32());
-  scale = perBlock(e.create<arith::AndIOp>(perBlock(scale, e.i32()), keep), e.f32());
-  e.store(scale, e.at(target, e.shiftRightU(index, 3), layout.scale()));
-
+  Value scale;
   Values codes;
-  for (auto [i, column] : llvm::enumerate(columns)) {
-    auto everywhere = [&, block = i / 2](Value x) {
-      return shuffle(e, x, x, [&](int64_t) { return block; }, kLanes);
-    };
+  auto addCodes = [&](Value column, Value inverse, Value keep) {
     // Adding 1.5 * 2^23 rounds half to even and leaves the integer in the low bits.
-    Value shifted = e.addF(e.mulF(column, everywhere(inverse)), e.constant(floats, 12582912.0));
-    codes.push_back(e.create<arith::AndIOp>(e.add(e.bitcast(shifted, ints), -0x4b400000), everywhere(keep)));
+    Value scaled = e.mulF(column, inverse);
+    if (op.getScale())
+      scaled = clampedTo(e, scaled, layout.limit());
+    Value shifted = e.addF(scaled, e.constant(floats, 12582912.0));
+    codes.push_back(e.create<arith::AndIOp>(e.add(e.bitcast(shifted, ints), -0x4b400000), keep));
+  };
+  if (op.getScale()) { // known: no pass over the block to find it
+    const float known = op.getScale()->convertToFloat();
+    scale = e.constant(blockFloats, known);
+    for (Value column : columns)
+      addCodes(column, e.constant(floats, 1 / known),
+               e.extendS(e.lessThan(size(column), e.constantInt(ints, kInfinityBits)), e.i32()));
+  } else {
+    Value first = e.maxS(size(columns[0]), size(columns[1]));
+    Value second = blocks == 2 ? e.maxS(size(columns[2]), size(columns[3])) : first;
+    Value sizes = combineHalves(e, first, second, maximum);
+    for (int distance : {4, 2, 1})
+      sizes = combineWith(e, sizes, distance, maximum);
+    Value sizeBits = shuffle(e, sizes, sizes, [](int64_t block) { return block * 8; }, blocks);
+    scale = e.divF(perBlock(sizeBits, e.f32()), e.constant(blockFloats, layout.limit()));
+    Value inverse = e.divF(e.constant(blockFloats, 1), scale);
+    // An infinite inverse covers amax = 0, and sizes so small that nothing could be told apart.
+    Value infinity = e.constantInt(e.vec(e.i32(), blocks), kInfinityBits);
+    Value finite = e.create<arith::AndIOp>(e.lessThan(sizeBits, infinity),
+                                           e.lessThan(perBlock(inverse, e.i32()), infinity));
+    Value keep = e.extendS(finite, e.i32());
+    scale = perBlock(e.create<arith::AndIOp>(perBlock(scale, e.i32()), keep), e.f32());
+    for (auto [i, column] : llvm::enumerate(columns)) {
+      auto everywhere = [&, block = i / 2](Value x) {
+        return shuffle(e, x, x, [&](int64_t) { return block; }, kLanes);
+      };
+      addCodes(column, everywhere(inverse), everywhere(keep));
+    }
   }
+  e.store(scale, e.at(target, e.shiftRightU(index, 3), layout.scale()));
   while (codes.size() < 4)
     codes.push_back(e.constantInt(ints, 0));
 

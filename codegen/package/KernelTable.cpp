@@ -23,11 +23,6 @@ bool isLookedUp(Value value) {
   });
 }
 
-int64_t tokenBytes(KvCacheType type) {
-  return type.getHeads() * (type.getKeyDim() + type.getValueDim()) *
-         type.getElementType().getIntOrFloatBitWidth() / 8;
-}
-
 /// Arithmetic on one element, roughly: what matters is the order of magnitude beside products.
 int64_t opsPerElement(Operation *op) {
   return llvm::TypeSwitch<Operation *, int64_t>(op)
@@ -56,7 +51,7 @@ void addArgument(Value argument, KernelCost &cost) {
   Type type = argument.getType();
   if (auto cache = dyn_cast<KvCacheType>(type)) {
     for (Operation *user : argument.getUsers())
-      (isa<CacheAppendOp>(user) ? cost.bytesPerRow : cost.cacheBytesPerToken) += tokenBytes(cache);
+      (isa<CacheAppendOp>(user) ? cost.bytesPerRow : cost.cacheBytesPerToken) += cache.tokenBytes();
   } else if (hasRows(type)) {
     cost.bytesPerRow += valueBytes(type, 1);
   } else if (isa<RankedTensorType, StoredType>(type)) {

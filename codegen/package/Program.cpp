@@ -52,6 +52,8 @@ uint32_t dtypeOf(Type type) {
     return HEDDLE_DTYPE_F16;
   if (type.isBF16())
     return HEDDLE_DTYPE_BF16;
+  if (type.getIntOrFloatBitWidth() == 8)
+    return type.isInteger(8) ? HEDDLE_DTYPE_I8 : HEDDLE_DTYPE_U8;
   return type.isInteger(64) ? HEDDLE_DTYPE_I64 : HEDDLE_DTYPE_I32;
 }
 
@@ -127,11 +129,9 @@ llvm::Error failed(Operation *op, const llvm::Twine &message) {
 void ProgramBuilder::addCaches() {
   for (auto cache : module.getOps<CacheOp>()) {
     auto type = cast<KvCacheType>(cache.getType());
-    uint64_t bytes = type.getElementType().getIntOrFloatBitWidth() / 8;
     cacheIndex[cache.getSymName()] = caches.size();
     caches.push_back({uint32_t(type.getHeads()), uint32_t(type.getKeyDim()), uint32_t(type.getValueDim()),
-                      dtypeOf(type.getElementType()),
-                      HEDDLE_PAGE_TOKENS * type.getHeads() * (type.getKeyDim() + type.getValueDim()) * bytes,
+                      dtypeOf(type.getElementType()), HEDDLE_PAGE_TOKENS * uint64_t(type.tokenBytes()),
                       uint32_t(cache.getWindow()), string(cache.getSymName())});
   }
 }

@@ -19,6 +19,59 @@ static double halfStep(double x) {
   return std::ldexp(1.0, std::max(std::ilogb(std::max(std::abs(x), 0x1p-14)), -14) - 10);
 }
 
+/// The code nearest to a number within the limit, and the distance of codes there.
+static double nearestCode(KvCacheType type, float x) {
+  if (type.getElementType().isInteger(8))
+    return std::nearbyint(x);
+  double step = std::ldexp(1.0, std::max(std::ilogb(std::max(std::abs(x), 0x1p-6f)), -6) - 3);
+  return std::min(std::max(std::nearbyint(x / step) * step, -448.0), 448.0);
+}
+static double codeStep(KvCacheType type, double code) {
+  return type.getElementType().isInteger(8)
+             ? 1
+             : std::ldexp(1.0, std::max(std::ilogb(std::max(std::abs(code), 0x1p-6)), -6) - 3);
+}
+
+/// `width` numbers from `from[begin]` on as codes with one scale: the f32 operations that !heddle.kv_cache
+/// states, in both arithmetics, since they decide which codes come out.
+static void storeCodes(KvCacheType type, const Numbers &from, size_t begin, size_t width,
+                       std::vector<double> &to, std::vector<double> &tolerance, size_t at, Context &context) {
+  float most = 0;
+  double widest = 0;
+  bool finite = true;
+  for (size_t i = begin; i < begin + width; ++i) {
+    const float x = static_cast<float>(from.data[i]);
+    finite &= std::isfinite(x);
+    most = std::max(most, std::abs(x));
+    widest = std::max(widest, from.toleranceAt(i));
+  }
+  const float scale = finite ? most / type.limit() : std::numeric_limits<float>::quiet_NaN(),
+              inverse = 1 / scale;
+  const bool hasCodes = finite && std::isfinite(inverse);
+  for (size_t i = 0; i < width; ++i) {
+    const float x = static_cast<float>(from.data[begin + i]), scaled = x * inverse;
+    double code = hasCodes ? nearestCode(type, scaled) : 0;
+    if (context.tracks()) {
+      tolerance[at + i] = 0;
+      if (hasCodes) {
+        // The scale moves with the largest element, a code where its number may lie beyond a tie.
+        double moved = from.toleranceAt(begin + i), step = codeStep(type, code);
+        double shifted = std::abs(x) * widest / most;
+        double reach = (moved + shifted) / scale;
+        bool flips = reach > 0 &&
+                     std::abs(scaled - code) + reach + std::abs(scaled) * ::heddle::kF32Epsilon >= step / 2;
+        if (flips && context.takesOther())
+          code =
+              std::clamp(code + (scaled < code ? -step : step), -double(type.limit()), double(type.limit()));
+        if (flips || context.options.quantizationBound)
+          shifted = std::max(shifted, std::hypot(moved, ::heddle::kStepFactor * scale * step));
+        tolerance[at + i] = shifted;
+      }
+    }
+    to[at + i] = context.arithmetic.round(scale * code);
+  }
+}
+
 llvm::Error interpreter::evaluateCacheAppend(Operation *op, Cache &cache, const Numbers &keys,
                                              const Numbers &values, const Integers &slots,
                                              const Integers &positions, Context &context) {
@@ -35,6 +88,13 @@ llvm::Error interpreter::evaluateCacheAppend(Operation *op, Cache &cache, const 
 
   auto store = [&](const Numbers &from, int64_t row, size_t size, std::vector<double> &to,
                    std::vector<double> &tolerance, int64_t position) {
+    if (cache.type.hasScales()) {
+      const size_t width = size / cache.type.getHeads();
+      for (size_t head = 0; head < size; head += width)
+        storeCodes(cache.type, from, row * size + head, width, to, tolerance, position * size + head,
+                   context);
+      return;
+    }
     for (size_t i = 0; i < size; ++i) {
       double x = from.data[row * size + i], moved = from.toleranceAt(row * size + i);
       double stored = half ? roundToHalf(x) : context.arithmetic.round(x);

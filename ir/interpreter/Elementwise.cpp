@@ -156,19 +156,22 @@ Result interpreter::evaluateQuantize(QuantizeOp op, const Numbers &input, Contex
       amax = std::max(amax, std::abs(x[j]));
       widest = std::max(widest, input.toleranceAt(b * block + j));
     }
-    float scale = finite ? amax / limit : 0, inverse = 1 / scale;
+    const std::optional<APFloat> fixed = op.getScale();
+    float scale = fixed ? fixed->convertToFloat() : finite ? amax / limit : 0, inverse = 1 / scale;
     if (scale == 0 || !std::isfinite(inverse))
       continue; // codes and scale stay zero
     std::fill_n(result.scales.begin() + b * block / 32, block / 32, scale);
     for (int64_t j = 0; j < block; ++j) {
       float scaled = x[j] * inverse;
+      if (fixed)
+        scaled = std::isfinite(x[j]) ? std::clamp(scaled, -limit, limit) : 0;
       int32_t code = static_cast<int32_t>(std::nearbyint(scaled));
       result.codes[b * block + j] = code;
       if (!context.tracks())
         continue;
       // The scale moves with the block's largest element, a code when its number may lie on the other side of
       // a tie.
-      double moved = input.toleranceAt(b * block + j), tolerance = std::abs(x[j]) * widest / amax;
+      double moved = input.toleranceAt(b * block + j), tolerance = fixed ? 0 : std::abs(x[j]) * widest / amax;
       double reach = (moved + tolerance) / scale;
       bool flips =
           reach > 0 && std::abs(scaled - code) + reach + std::abs(scaled) * ::heddle::kF32Epsilon >= 0.5;

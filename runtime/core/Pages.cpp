@@ -105,18 +105,20 @@ void Pages::fork(uint32_t from, uint32_t to) {
 /// Zeroes what lies past `tokens` in the staged page: it may belong to another sequence.
 void Pages::clearTail(const heddle_cache &cache, uint32_t tokens) {
   constexpr uint32_t lanes = 16; // tokens side by side in the keys
-  uint16_t *keys = reinterpret_cast<uint16_t *>(staging);
-  for (uint32_t head = 0; head < cache.heads; ++head) {
-    for (uint32_t group = tokens / lanes; group < HEDDLE_PAGE_TOKENS / lanes; ++group) {
-      uint32_t keep = tokens > group * lanes ? tokens - group * lanes : 0;
-      for (uint32_t d = 0; d < cache.key_dim; ++d)
-        memset(keys + (group * cache.key_dim + d) * lanes + keep, 0, (lanes - keep) * 2);
+  const uint32_t bytes = dtypeBytes(cache.dtype), scales = bytes == 1 ? 2 : 0;
+  uint8_t *at = staging;
+  for (uint32_t group = 0; group < cache.heads * HEDDLE_PAGE_TOKENS / lanes; ++group) {
+    const uint32_t first = group * lanes % HEDDLE_PAGE_TOKENS;
+    const uint32_t keep = tokens < first ? 0 : tokens - first < lanes ? tokens - first : lanes;
+    for (uint32_t row = 0; row < cache.key_dim + scales; ++row) {
+      const uint32_t size = row < cache.key_dim ? bytes : sizeof(float);
+      memset(at + keep * size, 0, (lanes - keep) * size);
+      at += lanes * size;
     }
-    keys += HEDDLE_PAGE_TOKENS * cache.key_dim;
   }
-  uint16_t *values = keys;
-  for (uint32_t head = 0; head < cache.heads; ++head, values += HEDDLE_PAGE_TOKENS * cache.value_dim)
-    memset(values + tokens * cache.value_dim, 0, (HEDDLE_PAGE_TOKENS - tokens) * cache.value_dim * 2);
+  const uint64_t row = static_cast<uint64_t>(cache.value_dim) * bytes;
+  for (uint32_t head = 0; head < cache.heads; ++head, at += HEDDLE_PAGE_TOKENS * row)
+    memset(at + tokens * row, 0, (HEDDLE_PAGE_TOKENS - tokens) * row);
 }
 
 namespace {

@@ -148,9 +148,11 @@ heddle_status Checker::checkCaches() {
   for (uint64_t i = 0; i < header->caches.count; ++i) {
     const heddle_cache &cache = program.caches[i];
     uint64_t width = static_cast<uint64_t>(cache.key_dim) + cache.value_dim;
-    if (cache.dtype != HEDDLE_DTYPE_F16 || cache.heads == 0 || cache.heads > 4096 || width == 0 ||
+    const bool codes = dtypeBytes(cache.dtype) == 1;
+    if ((!codes && cache.dtype != HEDDLE_DTYPE_F16) || cache.heads == 0 || cache.heads > 4096 || width == 0 ||
         width > 65536 || !isString(cache.source) ||
-        cache.page_bytes != HEDDLE_PAGE_TOKENS * cache.heads * width * 2 || cache.page_bytes > maxPageBytes)
+        cache.page_bytes != HEDDLE_PAGE_TOKENS * cache.heads * (codes ? width + 8 : width * 2) ||
+        cache.page_bytes > maxPageBytes)
       return bad("a cache is out of range", i);
   }
   return HEDDLE_OK;

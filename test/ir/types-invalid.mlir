@@ -40,8 +40,8 @@ func.func private @f(!heddle.kv_cache<0x16x16xf16>)
 
 // -----
 
-// expected-error @below {{expected a KV cache to hold 'f16' or 'f32', but found 'i8'}}
-func.func private @f(!heddle.kv_cache<2x16x16xi8>)
+// expected-error @below {{expected a KV cache to hold 'f16', 'f32', 'i8' or 'f8E4M3FN', but found 'i16'}}
+func.func private @f(!heddle.kv_cache<2x16x16xi16>)
 
 // -----
 

@@ -156,6 +156,33 @@ class Session:
     def clear(self, slot=0):
         _call("heddle_sequence_clear", self.handle, u32(slot))
 
+    def trim(self, length, slot=0):
+        _call("heddle_sequence_trim", self.handle, u32(slot), u32(length))
+
+    def save(self, slot=0):
+        """The sequence's bytes, to be restored into a session of the same model."""
+        saved = bytearray()
+
+        @ctypes.CFUNCTYPE(ctypes.c_int, pointer, pointer, size_t)
+        def write(_, data, size):
+            saved.extend(ctypes.string_at(data, size))
+            return 0
+        _call("heddle_session_save", self.handle, u32(slot), write, None)
+        return bytes(saved)
+
+    def restore(self, saved, slot=0):
+        at = 0
+
+        @ctypes.CFUNCTYPE(ctypes.c_int, pointer, pointer, size_t)
+        def read(_, data, size):
+            nonlocal at
+            if at + size > len(saved):
+                return 1
+            ctypes.memmove(data, saved[at:at + size], size)
+            at += size
+            return 0
+        _call("heddle_session_restore", self.handle, u32(slot), read, None)
+
     def step(self, tokens, positions, slots, wanted):
         """Runs rows; returns a view of the output, valid until the next step, or None when nothing is wanted."""
         arrays = [numpy.ascontiguousarray(a, numpy.int32) for a in (tokens, slots, positions)]

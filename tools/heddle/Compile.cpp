@@ -63,16 +63,15 @@ void refuseOwnInput(const std::string &model, const std::string &output) {
 }
 
 // Bytes of weights that the model's files hold, and of KV cache per sequence.
-std::pair<uint64_t, uint64_t> estimate(mlir::ModuleOp module, int64_t context) {
+std::pair<uint64_t, uint64_t> estimate(mlir::ModuleOp module, int64_t context, const std::string &cacheType) {
   uint64_t weights = 0, cache = 0;
   for (auto param : module.getOps<mlir::heddle::ParamOp>())
     if (param.getFile())
       weights += valueBytes(param.getType(), 1);
   for (auto op : module.getOps<mlir::heddle::CacheOp>()) {
-    auto type = mlir::cast<mlir::heddle::KvCacheType>(op.getType());
+    auto type = mlir::cast<mlir::heddle::KvCacheType>(op.getType()).withElements(cacheType);
     uint64_t pages = (static_cast<uint64_t>(context) + HEDDLE_PAGE_TOKENS - 1) / HEDDLE_PAGE_TOKENS;
-    cache += pages * HEDDLE_PAGE_TOKENS *
-             static_cast<uint64_t>(type.getHeads() * (type.getKeyDim() + type.getValueDim())) * 2;
+    cache += pages * HEDDLE_PAGE_TOKENS * static_cast<uint64_t>(type.tokenBytes());
   }
   return {weights, cache};
 }
@@ -178,7 +177,7 @@ int compile(const CompileVerb &verb) {
                                                  {"size_bytes", static_cast<int64_t>(file.bytes().size())},
                                                  {"sha256", model.files->sha256(index)}});
   }
-  auto [weights, cache] = estimate(importer.module(), facts.maxContext);
+  auto [weights, cache] = estimate(importer.module(), facts.maxContext, verb.import.cacheType);
   llvm::errs() << "compiling " << printable(facts.name) << " (" << printable(facts.architecture)
                << "): " << formatBytes(weights) << " of weights";
   if (cache)

@@ -129,11 +129,9 @@ Explanation explainModel(const ImportVerb &request, bool withIr) {
     if (param.getFile())
       out.sourceBytes += static_cast<int64_t>(valueBytes(param.getType(), 1));
   for (auto cache : module.getOps<CacheOp>()) {
-    auto type = mlir::cast<KvCacheType>(cache.getType());
+    auto type = mlir::cast<KvCacheType>(cache.getType()).withElements(request.cacheType);
     int64_t pages = (facts.maxContext + HEDDLE_PAGE_TOKENS - 1) / HEDDLE_PAGE_TOKENS;
-    out.cacheBytesPerSequence += pages * HEDDLE_PAGE_TOKENS * type.getHeads() *
-                                 (type.getKeyDim() + type.getValueDim()) *
-                                 type.getElementType().getIntOrFloatBitWidth() / 8;
+    out.cacheBytesPerSequence += pages * HEDDLE_PAGE_TOKENS * type.tokenBytes();
   }
   CompileOptions options = importer.compileOptions();
   if (withIr)

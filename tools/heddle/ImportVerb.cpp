@@ -30,6 +30,9 @@ void addImportOptions(CLI::App &app, ImportVerb &verb) {
                  "Dynamic precision of activations: i8, i16, or i16 where memory or QKV and head decide")
       ->check(CLI::IsMember({"mixed", "i8", "i16"}))
       ->option_text("mixed|i8|i16");
+  app.add_option("--kv-type", verb.cacheType, "Target cpu: how keys and values are stored (f16)")
+      ->check(CLI::IsMember({"f16", "int8", "fp8"}))
+      ->option_text("f16|int8|fp8");
   app.add_option("--tensor-cores", verb.tensorCores, "Target cuda: multiply on tensor cores (on)")
       ->check(CLI::IsMember({"on", "off"}))
       ->option_text("on|off");
@@ -165,6 +168,10 @@ CompileOptions Importer::compileOptions() const {
   options.target = target.name;
   options.levels = target.levels;
   options.activations = verb.precise ? "i16" : verb.activations;
+  if (verb.cacheType != "f16" && target.name != "cpu")
+    fail(ExitUnsupported,
+         "--kv-type " + verb.cacheType + " is for target 'cpu', but found '" + target.name + "'");
+  options.cacheType = verb.cacheType;
   options.tensorCores = verb.tensorCores == "on";
   options.observe = llvm::join(verb.observe, ",");
   options.inputPaths = {verb.model};

@@ -15,7 +15,7 @@ struct ImportVerb {
   int64_t maxContext = 0, maxSequences = 4, maxChunk = 512;
   std::vector<std::string> externalFolders, observe, plugins;
   bool precise = false, denseGates = false, noSamples = false;
-  std::string tensorCores = "on";
+  std::string tensorCores = "on", cacheType = "f16";
 };
 void addImportOptions(CLI::App &app, ImportVerb &verb);
 // Those of `--plugin`; an importer does it too.

@@ -381,9 +381,10 @@ std::vector<std::string> compileOptions(const heddle_model *model, const std::st
       add(option, std::to_string(*value));
   if (auto chat = facts ? facts->getString("chat_template") : std::nullopt; chat && *chat != "none")
     add("--chat-template", *chat);
-  if (const llvm::json::Object *precision = manifest->getObject("precision"))
-    if (auto activations = precision->getString("activations"))
-      add("--activations", *activations);
+  const llvm::json::Object *precision = manifest->getObject("precision");
+  for (auto [key, option] : {std::pair("activations", "--activations"), {"kv_cache", "--kv-type"}})
+    if (auto value = precision ? precision->getString(key) : std::nullopt)
+      add(option, *value);
   return options;
 }
 

@@ -185,12 +185,14 @@ typedef struct heddle_code {
 } heddle_code;
 
 // A paged KV cache of one layer. A page holds HEDDLE_PAGE_TOKENS tokens of every KV head:
-//   keys    [heads][HEDDLE_PAGE_TOKENS / 16][key_dim][16]   f16: 16 tokens on the lanes
-//   values  [heads][HEDDLE_PAGE_TOKENS][value_dim]          f16
+//   keys    [heads][HEDDLE_PAGE_TOKENS / 16][key_dim][16]   16 tokens on the lanes
+//   values  [heads][HEDDLE_PAGE_TOKENS][value_dim]
+// dtype is HEDDLE_DTYPE_F16, or 8-bit codes: HEDDLE_DTYPE_I8, or HEDDLE_DTYPE_U8 for FP8 e4m3. After each
+// [key_dim][16] of codes come f32 [2][16]: what each token's codes of keys, and of values, are multiplied by.
 // Page p of a cache starts at p * page_bytes. Pages of all caches share one numbering.
 typedef struct heddle_cache {
   uint32_t heads, key_dim, value_dim, dtype;
-  uint64_t page_bytes; // HEDDLE_PAGE_TOKENS * heads * (key_dim + value_dim) * 2
+  uint64_t page_bytes; // HEDDLE_PAGE_TOKENS * heads * ((key_dim + value_dim) * bytes of dtype, + 8 for codes)
   uint32_t window;     // tokens a row can see back, itself included; 0: all
   uint32_t source;     // string
 } heddle_cache;

@@ -76,16 +76,40 @@ def rope(x, table, positions, interleaved):
     return y
 
 
-class Slots:
-    """Keys and values by slot and position, rounded to f16 as the cache's type says."""
+E4M3 = np.array([(1 + code % 8 / 8) * 2.0 ** (code // 8 - 7) if code >= 8 else code / 8 * 2.0**-6 for code in range(127)])
 
-    def __init__(self):
-        self.tokens = {}
+
+def float8(x):
+    """The nearest number of e4m3, ties to even codes."""
+    distance = np.abs(np.abs(x)[..., None] - E4M3)
+    near = distance == distance.min(-1, keepdims=True)
+    even = near & (np.arange(len(E4M3)) % 2 == 0)
+    return np.copysign(E4M3[np.where(even.any(-1), even.argmax(-1), near.argmax(-1))], x)
+
+
+def codes(limit, rounded):
+    """What a cache keeps of [heads][width] numbers as codes with a scale for each head, all in f32 but the last product."""
+    def stored(a):
+        scale = (np.abs(a).max(-1, keepdims=True) / f32(limit)).astype(f32)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            inverse = f32(1) / scale
+            scaled = np.where(np.isfinite(inverse), a * inverse, 0)
+        return rounded(scaled.astype(f64)) * scale.astype(f64)
+    return stored
+
+
+STORED = {"f16": lambda a: a.astype(np.float16).astype(f64), "i8": codes(127, np.rint), "f8E4M3FN": codes(448, float8)}
+
+
+class Slots:
+    """Keys and values by slot and position, rounded as the cache's type says."""
+
+    def __init__(self, element="f16"):
+        self.tokens, self.stored = {}, STORED[element]
 
     def append(self, keys, values, slots, positions):
-        stored = lambda a: a.astype(np.float16).astype(f64)
         for k, v, s, p in zip(keys, values, slots, positions):
-            self.tokens[s, p] = (stored(k), stored(v))
+            self.tokens[s, p] = (self.stored(k), self.stored(v))
 
     def visible(self, slot, position):
         return [(p, *self.tokens[slot, p]) for p in range(position + 1)]

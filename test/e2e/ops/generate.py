@@ -449,6 +449,34 @@ heddle.cache_append %c, %k, %v at %slots, %positions : {cache}, {t}, {t}, tensor
 {end}""", *examples, entry="step", rows="m")
 
 
+def make_cache_codes():
+    rng = generator("cache_codes")
+    f = file("cache_codes", "keys and values stored in 8 bits, with a scale for each token and head")
+    for element in ("i8", "f8E4M3FN"):
+        cache = f"!heddle.kv_cache<2x24x20x{element}>"
+        f.symbol(f"heddle.cache @kv.{element} : {cache}")
+        tables = Rows(f, element, rng, q=(4, 24), k=(2, 24), v=(2, 20))
+        state, examples = Slots(element), []
+        for slots, positions in (([0] * 19 + [1], [*range(19), 0]), ([1, 0], [1, 19])):  # more than 16 keys, which lie together
+            tokens, q, k, v = tables.more(len(slots), divisor=3)
+            sizes = f32(2) ** rng.integers(-9, 9, (2, len(slots), 2, 1)).astype(f32)
+            k *= np.minimum(sizes[0], 4)
+            v *= sizes[1]
+            v[1, 0] = 0  # no scale tells zeros apart
+            slots, positions = np.array(slots, np.int32), np.array(positions, np.int32)
+            state.append(k, v, slots, positions)
+            result = attention(q, state.visible, slots, positions, 0.25, 2, 20, mask=causal)
+            examples.append(([tokens, slots, positions, np.arange(len(slots), dtype=np.int32)], [result.reshape(len(slots), -1)]))
+        tq, tk, tv = (f"tensor<?x{heads}x{width}xf32>" for heads, width in ((4, 24), (2, 24), (2, 20)))
+        to = "tensor<?x4x20xf32>"
+        end, results = wanted_rows(4, 20)
+        f.function(f"stored_as_{element.lower()}", TOKEN_ENTRY + [("wanted", "tensor<?xi32>")], results, f"""
+{tables.body()}
+%c = heddle.get_cache @kv.{element} : {cache}
+%o = heddle.attention %q keys %k values %v cache %c at %slots, %positions {{scale = 0.25 : f32}} {REGION.format(score=PLAIN, mask=CAUSAL)} : {tq}, {tk}, {tv} cache {cache}, tensor<?xi32>, tensor<?xi32> -> {to}
+{end}""", *examples, entry="step", rows="m")
+
+
 def make_cache():
     rng = generator("cache")
     f = file("cache", "two caches keep their own tokens; calls see what earlier ones stored")
@@ -561,6 +589,14 @@ def make_quantize():
 %q = heddle.quantize %x : tensor<?x64xf32> -> !heddle.stored<?x64xf32, #heddle.enc<{act}>>
 %y = heddle.dequantize %q : !heddle.stored<?x64xf32, #heddle.enc<{act}>> -> tensor<?x64xf32>
 return %y : tensor<?x64xf32>""", ([x], [codes * scales]))
+    f = file("quantize_static", "codes with a scale that is known: what lies beyond it gets the largest code, what is not finite the code 0")
+    for act, limit in LIMITS.items():
+        scale = f32(1.5) / f32(limit)  # of numbers up to 2 in the first rows, 7.5 in the fourth
+        scaled = np.where(np.isfinite(x), np.clip(x * (f32(1) / scale), -limit, limit), f32(0))
+        f.function(act, [("x", "tensor<?x64xf32>")], ["tensor<?x64xf32>"], f"""
+%q = heddle.quantize %x {{scale = {float(scale)!r} : f32}} : tensor<?x64xf32> -> !heddle.stored<?x64xf32, #heddle.enc<{act}>>
+%y = heddle.dequantize %q : !heddle.stored<?x64xf32, #heddle.enc<{act}>> -> tensor<?x64xf32>
+return %y : tensor<?x64xf32>""", ([x], [np.rint(scaled).astype(f64) * f64(scale)]))
     f = file("quantize_bf16", "activations rounded to bf16, seen through dequantize")
     f.function("act_bf16", [("x", "tensor<?x64xf32>")], ["tensor<?x64xf32>"], """
 %q = heddle.quantize %x : tensor<?x64xf32> -> !heddle.stored<?x64xf32, #heddle.enc<act_bf16>>
