@@ -133,6 +133,7 @@ void InputStatistics::add(const float *rows, int64_t count) {
   }
   const int64_t kept = static_cast<int64_t>(finite.size()) / columns;
   addProducts(gram.data(), finite.data(), kept, columns);
+  ranges.add(finite.data(), static_cast<int64_t>(finite.size()));
   seen += kept;
 }
 

@@ -4,12 +4,13 @@
 // Columns are rounded in order; each leaves a correction on the columns after it that minimizes the loss so
 // far (optimal brain surgeon with a fixed order; GPTQ, arXiv 2210.17323). Free of MLIR.
 #pragma once
+#include "codegen/quantize/ActivationRange.h"
 #include "ir/WeightEncoding.h"
 #include <memory>
 
 namespace heddle {
 
-/// Sums of x x^T over the rows that a product reads.
+/// What a product reads: sums of x x^T over its rows, and how far its numbers reach.
 class InputStatistics {
 public:
   explicit InputStatistics(int64_t columns) : columns(columns), gram(columns * columns) {}
@@ -17,6 +18,7 @@ public:
   /// `rows` is [count][columns]. Rows with numbers that are not finite are left out.
   void add(const float *rows, int64_t count);
 
+  const RangeStatistics &sizes() const { return ranges; }
   int64_t size() const { return columns; }
   int64_t rowCount() const { return seen; }
   /// Mean of x[i] * x[j], i <= j.
@@ -27,6 +29,7 @@ public:
 private:
   int64_t columns, seen = 0;
   std::vector<float> gram; // the upper triangle counts
+  RangeStatistics ranges;
 };
 
 /// How an error in one column is made up for on those after it: the inverse of H, factorized. Costs columns^3

@@ -65,6 +65,30 @@ class Quantize(unittest.TestCase):
         profile.write_text(json.dumps(content))
         self.assertIn("has no matrix 'no_such_matrix'", self.compile("--profile", profile, status=3).stderr)
 
+    def test_static_activations_have_the_ranges_of_a_profile_that_can_be_edited(self):
+        profile, static = WORK / "static.json", ("--activations", "i8", "--quantize", "int8")
+        ranges = {}
+        for method in ("min-max", "percentile", "entropy", "mse"):
+            self.compile(*static, "--calibrate", samples(), "--activation-ranges", method, "--profile", profile)
+            content = json.loads(profile.read_text())
+            ranges[method] = {entry["node"]: entry["range"] for entry in content["activation_ranges"]}
+        self.assertEqual(ranges["min-max"].keys(), ranges["mse"].keys())
+        self.assertIn("blk.1.ffn_down", ranges["mse"])
+        for node, largest in ranges["min-max"].items():  # nothing is larger than the largest
+            self.assertTrue(all(0 < ranges[method][node] <= largest for method in ranges), node)
+        next(entry for entry in content["activation_ranges"] if entry["node"] == "blk.1.ffn_down")["range"] = 254
+        profile.write_text(json.dumps(content))
+        self.compile("--activations", "i8", "--profile", profile)
+        text = support.heddle("compile", self.model, *NATIVE, "--activations", "i8", "--profile", profile, "--emit", "mlir").stdout
+        self.assertRegex(text, r"heddle.quantize .*scale = 2.000000e\+00 : f32.*act_i8")
+        support.heddle("verify", WORK / "out.heddle")  # compiled code has the interpreter's numbers
+        done = support.heddle("compile", self.model, "-o", WORK / "no.heddle", "--target", "cuda", "--profile", profile, status=4)
+        self.assertIn("static activations are for target 'cpu', but found 'cuda'", done.stderr)
+        content["activation_ranges"][0]["node"] = "blk.9.ffn_up"
+        profile.write_text(json.dumps(content))
+        self.assertIn("has no product at node 'blk.9.ffn_up'", self.compile("--profile", profile, status=3).stderr)
+        self.assertIn("needs samples", self.compile("--quantize", "int8", "--activation-ranges", "mse", status=2).stderr)
+
     def test_auto_holds_its_bound_and_says_what_kept_each_layer(self):
         done = self.compile("--quantize", "auto", "--calibrate", samples(), "--max-error", "relative_l2=2%", "--profile", WORK / "auto.json")
         report = json.loads((WORK / "auto.json").read_text())["measured"]

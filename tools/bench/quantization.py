@@ -104,6 +104,9 @@ def schemes(name):
         "int4 nearest": ("--quantize", "int4"),
         "int4-g128": ("--quantize", "int4-g128", *learn),
         "int4-g128 nearest": ("--quantize", "int4-g128"),
+        "int8 i8": ("--quantize", "int8", "--activations", "i8"),
+        **{f"int8 i8 {ranges}": ("--quantize", "int8", "--activations", "i8", "--rounding", "nearest", "--activation-ranges", ranges, *learn)
+           for ranges in ("min-max", "percentile", "entropy", "mse")},
         "mixed": ("--quantize", "auto", "--max-error", BOUND[name], *learn),
     }
 

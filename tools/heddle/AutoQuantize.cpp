@@ -4,6 +4,7 @@
 #include "llvm/Support/raw_ostream.h"
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 namespace heddle::cli {
 
@@ -12,10 +13,14 @@ namespace {
 const std::vector<std::string> kLadder = {"int4", "int4-asymmetric", "int5", "int8", "int8-g32", "f16"};
 // Held-out samples may turn out harder than those that chose: then the bound for choosing shrinks.
 constexpr int kAttempts = 4;
-// A try ends after the first part of the samples when it spends there this many times what is left to spend.
-constexpr double kClearlyTooMuch = 2;
-// Another round pays when the bound for choosing could be larger by this.
-constexpr double kMuchLeft = 1.03;
+// A try ends as soon as its rows tell, by this many standard errors, that it spends more than is left; not
+// before so many rows.
+constexpr double kStandardErrors = 4;
+constexpr size_t kLeastRows = 48;
+// Held-out samples seldom differ from those that choose by exactly as much for two mixtures.
+constexpr double kAlike = 0.98;
+// Another round of tries pays when the bound for choosing could be larger by this.
+constexpr double kMuchLeft = 1.1;
 
 class Search {
 public:
@@ -39,18 +44,18 @@ private:
     double bytes(size_t step) const { return static_cast<double>(weight->bytes(steps[step])); }
   };
 
-  // Distances as they add up over layers; on the first part of the samples, and on all.
+  // Distances as they add up over layers.
   struct Cost {
-    double first = 0, all = 0;
-    bool isEstimate = false; // `all` follows from `first`
+    double all = 0;
+    std::vector<double> rows; // whose mean it is; some only when it is an estimate
+    bool isEstimate = false;
   };
 
   void prepare();
   void measureSensitivities();
   std::unique_ptr<CompiledTrial> compile(const Levels &levels);
-  Cost measure(const Levels &levels);
-  /// Measures levels that differ from `base` in little: only as far as it takes to refuse them.
-  Cost attempt(const Levels &levels, const Cost &base);
+  /// With `base`, the cost of dearer levels: measures only as far as it takes to refuse what was changed.
+  Cost measure(const Levels &levels, const Cost *base = nullptr);
   double heldOut(const Levels &levels);
   /// The cheapest levels whose predicted cost is at most `budget`.
   Levels levelsFor(double budget) const;
@@ -60,11 +65,27 @@ private:
   uint64_t bytes(const Levels &levels) const;
   bool descend(Levels &levels, Cost &cost);
   bool climb(Levels &levels, Cost &cost);
+  /// What one step down of a layer costs, as predicted.
+  double stepCost(const Layer &layer, size_t level) const {
+    return layer.cost(level - 1) - layer.cost(level);
+  }
+  /// Layers that can go down, those that save most for their predicted cost first.
+  std::vector<size_t> candidates(const Levels &levels, const std::vector<bool> &stuck) const;
   void lower(Levels &levels, Cost &cost);
-  void explain(const Levels &levels, const Cost &cost, double heldOut);
+  bool lowerTogether(const std::vector<size_t> &members, Levels &levels, Cost &cost);
+  bool lowerOne(size_t member, Levels &levels, Cost &cost);
+  // Levels that held-out samples passed, and why they are not lower.
+  struct Passing {
+    Levels levels;
+    Cost cost;
+    double internal;
+    std::vector<std::string> reasons;
+  };
+  void explain(const Passing &found, double heldOut);
   Levels dearest() const;
   std::string percent(double value) const;
   static std::string kindOf(const std::string &name);
+  static double meanOf(const std::vector<double> &rows);
 
   // Errors of layers add up as squares; a distance that is itself a square (KL, cosine) is linear in them.
   double costOf(double value) const { return bound.metric == "relative_l2" ? value * value : value; }
@@ -89,6 +110,10 @@ std::string Search::percent(double value) const {
 
 /// "ffn_down" of "blk.3.ffn_down": layers of one kind are taken to be alike in how much their errors matter.
 std::string Search::kindOf(const std::string &name) { return name.substr(name.rfind('.') + 1); }
+
+double Search::meanOf(const std::vector<double> &rows) {
+  return std::accumulate(rows.begin(), rows.end(), 0.0) / static_cast<double>(rows.size());
+}
 
 void Search::prepare() {
   for (const Calibrator::Weight &weight : calibrator.weights()) {
@@ -122,33 +147,41 @@ std::unique_ptr<CompiledTrial> Search::compile(const Levels &levels) {
   return calibrator.compile(plan);
 }
 
-Search::Cost Search::measure(const Levels &levels) {
+Search::Cost Search::measure(const Levels &levels, const Cost *base) {
   auto trial = compile(levels);
-  Distance distance = calibrator.distance(*trial, Calibrator::Part::First);
-  Cost cost{costOf(distance.value(bound.metric)), 0};
-  distance.add(calibrator.distance(*trial, Calibrator::Part::Rest));
-  cost.all = costOf(distance.value(bound.metric));
-  return cost;
-}
-
-Search::Cost Search::attempt(const Levels &levels, const Cost &base) {
-  auto trial = compile(levels);
-  Distance distance = calibrator.distance(*trial, Calibrator::Part::First);
-  Cost cost{costOf(distance.value(bound.metric)), 0};
-  const double more = cost.first - base.first, left = std::max(costOf(internal) - base.all, 0.0);
-  if (more > kClearlyTooMuch * left && more > 0.02 * base.all) {
-    cost.all = base.all + more;
-    cost.isEstimate = true;
-    return cost;
+  Cost cost;
+  const double left = base ? std::max(costOf(internal) - base->all, 0.0) : 0;
+  double more = 0, squares = 0;
+  for (size_t number = 0; number < calibrator.count(/*heldOut=*/false); ++number) {
+    for (double row : calibrator.costs(*trial, bound.metric, /*heldOut=*/false, number)) {
+      if (base) {
+        const double change = row - base->rows[cost.rows.size()];
+        more += change;
+        squares += change * change;
+      }
+      cost.rows.push_back(row);
+    }
+    const auto rows = static_cast<double>(cost.rows.size());
+    const double mean = more / rows, variance = std::max(squares / rows - mean * mean, 0.0);
+    if (base && cost.rows.size() >= kLeastRows &&
+        mean - kStandardErrors * std::sqrt(variance / rows) > left) {
+      cost.all = base->all + mean;
+      cost.isEstimate = cost.rows.size() < base->rows.size();
+      return cost;
+    }
   }
-  distance.add(calibrator.distance(*trial, Calibrator::Part::Rest));
-  cost.all = costOf(distance.value(bound.metric));
+  cost.all = meanOf(cost.rows);
   return cost;
 }
 
 double Search::heldOut(const Levels &levels) {
   auto trial = compile(levels);
-  return calibrator.distance(*trial, Calibrator::Part::HeldOut).value(bound.metric);
+  std::vector<double> rows;
+  for (size_t number = 0; number < calibrator.count(/*heldOut=*/true); ++number) {
+    std::vector<double> some = calibrator.costs(*trial, bound.metric, /*heldOut=*/true, number);
+    rows.insert(rows.end(), some.begin(), some.end());
+  }
+  return valueOf(meanOf(rows));
 }
 
 double Search::predicted(const Levels &levels) const {
@@ -260,49 +293,92 @@ bool Search::climb(Levels &levels, Cost &cost) {
   return true;
 }
 
+std::vector<size_t> Search::candidates(const Levels &levels, const std::vector<bool> &stuck) const {
+  std::vector<size_t> members;
+  std::vector<double> gains(layers.size());
+  for (size_t l = 0; l < layers.size(); ++l) {
+    if (stuck[l] || levels[l] == 0)
+      continue;
+    const Layer &layer = layers[l];
+    gains[l] =
+        (layer.bytes(levels[l]) - layer.bytes(levels[l] - 1)) / std::max(stepCost(layer, levels[l]), 1e-30);
+    members.push_back(l);
+  }
+  std::sort(members.begin(), members.end(),
+            [&](size_t a, size_t b) { return gains[a] != gains[b] ? gains[a] > gains[b] : a < b; });
+  return members;
+}
+
 /// Tries every layer one step cheaper, those that save most for their predicted cost first, and keeps what
-/// holds. A step that fails stays tried: everything else only gets cheaper, so its error would only be
+/// holds: as many at once as should fit, half of them where they do not, and each by itself in the end. A
+/// step that fails by itself stays tried: everything else only gets cheaper, so its error would only be
 /// larger.
 void Search::lower(Levels &levels, Cost &cost) {
   std::vector<bool> stuck(layers.size());
-  for (size_t tries = 1;; ++tries) {
-    size_t best = layers.size();
-    double bestGain = -1;
-    for (size_t l = 0; l < layers.size(); ++l) {
-      if (stuck[l] || levels[l] == 0)
-        continue;
-      const Layer &layer = layers[l];
-      double gain = (layer.bytes(levels[l]) - layer.bytes(levels[l] - 1)) /
-                    std::max(layer.cost(levels[l] - 1) - layer.cost(levels[l]), 1e-30);
-      if (gain > bestGain) {
-        bestGain = gain;
-        best = l;
-      }
-    }
-    if (best == layers.size())
+  size_t most = layers.size();
+  for (;;) {
+    std::vector<size_t> members = candidates(levels, stuck);
+    if (members.empty())
       return;
-    Layer &layer = layers[best];
-    Levels candidate = levels;
-    const size_t cheaper = --candidate[best];
-    Cost found = attempt(candidate, cost);
-    const bool holds = !found.isEstimate && found.all <= costOf(internal);
-    const double squares =
-        layer.errors[cheaper] * layer.errors[cheaper] - layer.errors[cheaper + 1] * layer.errors[cheaper + 1];
-    layer.sensitivity = std::max(found.all - cost.all, 1e-12) / squares;
-    const std::string says = "as " + layer.steps[cheaper] + " " + bound.metric + " would be " +
-                             (found.isEstimate ? "about " : "") + percent(valueOf(found.all));
-    note(llvm::formatv("try {0}: {1} {2}{3}", tries, layer.weight->name, says, holds ? ", kept" : ""));
-    if (holds) {
-      levels = candidate;
-      cost = found;
-    } else {
-      stuck[best] = true;
-      layer.reason = says;
+    const double left = costOf(internal) - cost.all;
+    size_t fitting = 0;
+    for (double sum = 0; fitting < members.size(); ++fitting)
+      if ((sum += stepCost(layers[members[fitting]], levels[members[fitting]])) > left)
+        break;
+    fitting = std::min(fitting, most);
+    if (fitting > 1) {
+      members.resize(fitting);
+      most = lowerTogether(members, levels, cost) ? 2 * fitting : fitting / 2;
+    } else if (!lowerOne(members.front(), levels, cost)) {
+      stuck[members.front()] = true;
     }
   }
 }
 
-void Search::explain(const Levels &levels, const Cost &cost, double heldOut) {
+bool Search::lowerTogether(const std::vector<size_t> &members, Levels &levels, Cost &cost) {
+  Levels candidate = levels;
+  double predicted = 0;
+  for (size_t l : members) {
+    predicted += stepCost(layers[l], levels[l]);
+    --candidate[l];
+  }
+  Cost found = measure(candidate, &cost);
+  const bool holds = !found.isEstimate && found.all <= costOf(internal);
+  llvm::errs() << llvm::formatv("{0} layers one step cheaper: {1} {2}{3}\n", members.size(), bound.metric,
+                                percent(valueOf(found.all)), holds ? ", kept" : "");
+  const double correction = std::clamp((found.all - cost.all) / predicted, 0.25, 4.0);
+  for (size_t l : members)
+    layers[l].sensitivity *= correction;
+  if (holds) {
+    levels = candidate;
+    cost = std::move(found);
+  }
+  return holds;
+}
+
+bool Search::lowerOne(size_t member, Levels &levels, Cost &cost) {
+  Layer &layer = layers[member];
+  Levels candidate = levels;
+  const size_t cheaper = --candidate[member];
+  Cost found = measure(candidate, &cost);
+  const bool holds = !found.isEstimate && found.all <= costOf(internal);
+  const double squares =
+      layer.errors[cheaper] * layer.errors[cheaper] - layer.errors[cheaper + 1] * layer.errors[cheaper + 1];
+  layer.sensitivity = std::max(found.all - cost.all, 1e-12) / squares;
+  const std::string says = "as " + layer.steps[cheaper] + " " + bound.metric + " would be " +
+                           (found.isEstimate ? "about " : "") + percent(valueOf(found.all));
+  note(layer.weight->name + " " + says + (holds ? ", kept" : ""));
+  if (!holds) {
+    layer.reason = says;
+    return false;
+  }
+  levels = candidate;
+  cost = std::move(found);
+  return true;
+}
+
+void Search::explain(const Passing &found, double heldOut) {
+  const Levels &levels = found.levels;
   llvm::json::Array table;
   for (size_t l = 0; l < layers.size(); ++l) {
     const Layer &layer = layers[l];
@@ -310,17 +386,17 @@ void Search::explain(const Levels &levels, const Cost &cost, double heldOut) {
                            {"scheme", layer.steps[levels[l]]},
                            {"error_percent", 100 * layer.errors[levels[l]]},
                            {"bytes", static_cast<int64_t>(layer.weight->bytes(layer.steps[levels[l]]))}};
-    row["reason"] = levels[l] == 0 ? "the cheapest scheme" : layer.reason;
+    row["reason"] = levels[l] == 0 ? "the cheapest scheme" : found.reasons[l];
     table.push_back(std::move(row));
     llvm::errs() << llvm::formatv("  {0,-24} {1,-16} {2,8:f3} %  {3}\n", layer.weight->name,
                                   layer.steps[levels[l]], 100 * layer.errors[levels[l]],
-                                  levels[l] == 0 ? "" : layer.reason);
+                                  levels[l] == 0 ? "" : found.reasons[l]);
   }
   plan.report["weights"] = std::move(table);
   plan.report["metric"] = bound.metric;
   plan.report["bound"] = bound.value;
-  plan.report["bound_while_choosing"] = internal;
-  plan.report["error_on_choosing_samples"] = valueOf(cost.all);
+  plan.report["bound_while_choosing"] = found.internal;
+  plan.report["error_on_choosing_samples"] = valueOf(found.cost.all);
   plan.report["error_on_held_out_samples"] = heldOut;
   plan.report["models_measured"] = static_cast<int64_t>(measured);
 }
@@ -345,28 +421,36 @@ void Search::run() {
   if (!descend(levels, cost))
     fail(ExitAccuracy, "--max-error " + bound.metric + "=" + percent(bound.value) +
                            " cannot be met: the nearest was " + percent(valueOf(cost.all)));
-  std::optional<Levels> passing;
-  Cost passingCost;
+  // What those that choose may show so that those held out show the bound.
+  auto alike = [&](double heldOut) {
+    return std::min(bound.value, kAlike * valueOf(cost.all) * bound.value / heldOut);
+  };
+  internal = alike(heldOut(levels));
+  if (!climb(levels, cost))
+    fail(ExitAccuracy, "--max-error " + bound.metric + "=" + percent(bound.value) +
+                           " cannot be met on held-out samples: the nearest was " +
+                           percent(valueOf(cost.all)));
+  std::optional<Passing> passing;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     lower(levels, cost);
     least = heldOut(levels);
     llvm::errs() << llvm::formatv(
         "{0} of weights; {1} {2} on the samples that chose, {3} on those held out\n",
         formatBytes(bytes(levels)), bound.metric, percent(valueOf(cost.all)), percent(least));
-    // What those that choose may show so that those held out show the bound.
-    const double alike = std::min(bound.value, 0.995 * valueOf(cost.all) * bound.value / least);
-    if (least <= bound.value && (!passing || bytes(levels) < bytes(*passing))) {
-      passing = levels;
-      passingCost = cost;
+    const double next = alike(least);
+    if (least <= bound.value && (!passing || bytes(levels) < bytes(passing->levels))) {
+      passing = {levels, cost, internal, {}};
+      for (const Layer &layer : layers)
+        passing->reasons.push_back(layer.reason);
     }
-    if (least <= bound.value && alike < kMuchLeft * internal)
+    if (least <= bound.value && next < kMuchLeft * internal)
       break;
-    internal = alike;
+    internal = next;
     if (!climb(levels, cost))
       break;
   }
   if (passing) // measured last, since the plan is that of what was measured last
-    return explain(*passing, passingCost, heldOut(*passing));
+    return explain(*passing, heldOut(passing->levels));
   fail(ExitAccuracy, "--max-error " + bound.metric + "=" + percent(bound.value) +
                          " cannot be met on held-out samples: the nearest was " + percent(least));
 }

@@ -6,6 +6,7 @@
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/Parallel.h"
 #include "llvm/Support/raw_ostream.h"
+#include <numeric>
 #include <unistd.h>
 
 namespace heddle::cli {
@@ -14,7 +15,6 @@ namespace {
 // Rows of logits that are compared, and that the head's statistics see: one in so many.
 constexpr size_t kErrorStride = 8, kStatisticsStride = 4;
 static_assert(kErrorStride <= Samples::kLeastTokens && kErrorStride % kStatisticsStride == 0);
-constexpr size_t kFirstPart = 4;    // one in so many samples tells what is clearly too much
 constexpr int64_t kPieceRows = 512; // rows that are rounded between two writes
 constexpr int64_t kErrorRows = 128; // of a weight, spread over it, that tell its error; in groups
 constexpr double kFewBits = 9;      // schemes up to here gain from second-order corrections
@@ -93,6 +93,14 @@ Calibrator::Calibrator(const ImportVerb &import, const QuantizeOptions &options,
                << " tokens in all, " << samples.heldOut.size() << " more held out\n";
   gather(*reference, samples.chosenBy, /*statistics=*/true, chosenByRows);
   gather(*reference, samples.heldOut, /*statistics=*/false, heldOutRows);
+  for (bool heldOut : {false, true}) {
+    double squares = 0, rows = 0;
+    for (const std::vector<float> &sample : heldOut ? heldOutRows : chosenByRows) {
+      squares += std::inner_product(sample.begin(), sample.end(), sample.begin(), 0.0);
+      rows += static_cast<double>(sample.size() / width);
+    }
+    meanSquares[heldOut] = squares / rows;
+  }
 }
 
 std::vector<Calibrator::Weight *> Calibrator::weightsOf(const std::string &observed) {
@@ -136,6 +144,7 @@ void Calibrator::gather(CompiledTrial &reference, const std::vector<std::vector<
     const bool text = reference.kind() == HEDDLE_ENTRY_STEP;
     const size_t stride = text && statistics ? kStatisticsStride : kErrorStride;
     CompiledTrial::Rows results = reference.run(texts[number], stride);
+    width = results.width;
     std::vector<float> &kept = rows.emplace_back();
     const size_t every = text ? kErrorStride / stride : 1;
     for (size_t row = every - 1; row < results.count; row += every)
@@ -203,6 +212,22 @@ Calibrator::Source Calibrator::rowsOf(const Weight &weight) {
     importer->raise(stored.takeError());
   auto type = mlir::cast<mlir::heddle::StoredType>(param.getType());
   return {std::move(*stored), mlir::heddle::storageFormat(type.getEncoding())};
+}
+
+std::map<std::string, double> Calibrator::activationRanges(RangeMethod method) const {
+  constexpr double kCodes = 127; // of act_i8: what least squared errors are found for
+  std::map<const InputStatistics *, double> known;
+  std::map<std::string, double> ranges;
+  for (const auto &[node, name] : weightOfNode)
+    for (const Weight &weight : all)
+      if (const InputStatistics *statistics = weight.statistics.get(); statistics && weight.name == name) {
+        auto [range, fresh] = known.try_emplace(statistics);
+        if (fresh)
+          range->second = statistics->sizes().range(method, kCodes);
+        if (range->second > 0) // nothing but zeros: dynamic, as any range will do
+          ranges[node] = range->second;
+      }
+  return ranges;
 }
 
 /// For all weights at once, since each takes one thread.
@@ -335,23 +360,30 @@ double Calibrator::errorOf(const Weight &weight, const WeightScheme &scheme, con
   return all.relative();
 }
 
-Distance Calibrator::distance(CompiledTrial &trial, Part part) const {
-  const bool heldOut = part == Part::HeldOut;
-  const auto &texts = heldOut ? samples.heldOut : samples.chosenBy;
-  const auto &expected = heldOut ? heldOutRows : chosenByRows;
-  Distance sum;
-  for (size_t number = 0; number < texts.size(); ++number) {
-    if (!heldOut && (part == Part::First) != (number % kFirstPart == 0))
-      continue;
-    CompiledTrial::Rows results = trial.run(texts[number], kErrorStride);
-    std::vector<Distance> each(results.count); // added in order: the same sum for any number of threads
-    llvm::parallelFor(0, results.count, [&](size_t row) {
-      each[row].add(std::span(expected[number]).subspan(row * results.width, results.width),
-                    results.row(row));
-    });
-    for (const Distance &one : each)
-      sum.add(one);
-  }
+std::vector<Distance> Calibrator::distances(CompiledTrial &trial, bool heldOut, size_t number) const {
+  const std::vector<float> &expected = (heldOut ? heldOutRows : chosenByRows)[number];
+  CompiledTrial::Rows results =
+      trial.run((heldOut ? samples.heldOut : samples.chosenBy)[number], kErrorStride);
+  std::vector<Distance> each(results.count);
+  llvm::parallelFor(0, results.count, [&](size_t row) {
+    each[row].add(std::span(expected).subspan(row * results.width, results.width), results.row(row));
+  });
+  return each;
+}
+
+std::vector<double> Calibrator::costs(CompiledTrial &trial, const std::string &metric, bool heldOut,
+                                      size_t number) const {
+  std::vector<double> costs;
+  for (const Distance &row : distances(trial, heldOut, number))
+    costs.push_back(row.cost(metric, meanSquares[heldOut]));
+  return costs;
+}
+
+Distance Calibrator::heldOutDistance(CompiledTrial &trial) const {
+  Distance sum; // added in order: the same for any number of threads
+  for (size_t number = 0; number < samples.heldOut.size(); ++number)
+    for (const Distance &row : distances(trial, /*heldOut=*/true, number))
+      sum.add(row);
   return sum;
 }
 

@@ -36,12 +36,19 @@ public:
   // The same of rounding to the nearest.
   double nearestError(const Weight &weight, const std::string &scheme);
 
+  // How far what the product at each source node reads may reach, for static activations.
+  std::map<std::string, double> activationRanges(RangeMethod method) const;
+
   // The model under `plan`, compiled.
   std::unique_ptr<CompiledTrial> compile(const QuantizationPlan &plan);
-  // How far its results are from those of the model as it is, on a part of the samples: a quarter of those
-  // that choose, the rest of them, those held out.
-  enum class Part { First, Rest, HeldOut };
-  Distance distance(CompiledTrial &trial, Part part) const;
+  // How many samples choose, and are held out.
+  size_t count(bool heldOut) const { return (heldOut ? heldOutRows : chosenByRows).size(); }
+  // How far its results are from those of the model as it is, row by row of one sample, as costs whose mean
+  // is that of many rows (Distance::cost).
+  std::vector<double> costs(CompiledTrial &trial, const std::string &metric, bool heldOut,
+                            size_t number) const;
+  // The same on all samples held out.
+  Distance heldOutDistance(CompiledTrial &trial) const;
 
 private:
   struct Source {
@@ -55,6 +62,7 @@ private:
   std::unique_ptr<CompiledTrial> compileTrial(mlir::ModuleOp module, const ModelFiles &files,
                                               CompileOptions options);
   std::unique_ptr<CompiledTrial> compileReference();
+  std::vector<Distance> distances(CompiledTrial &trial, bool heldOut, size_t number) const;
   void gather(CompiledTrial &reference, const std::vector<std::vector<int32_t>> &samples, bool statistics,
               std::vector<std::vector<float>> &rows);
   void addStatistics(CompiledTrial &reference);
@@ -75,6 +83,8 @@ private:
   std::map<std::string, std::string> weightOfNode;
   Samples samples;
   std::vector<std::vector<float>> chosenByRows, heldOutRows; // reference results
+  size_t width = 0;                                          // of a row of them
+  double meanSquares[2] = {};                                // of rows of the two
   std::map<const InputStatistics *, std::unique_ptr<SecondOrderCorrection>> corrections;
   std::map<std::pair<std::string, std::string>, WeightChoice> rounded;
   UnnamedFile &side;

@@ -22,6 +22,9 @@ public:
 
   // "relative_l2", "kl", "cosine" or "top1", each 0 for equal results; NaN when a result was not finite.
   double value(const std::string &metric) const;
+  // Of one row: what adds up over rows. The mean over many is their value(), squared for relative_l2, where
+  // `meanSquares` is the mean over the rows of the reference's squares.
+  double cost(const std::string &metric, double meanSquares) const;
   static bool isMetric(const std::string &name);
 
 private:

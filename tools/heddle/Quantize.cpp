@@ -1,9 +1,11 @@
 #include "tools/heddle/Quantize.h"
+#include "ir/SourceNames.h"
 #include "ir/WeightEncoding.h"
 #include "passes/Parameters.h"
 #include "passes/Passes.h"
 #include "tools/heddle/AutoQuantize.h"
 #include "llvm/ADT/StringExtras.h"
+#include "llvm/ADT/StringSet.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/GlobPattern.h"
 #include "llvm/Support/raw_ostream.h"
@@ -67,6 +69,12 @@ void writeProfile(const ImportVerb &import, const std::string &path, Quantizatio
                              {"measured", llvm::json::Object(plan.report)}};
   if (!plan.activations.empty())
     profile["activations"] = plan.activations;
+  if (!plan.ranges.empty()) {
+    llvm::json::Array ranges;
+    for (const auto &[node, range] : plan.ranges)
+      ranges.push_back(llvm::json::Object{{"node", node}, {"range", range}});
+    profile["activation_ranges"] = std::move(ranges);
+  }
   if (plan.hasRounded()) {
     auto file = InputFile::open(plan.roundedFile);
     if (!file)
@@ -82,6 +90,28 @@ void writeProfile(const ImportVerb &import, const std::string &path, Quantizatio
 
 [[noreturn]] void badProfile(const std::string &path, const std::string &why) {
   fail(ExitInvalidFile, printable(path) + ": " + why);
+}
+
+void readRanges(const llvm::json::Object &profile, mlir::ModuleOp module, const std::string &path,
+                QuantizationPlan &plan) {
+  const llvm::json::Array *ranges = profile.getArray("activation_ranges");
+  if (!ranges)
+    return;
+  llvm::StringSet<> nodes;
+  module.walk(
+      [&](mlir::heddle::LinearOp linear) { nodes.insert(mlir::heddle::sourceNames(linear.getLoc())); });
+  for (const llvm::json::Value &item : *ranges) {
+    const llvm::json::Object *entry = item.getAsObject();
+    auto node = entry ? entry->getString("node") : std::nullopt;
+    auto range = entry ? entry->getNumber("range") : std::nullopt;
+    if (!node || !range || !(*range >= 1e-30 && *range <= 1e30))
+      badProfile(
+          path,
+          "expected every entry of 'activation_ranges' to have a 'node' and a 'range' from 1e-30 to 1e30");
+    if (!nodes.contains(*node))
+      badProfile(path, "the model has no product at node '" + printable(node->str()) + "'");
+    plan.ranges[node->str()] = *range;
+  }
 }
 
 // The text is the user's to edit; the weights belong to the model by its hash.
@@ -128,6 +158,7 @@ void readProfile(const ImportVerb &import, const std::string &path, Quantization
       badProfile(path, "unknown 'activations' '" + printable(activations->str()) + "'");
     plan.activations = activations->str();
   }
+  readRanges(*profile, importer.module(), path, plan);
   if (const llvm::json::Object *measured = profile->getObject("measured"))
     plan.report = *measured;
   auto expected = profile->getString("rounded_weights_sha256");
@@ -195,6 +226,12 @@ void addQuantizeOptions(CLI::App &app, QuantizeOptions &options) {
          "samples show; the default with --calibrate)")
       ->check(CLI::IsMember({"nearest", "search", "second-order"}))
       ->option_text("HOW");
+  app.add_option(
+         "--activation-ranges", options.ranges,
+         "Where activations are integers, their scales: dynamic (each block its own, the default), or static "
+         "ones that --calibrate finds by min-max, percentile, entropy or mse")
+      ->check(CLI::IsMember({"dynamic", "min-max", "percentile", "entropy", "mse"}))
+      ->option_text("HOW");
   app.add_option("--max-error", options.maxError,
                  "Bound on held-out samples: relative_l2=0.8%, kl=NATS, cosine=D, top1=P%")
       ->option_text("METRIC=BOUND");
@@ -213,9 +250,19 @@ llvm::Error QuantizationPlan::apply(mlir::ModuleOp module, ModelFiles &files, Co
   options.quantization = llvm::json::Object(report);
   if (!activations.empty())
     options.activations = activations;
+  mlir::OpBuilder builder(module.getContext());
+  if (!ranges.empty()) {
+    if (options.target != "cpu")
+      return llvm::createStringError(std::make_error_code(std::errc::not_supported),
+                                     "static activations are for target 'cpu', but found '" + options.target +
+                                         "'; leave --activation-ranges at dynamic");
+    llvm::SmallVector<mlir::NamedAttribute> entries;
+    for (const auto &[node, range] : ranges)
+      entries.push_back(builder.getNamedAttr(node, builder.getF64FloatAttr(range)));
+    module->setAttr(mlir::heddle::kActivationRangesAttr, builder.getDictionaryAttr(entries));
+  }
   if (weights.empty())
     return llvm::Error::success();
-  mlir::OpBuilder builder(module.getContext());
   std::optional<int64_t> file;
   if (hasRounded()) {
     auto opened = InputFile::open(roundedFile, temporary ? "rounded.weights" : "");
@@ -248,6 +295,8 @@ std::unique_ptr<QuantizationPlan> planQuantization(const ImportVerb &import, con
     if (options.isAuto() || bound || options.rounding == "second-order")
       fail(ExitUsage,
            "--quantize auto, --max-error and --rounding second-order need samples: --calibrate PATH");
+    if (options.ranges != "dynamic")
+      fail(ExitUsage, "--activation-ranges " + options.ranges + " needs samples: --calibrate PATH");
     if (!options.profile.empty())
       readProfile(import, options.profile, *plan);
     plan->rules = options.rules;
@@ -263,13 +312,19 @@ std::unique_ptr<QuantizationPlan> planQuantization(const ImportVerb &import, con
   plan->temporary = std::make_unique<UnnamedFile>();
   plan->roundedFile = plan->temporary->path();
   Calibrator calibrator(import, options, *plan->temporary);
+  static const std::map<std::string, RangeMethod> methods = {{"min-max", RangeMethod::MinMax},
+                                                             {"percentile", RangeMethod::Percentile},
+                                                             {"entropy", RangeMethod::Entropy},
+                                                             {"mse", RangeMethod::SquaredError}};
+  if (auto method = methods.find(options.ranges); method != methods.end())
+    plan->ranges = calibrator.activationRanges(method->second);
   if (options.isAuto()) {
     quantizeAutomatically(calibrator, *bound, secondOrder, *plan);
   } else {
     roundByRules(calibrator, options, secondOrder, *plan);
     if (bound) {
       auto trial = calibrator.compile(*plan);
-      double error = calibrator.distance(*trial, Calibrator::Part::HeldOut).value(bound->metric);
+      double error = calibrator.heldOutDistance(*trial).value(bound->metric);
       plan->report["metric"] = bound->metric;
       plan->report["error_on_held_out_samples"] = error;
       if (!(error <= bound->value))

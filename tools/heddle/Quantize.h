@@ -11,7 +11,7 @@ namespace heddle::cli {
 
 struct QuantizeOptions {
   std::vector<std::string> rules; // SCHEME, PATTERN=SCHEME; "auto"
-  std::string calibrate, maxError, profile, rounding;
+  std::string calibrate, maxError, profile, rounding, ranges = "dynamic";
   size_t tokens = 8192;
 
   bool isAuto() const { return rules.size() == 1 && rules[0] == "auto"; }
@@ -32,6 +32,7 @@ struct QuantizationPlan {
   std::string roundedFile;                // rounded weights
   std::unique_ptr<UnnamedFile> temporary; // which this may be
   std::string activations;                // empty: as asked for
+  std::map<std::string, double> ranges;   // of static activations, by source node of what reads them
   llvm::json::Object report;
 
   bool hasRounded() const;
