@@ -4,7 +4,8 @@
     python3 tools/gates model.gguf --calibrate texts/ --max-error perplexity=1.2% -o model.gates.safetensors
 
 The more heads are skipped, the larger the error; the largest share whose error on text that the fit has not seen keeps within the
-bound is taken. --share takes a share instead, --prune removes heads for all rows; with a bound they are refused past it (exit
+bound is taken. Skipped heads save arithmetic; keys and values are read for all query heads of a group together, so a long context is
+read less only where whole groups are off: --unit group makes their heads go off together. --share takes a share instead, --prune removes heads for all rows; with a bound they are refused past it (exit
 code 6). Errors: perplexity (relative change), kl (nats) for text models, cosine (1 - cosine) for embedding models.
 """
 
@@ -78,11 +79,11 @@ def write(path, model_path, gates, figures, keep=None):
     save_file(tensors(gates, keep), str(path), metadata={"model_sha256": digest, "figures": json.dumps(figures)})
 
 
-def saved(model, skipped):
-    """What skipping saves of a token's work, beside the attention itself."""
-    per_head = 2 * model.head_width * model.width
-    return {"multiplications_per_token": round(skipped * model.layers * model.heads * per_head),
-            "share_of_query_and_output_weights": round(skipped, 4)}
+def saved(model, figures):
+    """What skipping saves of a token's work: arithmetic and weights with every head, keys and values with every whole group."""
+    heads, per_head = figures["skipped"] * model.layers * model.heads, 2 * model.head_width * model.width
+    return {"share_of_attention_arithmetic": round(figures["skipped"], 4), "share_of_keys_and_values_read": round(figures["groups_skipped"], 4),
+            "projection_multiplications_per_token": round(heads * per_head)}
 
 
 def main():
@@ -92,6 +93,7 @@ def main():
     parser.add_argument("--held-out", type=pathlib.Path, nargs="+", help="texts to measure on; default: every fourth sequence")
     parser.add_argument("--share", type=float, help="share of heads to skip, instead of a search")
     parser.add_argument("--prune", type=float, help="share of heads to remove for all rows")
+    parser.add_argument("--unit", choices=("head", "group"), default="head", help="what goes off together: group saves most in long contexts")
     parser.add_argument("--max-error", help="METRIC=VALUE[%%]: perplexity, kl, cosine")
     parser.add_argument("--sequences", type=int, default=12)
     parser.add_argument("--length", type=int, default=512)
@@ -105,6 +107,9 @@ def main():
         metric, bound = METRICS[name], float(value.rstrip("%")) / (100 if value.endswith("%") else 1)
     if arguments.share is None and arguments.prune is None and bound is None:
         parser.error("expected --max-error, --share or --prune")
+
+    if arguments.prune is not None and arguments.unit == "group":
+        parser.error("--prune removes single heads; expected --unit head with it")
 
     report = lambda text: print(text, file=sys.stderr)
     model = open_model(arguments.model)
@@ -120,8 +125,8 @@ def main():
     if len(chosen) < 2 or len(held_out) < 2:
         parser.error(f"expected text for at least 2 sequences to fit and 2 to measure, but found {len(chosen)} and {len(held_out)}")
 
-    fit = fitting.Fit(fitting.Calibration(model, chosen, numpy.random.default_rng(0), report))
-    report(f"gates explain {fit.explained:.0%} of the variance of a skipped head's cost")
+    fit = fitting.Fit(fitting.Calibration(model, chosen, numpy.random.default_rng(0), report), arguments.unit)
+    report(f"gates explain {fit.explained:.0%} of the variance of a skipped {arguments.unit}'s cost")
     keep = None
     if arguments.prune is not None:
         keep = fit.static_mask(arguments.prune)
@@ -130,7 +135,7 @@ def main():
         share = arguments.share if arguments.share is not None else search(fit, held_out, metric, bound, report)
         gates = fit.gates(share)
     figures = fitting.HeldOut(model, held_out).measure(gates)
-    figures |= saved(model, figures["skipped"])
+    figures |= {"saved": saved(model, figures)}
     print(json.dumps(figures, indent=2))
     if bound is not None and (figures[metric] > bound or figures["skipped"] == 0):
         print(f"the bound {arguments.max_error} does not hold: {metric} is {figures[metric]:.4g} with {figures['skipped']:.1%} of heads "

@@ -56,12 +56,17 @@ def solve(x, y):
 
 
 class Fit:
-    def __init__(self, calibration):
+    """Gates of single heads or, with unit "group", of all query heads that share keys and values, which go off together. In what
+    follows a unit is a head of `size` times the width."""
+
+    def __init__(self, calibration, unit="head"):
         self.calibration = calibration
         model, counts = calibration.model, calibration.counts
-        shape = (model.layers, model.heads)
+        self.size = {"head": 1, "group": model.heads // model.kv_heads}[unit]
+        self.units = model.heads // self.size
+        shape = (model.layers, self.units)
         self.weight, self.bias = numpy.zeros((*shape, model.width), numpy.float32), numpy.zeros(shape, numpy.float32)
-        self.predicted = numpy.empty((model.layers, len(counts), model.heads), numpy.float32)
+        self.predicted = numpy.empty((model.layers, len(counts), self.units), numpy.float32)
         self.costs = numpy.empty_like(self.predicted)
         halves = calibration.sequence % 2 == 0
         for layer in range(model.layers):
@@ -73,23 +78,27 @@ class Fit:
                 self.predicted[layer, ~trained] = x[~trained] @ weight.T + bias
             self.weight[layer], self.bias[layer] = solve(x[counts], y[counts])
         self.explained = self.explained_variance()
-        self.bins = [[self.mean_costs(layer, head) for head in range(model.heads)] for layer in range(model.layers)]
+        self.bins = [[self.mean_costs(layer, unit) for unit in range(self.units)] for layer in range(model.layers)]
+
+    def outputs(self, layer):
+        """[rows, units, width of a unit]"""
+        outputs = self.calibration.outputs[layer].astype(numpy.float32)
+        return outputs.reshape(len(outputs), self.units, -1)
 
     def cost_of_mean(self, layer):
-        model, counts = self.calibration.model, self.calibration.counts
-        heads = self.calibration.outputs[layer].astype(numpy.float32)
-        distance = heads - heads[counts].mean(0)
-        projection, metric = model.output_weight(layer), self.calibration.metric[layer]
-        return numpy.stack([((distance[:, head] @ (projection[:, head].T @ metric @ projection[:, head])) * distance[:, head]).sum(-1)
-                            for head in range(model.heads)], axis=1)
+        model, counts, outputs = self.calibration.model, self.calibration.counts, self.outputs(layer)
+        distance = outputs - outputs[counts].mean(0)
+        projection, metric = model.output_weight(layer).reshape(model.width, self.units, -1), self.calibration.metric[layer]
+        return numpy.stack([((distance[:, unit] @ (projection[:, unit].T @ metric @ projection[:, unit])) * distance[:, unit]).sum(-1)
+                            for unit in range(self.units)], axis=1)
 
     def explained_variance(self):
         y, p = numpy.log(self.costs[:, self.calibration.counts] + 1e-12), self.predicted[:, self.calibration.counts]
         return float((1 - ((y - p) ** 2).sum(1) / ((y - y.mean(1, keepdims=True)) ** 2).sum(1)).mean())
 
-    def mean_costs(self, layer, head):
+    def mean_costs(self, layer, unit):
         """Predictions that end bins of equally many rows, and the mean cost of each bin, made ascending."""
-        predicted, cost = self.predicted[layer, self.calibration.counts, head], self.costs[layer, self.calibration.counts, head]
+        predicted, cost = self.predicted[layer, self.calibration.counts, unit], self.costs[layer, self.calibration.counts, unit]
         order = numpy.argsort(predicted)
         edges = numpy.linspace(0, len(order), BINS + 1).astype(int)
         means = [cost[order[begin:end]].mean() for begin, end in zip(edges, edges[1:])]
@@ -100,17 +109,18 @@ class Fit:
         model = self.calibration.model
         every = numpy.sort(numpy.concatenate([costs for layer in self.bins for _, costs in layer]))
         limit = every[min(int(share * len(every)), len(every) - 1)]
-        threshold = numpy.empty((model.layers, model.heads), numpy.float32)
-        skip = numpy.empty((model.layers, model.heads, model.head_width), numpy.float32)
+        threshold = numpy.empty((model.layers, self.units), numpy.float32)
+        skip = numpy.empty((model.layers, self.units, self.size * model.head_width), numpy.float32)
         for layer in range(model.layers):
-            outputs = self.calibration.outputs[layer].astype(numpy.float32)
-            for head in range(model.heads):
-                ends, costs = self.bins[layer][head]
+            outputs = self.outputs(layer)
+            for unit in range(self.units):
+                ends, costs = self.bins[layer][unit]
                 closed = int((costs < limit).sum())
-                threshold[layer, head] = -ALWAYS if closed == 0 else ALWAYS if closed == BINS else ends[closed - 1]
-                off = (self.predicted[layer, :, head] <= threshold[layer, head]) & self.calibration.counts
-                skip[layer, head] = outputs[off if off.sum() > 20 else self.calibration.counts, head].mean(0)
-        return Gates(self.weight, self.bias - threshold, skip)
+                threshold[layer, unit] = -ALWAYS if closed == 0 else ALWAYS if closed == BINS else ends[closed - 1]
+                off = (self.predicted[layer, :, unit] <= threshold[layer, unit]) & self.calibration.counts
+                skip[layer, unit] = outputs[off if off.sum() > 20 else self.calibration.counts, unit].mean(0)
+        heads = lambda of_units: numpy.repeat(of_units, self.size, axis=1)
+        return Gates(heads(self.weight), heads(self.bias - threshold), skip.reshape(model.layers, model.heads, model.head_width))
 
     def static_mask(self, share):
         """[layers, heads], false for the heads that cost least when they are always off: the same number in every group
@@ -157,17 +167,18 @@ class HeldOut:
             self.exact.append(log_softmax(result).astype(numpy.float16) if isinstance(model, Decoder) else result)
 
     def measure(self, gates):
-        figures, off = [], []
+        figures, runs = [], []
         for tokens, exact in zip(self.sequences, self.exact):
             run = Run(gates)
             result = self.model.evaluate(tokens, run)
-            off.append(numpy.mean(run.off))
+            runs.append((numpy.mean(run.off), numpy.mean(run.groups_off)))
             figures.append(self.compare_logits(exact.astype(numpy.float32), log_softmax(result), tokens)
                            if isinstance(self.model, Decoder) else {"cosine_distance": 1 - float(exact @ result)})
         mean = {name: float(numpy.mean([figure[name] for figure in figures])) for name in figures[0]}
         if "log_perplexity_change" in mean:
             mean["perplexity_change"] = float(numpy.expm1(mean.pop("log_perplexity_change")))
-        return {"skipped": float(numpy.mean(off)), **mean}
+        skipped, groups = numpy.mean(runs, axis=0)
+        return {"skipped": float(skipped), "groups_skipped": float(groups), **mean}
 
     @staticmethod
     def compare_logits(exact, gated, tokens):

@@ -82,7 +82,7 @@ class Model:
         if run.gates is None:
             return heads
         off = run.gates.off(layer, x)
-        run.off.append(off.mean(0))
+        run.note(off, self.kv_heads)
         return numpy.where(off[:, :, None], run.gates.skip[layer][None], heads)
 
     def output_weight(self, layer):
@@ -95,7 +95,12 @@ class Run:
 
     def __init__(self, gates=None, observe=False, differentiate=False):
         self.gates, self.observe, self.differentiate = gates, observe, differentiate
-        self.inputs, self.outputs, self.off, self.tape = [], [], [], []
+        self.inputs, self.outputs, self.off, self.groups_off, self.tape = [], [], [], [], []
+
+    def note(self, off, kv_heads):
+        """Shares of the rows for which each head of a layer is off, and each group that shares keys and values as a whole."""
+        self.off.append(off.mean(0))
+        self.groups_off.append(off.reshape(len(off), kv_heads, -1).all(-1).mean(0))
 
 
 class Decoder(Model):
