@@ -121,51 +121,44 @@ static std::pair<Value, Value> splitHalves(Emitter &e, Value low, Value high) {
   return {rounded, packHalves(e, left, rest(high, 1))};
 }
 
-/// Vectors as two planes of f16, each divided by the power of two of its largest element; a warp takes one at
-/// a time.
+/// Vectors as two planes of f16, each divided by the power of two of its largest element. A warp takes 16,
+/// two at a time for four lanes, whose pairs of elements lie side by side.
 void Flash::loadQueries() {
-  Value last = e.add(vectors, -1);
-  e.forRange32(warp, e.cI32(kVectors), kAttentionWarps, [&](Value vector) {
-    Value from = e.minS(vector, last);
-    Value row = e.add(operands.rowBegin, e.divU(from, group));
+  Value row = e.shiftRightU(lane, 2), quad = e.bitAnd(lane, 3), last = e.add(vectors, -1);
+  for (int i = 0; i < 2; ++i) {
+    Value vector = e.add(e.add(e.shiftLeft(warp, 4), row), i * 8), from = e.minS(vector, last);
     Value head = e.add(e.mul(operands.kvHead, group), e.remU(from, group));
-    Value place = e.add(e.mul(e.wide(row), queryHeads), e.wide(head));
-    Value source = e.at(operands.addressOf(op.getQuery()), e.mul(place, layout.keyDim * 4));
-    const int64_t pairs = layout.keyDim / 2;
+    Value place =
+        e.add(e.mul(e.wide(e.add(operands.rowBegin, e.divU(from, group))), queryHeads), e.wide(head));
+    Value source =
+        e.at(e.at(operands.addressOf(op.getQuery()), e.mul(place, layout.keyDim * 4)), e.shiftLeft(quad, 3));
     SmallVector<std::pair<Value, Value>> numbers;
     Value size = e.cI32(0);
-    for (int64_t first = 0; first < pairs; first += kWarp) {
-      Value inside = e.minS(e.add(lane, first), e.cI32(pairs - 1));
-      Value both = e.load(e.vec(e.f32(), 2), e.at(source, e.shiftLeft(inside, 3)), 8);
-      auto numberOf = [&](int64_t i) -> Value {
-        Value number = e.create<vector::ExtractOp>(both, ArrayRef<int64_t>{i});
+    for (int64_t d = 0; d < layout.keyDim; d += 8) {
+      Value both = e.load(e.vec(e.f32(), 2), e.at(source, d * 4), 8);
+      auto numberOf = [&](int64_t j) -> Value {
+        Value number = e.create<vector::ExtractOp>(both, ArrayRef<int64_t>{j});
         size = e.create<arith::MaxUIOp>(size, e.bitAnd(e.bitcast(number, e.i32()), 0x7fffffff));
         return number;
       };
       Value low = numberOf(0);
       numbers.push_back({low, numberOf(1)});
     }
+    size = e.combineLanes(size, 4, [&](Value a, Value b) { return e.create<arith::MaxUIOp>(a, b); });
     // The exponent alone is a power of two; one away from the ends keeps its inverse a normal number.
-    Value exponent = e.bitAnd(e.warpMaxU(size), 0x7f800000);
+    Value exponent = e.bitAnd(size, 0x7f800000);
     exponent = e.minS(e.maxS(exponent, e.cI32(0x08000000)), e.cI32(0x77000000));
-    Value factor = e.bitcast(exponent, e.f32());
     Value inverse = e.bitcast(e.sub(e.cI32(0x7f000000), exponent), e.f32());
-    for (auto [i, number] : llvm::enumerate(numbers)) {
-      Value pair = e.add(lane, int64_t(i) * kWarp);
-      auto write = [&, low = number.first, high = number.second] {
-        auto [first, second] = splitHalves(e, e.mulF(low, inverse), e.mulF(high, inverse));
-        Value to = e.at(shared, e.add(e.mul(vector, layout.queryPitch()), e.shiftLeft(pair, 2)));
-        e.store(first, e.at(to, layout.queryPlane(0)), 4);
-        e.store(second, e.at(to, layout.queryPlane(1)), 4);
-      };
-      if (int64_t(i + 1) * kWarp <= pairs)
-        write();
-      else
-        e.ifThen(e.lessThan(pair, e.cI32(pairs)), write);
+    Value to = e.at(shared, e.add(e.mul(vector, layout.queryPitch()), e.shiftLeft(quad, 2)));
+    for (auto [j, number] : llvm::enumerate(numbers)) {
+      auto [first, second] = splitHalves(e, e.mulF(number.first, inverse), e.mulF(number.second, inverse));
+      e.store(first, e.at(to, layout.queryPlane(0) + int64_t(j) * 16), 4);
+      e.store(second, e.at(to, layout.queryPlane(1) + int64_t(j) * 16), 4);
     }
-    e.ifThen(e.equal(lane, e.cI32(0)),
-             [&] { e.store(factor, e.at(e.at(shared, e.shiftLeft(vector, 2)), layout.factors()), 4); });
-  });
+    e.ifThen(e.equal(quad, e.cI32(0)), [&] {
+      e.store(e.bitcast(exponent, e.f32()), e.at(e.at(shared, e.shiftLeft(vector, 2)), layout.factors()), 4);
+    });
+  }
 }
 
 /// Brings 64 keys and their values into a stage. Both lie in one piece in a page.
@@ -434,7 +427,11 @@ void Flash::emit() {
   matrix = e.shiftRightU(lane, 3);
   matrixRow = e.bitAnd(lane, 7);
   vectors = e.mul(operands.rowCount, group);
-  loadQueries();
+  // Few vectors are those of the first warp for all.
+  Value hasVectors = e.equal(warp, e.cI32(0));
+  if (!hasFewVectors(op))
+    hasVectors = e.bitOr(hasVectors, e.lessThan(e.cI32(16), vectors));
+  e.ifThen(hasVectors, [&] { loadQueries(); });
   e.barrier();
   Value keys = e.add(operands.position, operands.rowCount);
   Value tiles = e.divU(e.add(keys, kKeys - 1), kKeys);
