@@ -4,7 +4,8 @@ A head that is off yields a constant, its mean over the rows for which it is off
 from the head's mean output in the metric in which the model's result moves (second moment of gradients behind the output
 projection). Ridge regression predicts the cost's logarithm from the layer's input, which is all that a gate may see. Where a gate
 opens is decided by what a head's rows cost on average at each prediction, measured by cross-validation: the cheapest rows of all
-heads together are skipped.
+heads together are skipped. The mean over just those rows is another than that over all, so costs are taken anew around it, and all
+is fitted again.
 """
 
 import numpy
@@ -13,6 +14,7 @@ from models import Decoder, Encoder, Gates, Run, log_softmax
 
 RIDGE = 3e-2  # of the mean variance of the input's elements
 BINS = 48
+REFITS = 2
 DRAWS = {Decoder: 1, Encoder: 4}  # of gradients for a sequence: an embedding has one result, text one a row
 ALWAYS = numpy.float32(1e30)
 
@@ -45,14 +47,20 @@ class Calibration:
             self.counts[first] = False
 
 
-def solve(x, y):
-    """Ridge regression of the columns of y: weights [columns, width] and biases."""
-    mean, centre = x.mean(0), y.mean(0)
-    x = x - mean
-    squares = x.T @ x
-    squares[numpy.diag_indices(len(squares))] += RIDGE * numpy.trace(squares) / len(squares)
-    weight = numpy.linalg.solve(squares, x.T @ (y - centre)).T.astype(numpy.float32)
-    return weight, (centre - weight @ mean).astype(numpy.float32)
+class Regression:
+    """Ridge regression on the columns of x, whose squares are inverted once for many y."""
+
+    def __init__(self, x):
+        self.mean = x.mean(0)
+        squares = (x - self.mean).T @ (x - self.mean)
+        squares[numpy.diag_indices(len(squares))] += RIDGE * numpy.trace(squares) / len(squares)
+        self.inverse = numpy.linalg.inv(squares.astype(numpy.float64))
+
+    def solve(self, x, y):
+        """Weights [columns of y, columns of x] and biases."""
+        centre = y.mean(0)
+        weight = (self.inverse @ ((x - self.mean).T @ (y - centre))).T.astype(numpy.float32)
+        return weight, (centre - weight @ self.mean).astype(numpy.float32)
 
 
 class Fit:
@@ -69,25 +77,37 @@ class Fit:
         self.predicted = numpy.empty((model.layers, len(counts), self.units), numpy.float32)
         self.costs = numpy.empty_like(self.predicted)
         halves = calibration.sequence % 2 == 0
-        for layer in range(model.layers):
-            x = calibration.inputs[layer].astype(numpy.float32)
-            self.costs[layer] = self.cost_of_mean(layer)
-            y = numpy.log(self.costs[layer] + 1e-12)
-            for trained in (halves, ~halves):  # every row is predicted by a fit that has not seen its sequence
-                weight, bias = solve(x[trained & counts], y[trained & counts])
-                self.predicted[layer, ~trained] = x[~trained] @ weight.T + bias
-            self.weight[layer], self.bias[layer] = solve(x[counts], y[counts])
+        self.inputs = [x.astype(numpy.float32) for x in calibration.inputs]
+        # Every row is predicted by a fit that has not seen its sequence.
+        self.folds = [(halves & counts, ~halves), (~halves & counts, halves)]
+        self.regressions = [[Regression(x[rows]) for rows in (counts, *(trained for trained, _ in self.folds))] for x in self.inputs]
+        self.fit_around(self.means())
         self.explained = self.explained_variance()
-        self.bins = [[self.mean_costs(layer, unit) for unit in range(self.units)] for layer in range(model.layers)]
+
+    def means(self):
+        """Of all rows: what a skipped unit yields at first."""
+        return [self.outputs(layer)[self.calibration.counts].mean(0) for layer in range(self.calibration.model.layers)]
+
+    def fit_around(self, skip):
+        """Predicts what it costs a row that a unit yields `skip`."""
+        counts = self.calibration.counts
+        for layer, x in enumerate(self.inputs):
+            self.costs[layer] = self.costs_around(layer, skip[layer])
+            y = numpy.log(self.costs[layer] + 1e-12)
+            whole, *halves = self.regressions[layer]
+            for regression, (trained, others) in zip(halves, self.folds):
+                weight, bias = regression.solve(x[trained], y[trained])
+                self.predicted[layer, others] = x[others] @ weight.T + bias
+            self.weight[layer], self.bias[layer] = whole.solve(x[counts], y[counts])
+        self.bins = [[self.mean_costs(layer, unit) for unit in range(self.units)] for layer in range(len(self.inputs))]
 
     def outputs(self, layer):
         """[rows, units, width of a unit]"""
         outputs = self.calibration.outputs[layer].astype(numpy.float32)
         return outputs.reshape(len(outputs), self.units, -1)
 
-    def cost_of_mean(self, layer):
-        model, counts, outputs = self.calibration.model, self.calibration.counts, self.outputs(layer)
-        distance = outputs - outputs[counts].mean(0)
+    def costs_around(self, layer, skip):
+        model, distance = self.calibration.model, self.outputs(layer) - skip
         projection, metric = model.output_weight(layer).reshape(model.width, self.units, -1), self.calibration.metric[layer]
         return numpy.stack([((distance[:, unit] @ (projection[:, unit].T @ metric @ projection[:, unit])) * distance[:, unit]).sum(-1)
                             for unit in range(self.units)], axis=1)
@@ -107,6 +127,17 @@ class Fit:
     def gates(self, share):
         """Gates that skip about `share` of all heads of all rows."""
         model = self.calibration.model
+        self.fit_around(self.means())
+        threshold, skip = self.thresholds(share)
+        for _ in range(REFITS):
+            self.fit_around(skip)
+            threshold, skip = self.thresholds(share)
+        heads = lambda of_units: numpy.repeat(of_units, self.size, axis=1)
+        return Gates(heads(self.weight), heads(self.bias - threshold), skip.reshape(model.layers, model.heads, model.head_width))
+
+    def thresholds(self, share):
+        """Predictions up to which units are skipped, and their means over the rows that are."""
+        model, counts = self.calibration.model, self.calibration.counts
         every = numpy.sort(numpy.concatenate([costs for layer in self.bins for _, costs in layer]))
         limit = every[min(int(share * len(every)), len(every) - 1)]
         threshold = numpy.empty((model.layers, self.units), numpy.float32)
@@ -117,15 +148,15 @@ class Fit:
                 ends, costs = self.bins[layer][unit]
                 closed = int((costs < limit).sum())
                 threshold[layer, unit] = -ALWAYS if closed == 0 else ALWAYS if closed == BINS else ends[closed - 1]
-                off = (self.predicted[layer, :, unit] <= threshold[layer, unit]) & self.calibration.counts
-                skip[layer, unit] = outputs[off if off.sum() > 20 else self.calibration.counts, unit].mean(0)
-        heads = lambda of_units: numpy.repeat(of_units, self.size, axis=1)
-        return Gates(heads(self.weight), heads(self.bias - threshold), skip.reshape(model.layers, model.heads, model.head_width))
+                off = (self.predicted[layer, :, unit] <= threshold[layer, unit]) & counts
+                skip[layer, unit] = outputs[off if off.sum() > 20 else counts, unit].mean(0)
+        return threshold, skip
 
     def static_mask(self, share):
         """[layers, heads], false for the heads that cost least when they are always off: the same number in every group
         of a layer, as heads that share keys and values need it."""
         model = self.calibration.model
+        self.fit_around(self.means())
         size = model.heads // model.kv_heads
         costs = self.costs[:, self.calibration.counts].mean(1).reshape(model.layers, model.kv_heads, size)
         order = numpy.argsort(costs, axis=2)
@@ -152,8 +183,7 @@ class Fit:
         """Gates that turn off exactly the heads that a static mask removes."""
         model = self.calibration.model
         bias = numpy.where(keep, ALWAYS, -ALWAYS).astype(numpy.float32)
-        skip = numpy.stack([outputs[self.calibration.counts].astype(numpy.float32).mean(0) for outputs in self.calibration.outputs])
-        return Gates(numpy.zeros_like(self.weight), bias, skip)
+        return Gates(numpy.zeros((*keep.shape, model.width), numpy.float32), bias, numpy.stack(self.means()).reshape(*keep.shape, -1))
 
 
 class HeldOut:

@@ -43,6 +43,12 @@ class Fitting(unittest.TestCase):
                 expected = numpy.einsum("ri,ij,rj->r", step, self.calibration.metric[layer], step)
                 numpy.testing.assert_allclose(fit.costs[layer, :, group], expected, rtol=1e-3, atol=1e-3 * expected.max())
 
+    def test_costs_are_taken_around_the_skip_value(self):
+        fit = fitting.Fit(self.calibration)
+        fit.fit_around([fit.outputs(layer)[7] for layer in range(LAYERS)])
+        self.assertEqual(fit.costs[:, 7].max(), 0)
+        self.assertGreater(fit.costs[:, 8:].min(), 0)
+
     def test_heads_of_a_group_go_off_together(self):
         figures = {}
         for unit in ("head", "group"):
