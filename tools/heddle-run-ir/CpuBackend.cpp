@@ -7,6 +7,7 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/SymbolTable.h"
 #include "tools/heddle-run-ir/Backend.h"
+#include "tools/heddle-run-ir/GuardedMemory.h"
 #include "llvm/Support/FileSystem.h"
 
 using namespace heddle;
@@ -98,9 +99,12 @@ public:
   }
 
   llvm::Expected<llvm::SmallVector<Datum>> run(llvm::ArrayRef<Datum> inputs) {
-    std::vector<Buffer> buffers(inputs.size());
+    std::vector<GuardedMemory> buffers;
     for (auto [i, input] : llvm::enumerate(inputs))
-      if (llvm::Error failed = bind(i, input, buffers[i]))
+      if (llvm::Error failed = bind(i, input, buffers))
+        return std::move(failed);
+    for (uint32_t i = 0; i < entry.output_count; ++i)
+      if (llvm::Error failed = bindOutput(entry.input_count + i, buffers))
         return std::move(failed);
     if (entry.kind == HEDDLE_ENTRY_STEP)
       if (llvm::Error failed = rewind(*inputs[1].integers(), *inputs[2].integers()))
@@ -112,17 +116,17 @@ public:
       auto output = read(i);
       if (!output)
         return output.takeError();
+      size_t bytes = elementCount(output->shape()).value_or(0) * 4;
+      ptrdiff_t written = buffers[entry.input_count + i].firstWritten(bytes);
+      if (written != ptrdiff_t(bytes))
+        return llvm::createStringError("output " + llvm::Twine(i) + ": byte " + llvm::Twine(written) +
+                                       " was written, but it has " + llvm::Twine(bytes));
       outputs.push_back(std::move(*output));
     }
     return outputs;
   }
 
 private:
-  struct alignas(64) Line {
-    char bytes[64];
-  };
-  using Buffer = std::vector<Line>; // aligned as bind() asks
-
   CompiledFunction() = default;
 
   llvm::Error open(const char *path) {
@@ -143,14 +147,14 @@ private:
     return check(heddle_session_create(model, &session_options, &session, &error), error);
   }
 
-  llvm::Error bind(uint32_t index, const Datum &input, Buffer &buffer) {
+  llvm::Error bind(uint32_t index, const Datum &input, std::vector<GuardedMemory> &buffers) {
     auto io = sized<heddle_io_info>();
     if (llvm::Error failed = check(heddle_model_entry_io(model, nullptr, index, &io, &error), error))
       return failed;
     if (io.dtype != (input.numbers() ? HEDDLE_DTYPE_F32 : HEDDLE_DTYPE_I32))
       return llvm::createStringError("input '" + llvm::Twine(io.name) + "': expected f32 or i32 to be bound");
     size_t count = elementCount(input.shape()).value_or(0);
-    buffer.resize(std::max<size_t>((count * 4 + 63) / 64, 1));
+    GuardedMemory &buffer = buffers.emplace_back(count * 4);
     for (size_t i = 0; i < count; ++i)
       if (input.numbers())
         reinterpret_cast<float *>(buffer.data())[i] = input.numbers()->data[i];
@@ -158,10 +162,27 @@ private:
         reinterpret_cast<int32_t *>(buffer.data())[i] = input.integers()->data[i];
     auto view = sized<heddle_view>();
     view.data = buffer.data();
-    view.size_bytes = buffer.size() * sizeof(Line);
+    view.size_bytes = buffer.size();
     view.dtype = io.dtype;
     view.rank = input.shape().size();
     llvm::copy(input.shape(), view.dimension);
+    return check(heddle_session_bind(session, nullptr, index, &view, &error), error);
+  }
+
+  /// An output has memory for its largest shape.
+  llvm::Error bindOutput(uint32_t index, std::vector<GuardedMemory> &buffers) {
+    auto io = sized<heddle_io_info>();
+    if (llvm::Error failed = check(heddle_model_entry_io(model, nullptr, index, &io, &error), error))
+      return failed;
+    auto view = sized<heddle_view>();
+    view.dtype = io.dtype;
+    view.rank = io.rank;
+    size_t count = 1;
+    for (uint32_t i = 0; i < io.rank; ++i)
+      count *= view.dimension[i] = io.dimension[i].maximum;
+    GuardedMemory &buffer = buffers.emplace_back(count * 4);
+    view.data = buffer.data();
+    view.size_bytes = buffer.size();
     return check(heddle_session_bind(session, nullptr, index, &view, &error), error);
   }
 
