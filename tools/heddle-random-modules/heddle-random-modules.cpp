@@ -100,10 +100,11 @@ std::string describe(const Finding &finding) {
 }
 
 /// Shrinks and prints a failing module.
-void report(uint64_t seed, mlir::OwningOpRef<mlir::ModuleOp> module, const CheckOptions &options) {
+void report(uint64_t seed, mlir::OwningOpRef<mlir::ModuleOp> module, const CheckOptions &options,
+            llvm::StringRef first) {
   auto finding = checkIsolated(*module, options);
   if (!finding) {
-    llvm::outs() << "seed " << seed << ": failed once, but not again\n";
+    llvm::outs() << "seed " << seed << ": failed once, but not again: " << first << "\n";
     return;
   }
   llvm::outs() << "seed " << seed << ": " << describe(*finding) << "\n";
@@ -198,8 +199,10 @@ int main(int argc, char **argv) {
             stillAlive(kSecondsForOne);
             writeText(descriptor, "at " + std::to_string(seed) + "\n");
             auto module = parse(generateModule(seed), context);
-            if (!module || checkModule(*module, optionsOf(seed))) {
-              writeText(descriptor, "failed " + std::to_string(seed) + "\n");
+            auto finding = module ? checkModule(*module, optionsOf(seed)) : std::nullopt;
+            if (!module || finding) {
+              writeText(descriptor,
+                        "failed " + std::to_string(seed) + (finding ? " " + describe(*finding) : "") + "\n");
               return;
             }
           }
@@ -207,7 +210,8 @@ int main(int argc, char **argv) {
         },
         kSecondsForOne);
     auto last = llvm::StringRef(outcome.text).rtrim('\n').rsplit('\n');
-    auto [word, number] = (last.second.empty() ? last.first : last.second).split(' ');
+    auto [word, rest] = (last.second.empty() ? last.first : last.second).split(' ');
+    auto [number, what] = rest.split(' ');
     uint64_t seed = next;
     number.getAsInteger(10, seed);
     if (word == "done" || word == "time") {
@@ -218,7 +222,7 @@ int main(int argc, char **argv) {
     ++findings;
     next = seed + 1;
     if (auto module = parse(generateModule(seed), context))
-      report(seed, std::move(module), optionsOf(seed));
+      report(seed, std::move(module), optionsOf(seed), outcome.death.empty() ? what : outcome.death);
     else
       llvm::outs() << "seed " << seed << ": the module is not valid\n";
   }

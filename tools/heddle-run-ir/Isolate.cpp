@@ -6,12 +6,21 @@
 #include <csignal>
 #include <cstring>
 #include <sys/prctl.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 namespace heddle::run_ir {
 
-void stillAlive(unsigned seconds) { alarm(seconds); }
+// Processor time, so that a busy or paused machine is no finding; what waits for ever uses none, so a wall
+// clock ends it too.
+constexpr unsigned kWaiting = 10;
+
+void stillAlive(unsigned seconds) {
+  itimerval limit{{}, {time_t(seconds), 0}};
+  setitimer(ITIMER_PROF, &limit, nullptr);
+  alarm(kWaiting * seconds);
+}
 
 void writeText(int descriptor, const std::string &text) {
   for (size_t done = 0; done < text.size();) {
@@ -33,9 +42,9 @@ Outcome isolated(llvm::function_ref<void(int)> work, unsigned seconds) {
   if (child == 0) {
     close(ends[0]);
     prctl(PR_SET_PDEATHSIG, SIGKILL); // whoever ends this program ends its child too
-    for (int signal : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGALRM})
+    for (int signal : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGALRM, SIGPROF})
       std::signal(signal, SIG_DFL); // without LLVM's stack traces
-    alarm(seconds);
+    stillAlive(seconds);
     work(ends[1]);
     _exit(0);
   }
@@ -52,8 +61,10 @@ Outcome isolated(llvm::function_ref<void(int)> work, unsigned seconds) {
   int status = 0;
   while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
   }
-  if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)
-    outcome.death = "no result within " + std::to_string(seconds) + " s";
+  if (WIFSIGNALED(status) && WTERMSIG(status) == SIGPROF)
+    outcome.death = "no result within " + std::to_string(seconds) + " s of processor time";
+  else if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)
+    outcome.death = "no result within " + std::to_string(kWaiting * seconds) + " s";
   else if (WIFSIGNALED(status))
     outcome.death = "signal " + std::to_string(WTERMSIG(status)) + " (" + strsignal(WTERMSIG(status)) + ")";
   else if (WEXITSTATUS(status) != 0)
