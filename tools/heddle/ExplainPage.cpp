@@ -68,7 +68,8 @@ footer{margin-top:3rem;color:var(--soft);font-size:.85rem}
 thead{display:none}tr{display:block;padding:.5rem .9rem;border-top:1px solid var(--line)}tbody tr:first-child{border-top:0}
 td{display:block;border:0;padding:.06rem 0}td:empty{display:none}td.number:not(:empty){display:inline-block;margin-right:1.1em;padding:0;text-align:left}
 td[data-is]::before{content:attr(data-is) " ";color:var(--soft);font-size:.8rem}
-tr.barrier{border-top:1px dashed var(--accent)}tr.barrier td{border-top:0}}
+tr.barrier{border-top:1px dashed var(--accent)}tr.barrier td{border-top:0}
+figure{overflow-x:auto}svg{min-width:860px}figcaption{position:sticky;left:0}}
 @media print{details{display:block}body{background:#fff}}
 )css";
 
@@ -259,15 +260,26 @@ private:
     size_t shown = std::min(variant.launches.size(), most);
     if (shown < 2 || variant.arenaBytes <= 0)
       return;
-    double step = 960.0 / shown, scale = 200.0 / variant.arenaBytes;
-    html += "<figure><figcaption>The plan of memory: launches " +
-            std::string(shown < variant.launches.size() ? "(the first " + std::to_string(shown) + ") " : "") +
-            "from left to right, the arena from bottom to top. A box is an intermediate result while it is "
-            "needed.</figcaption><svg viewBox=\"0 0 960 236\" role=\"img\" aria-label=\"plan of memory\">";
+    int64_t top =
+        1; // of what is shown: the largest results, as of logits, are often those of the last launches
+    for (size_t at = 0; at < shown; ++at)
+      for (const LaunchNote::Buffer &buffer : variant.launches[at].buffers)
+        top = std::max(top, buffer.offset + buffer.bytes);
+    constexpr double left = 70; // of the boxes; sizes stand beside them
+    const double step = (960 - left) / shown, scale = 200.0 / top;
+    html += "<figure><figcaption>The plan of memory: launches ";
+    if (shown < variant.launches.size())
+      html += "(the first " + std::to_string(shown) + " of " + std::to_string(variant.launches.size()) + ") ";
+    html += "from left to right, the arena from bottom to top";
+    if (top < variant.arenaBytes)
+      html += " (" + bytes(top) + " of its " + bytes(variant.arenaBytes) + ")";
+    html += ". A box is an intermediate result while it is needed.</figcaption><svg viewBox=\"0 0 960 236\" "
+            "role=\"img\" aria-label=\"plan of memory\">";
     for (int line = 0; line <= 4; ++line)
-      html +=
-          llvm::formatv("<line class=\"grid\" x1=\"0\" x2=\"960\" y1=\"{0}\" y2=\"{0}\"/>", 215 - 50 * line)
-              .str();
+      html += llvm::formatv("<line class=\"grid\" x1=\"{0}\" x2=\"960\" y1=\"{1}\" y2=\"{1}\"/>"
+                            "<text x=\"{2}\" y=\"{3}\" text-anchor=\"end\">{4}</text>",
+                            left, 215 - 50 * line, left - 6, 219 - 50 * line, bytes(top * line / 4))
+                  .str();
     for (size_t at = 0; at < shown; ++at) {
       const LaunchNote &launch = variant.launches[at];
       for (const LaunchNote::Buffer &buffer : launch.buffers) {
@@ -275,18 +287,15 @@ private:
         html += llvm::formatv(
                     "<rect class=\"f-{0}\" fill-opacity=\"0.75\" rx=\"2\" x=\"{1:f1}\" y=\"{2:f1}\" "
                     "width=\"{3:f1}\" height=\"{4:f1}\"><title>{5} ({6})\n{7} at {8}</title></rect>",
-                    launch.family, at * step + 1, 215 - buffer.offset * scale - height,
+                    launch.family, left + at * step + 1, 215 - buffer.offset * scale - height,
                     (std::min(buffer.lastUse, shown - 1) - at + 1) * step - 2, height, escape(launch.kernel),
                     escape(launch.sources.front()), bytes(buffer.bytes), buffer.offset)
                     .str();
       }
     }
-    for (int line = 0; line <= 4; ++line)
-      html += llvm::formatv("<text x=\"2\" y=\"{0}\">{1}</text>", 212 - 50 * line,
-                            bytes(variant.arenaBytes * line / 4))
-                  .str();
-    html += "<text x=\"0\" y=\"232\">launch 0</text><text x=\"960\" y=\"232\" text-anchor=\"end\">launch " +
-            std::to_string(shown - 1) + "</text></svg></figure>\n";
+    html += llvm::formatv("<text x=\"{0}\" y=\"232\">launch 0</text>", left).str() +
+            "<text x=\"960\" y=\"232\" text-anchor=\"end\">launch " + std::to_string(shown - 1) +
+            "</text></svg></figure>\n";
   }
 
   // Equal decisions about equal nodes of many layers are one line.
