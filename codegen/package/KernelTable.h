@@ -2,6 +2,7 @@
 // `heddle bench --per-kernel` and `heddle explain` tell how near a kernel comes to the machine's limit.
 #pragma once
 #include "ir/Heddle.h"
+#include "mlir/IR/BuiltinOps.h"
 #include "llvm/Support/JSON.h"
 
 namespace heddle {

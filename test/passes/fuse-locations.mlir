@@ -15,6 +15,7 @@ func.func @f(%a: tensor<?x8xf32> {heddle.dims = [#heddle.dim<"n", 1 to 512>]}, %
 
 // What is returned a second time is copied, in the name of what made it.
 // CHECK: heddle.launch @silu_8({{.*}} loc("blk.1.act")
+// CHECK: heddle.reshape {{.*}} loc("blk.1.act")
 func.func @twice(%a: tensor<?x8xf32> {heddle.dims = [#heddle.dim<"n", 1 to 512>]}) -> (tensor<?x8xf32>, tensor<?x8xf32>) {
   %0 = heddle.unary <silu> %a : tensor<?x8xf32> loc("blk.1.act")
   return %0, %0 : tensor<?x8xf32>, tensor<?x8xf32> loc("the_end")

@@ -57,16 +57,26 @@ return %y, %z : tensor<3xf32>, tensor<3xf32>""", ([x := grid(rng, 3)], [x * vect
 def make_embedding():
     rng = generator("embedding")
     f = file("embedding", "rows of a table; indices outside of it are clamped")
-    tokens = np.array([3, 0, 7, 3, -1, 8, 2000000000], np.int32)
-    for fmt, columns, scale in (("q8_0", 64, 1.0), ("f16", 32, 1.0), ("bf16", 32, 0.3), ("q6_k", 256, 16.0), ("q4_1", 32, 1.0)):
-        data = weights.random_blocks(rng, fmt, 8, columns)
-        kind = f.stored(f"table_{fmt}", fmt, data, 8, columns)
-        rows = weights.decoded(fmt, data, 8, columns).astype(f64)[np.clip(tokens, 0, 7)]
+    count = 40  # two whole groups of the packed layout, and a part of one
+    tokens = np.array([17, 3, 16, 3, -1, 2000000000], np.int32)
+
+    def lookup(name, kind, table, columns, scale=1.0):
         attribute = f" {{scale = {number(scale)} : f32}}" if scale != 1 else ""
-        f.function(fmt, [("tokens", "tensor<?xi32>")], [f"tensor<?x{columns}xf32>"], f"""
-%t = heddle.get_param @table_{fmt} : {kind}
+        f.function(name, [("tokens", "tensor<?xi32>")], [f"tensor<?x{columns}xf32>"], f"""
+%t = heddle.get_param @table_{name} : {kind}
 %y = heddle.embedding %t, %tokens{attribute} : {kind}, tensor<?xi32> -> tensor<?x{columns}xf32>
-return %y : tensor<?x{columns}xf32>""", ([tokens], [rows * f64(f32(scale))]))
+return %y : tensor<?x{columns}xf32>""", ([tokens], [table.astype(f64)[np.clip(tokens, 0, count - 1)] * f64(f32(scale))]))
+
+    for fmt, columns, scale in (("q8_0", 64, 1.0), ("f16", 32, 1.0), ("bf16", 32, 0.3), ("q6_k", 256, 16.0), ("q4_1", 32, 1.0), ("q5_1", 32, 1.0),
+                                ("q2_k", 256, 1.0), ("q4_k", 256, 1.0)):
+        data = weights.random_blocks(rng, fmt, count, columns)
+        kind = f.stored(f"table_{fmt}", fmt, data, count, columns)
+        lookup(fmt, kind, weights.decoded(fmt, data, count, columns), columns, scale)
+    w = (rng.integers(-64, 65, (count, 128)) / 32).astype(f32)
+    source = f.stored("w", "f32", w.tobytes(), count, 128)
+    for scheme, fmt in (("int8", "int8"), ("int8-asymmetric", "int8_min"), ("int4-channel", "int4"), ("fp8", "f8e4m3"), ("fp8-block", "f8e4m3_128")):
+        kind = rounded_parameter(f, "table_" + scheme.replace("-", "_"), source, scheme, fmt)
+        lookup(scheme.replace("-", "_"), kind, rounded_weights(scheme, w), 128)
     table = grid(rng, 3, 4)
     f.symbol(f"heddle.param @table : tensor<3x4xf32> value {dense(table)}")
     f.function("tensor_table", [("tokens", "tensor<?xi32>")], ["tensor<?x4xf32>"], """
@@ -371,7 +381,7 @@ def make_selections():
     slots, positions = np.array([0, 0, 0, 1, 1, 2], np.int32), np.array([0, 1, 2, 0, 1, 0], np.int32)
     types = "tensor<?x4x16xf32>, tensor<?x2x16xf32>, tensor<?x2x16xf32>, tensor<?xi32>, tensor<?xi32> -> tensor<?x4x16xf32>"
 
-    def text(f, name, rng, before, options, score, formula):
+    def text(f, name, rng, before, options, score, formula, mask=CAUSAL):
         tables = Rows(f, name, rng, q=(4, 16), k=(2, 16), v=(2, 16))
         tokens, q, k, v = tables.more(6)
 
@@ -381,7 +391,7 @@ def make_selections():
         rows = attention(q, same_text, slots, positions, 0.25, 2, 16, **formula(q, same_text)).reshape(6, 64)
         f.function(name, TOKEN_ENTRY, ["tensor<?x64xf32>"], f"""
 {tables.body()}{before}
-%o = heddle.attention %q keys %k values %v at %slots, %positions {options} {{scale = 0.25 : f32}} {REGION.format(score=score, mask=CAUSAL)} : {types}
+%o = heddle.attention %q keys %k values %v at %slots, %positions {options} {{scale = 0.25 : f32}} {REGION.format(score=score, mask=mask)} : {types}
 %flat = heddle.reshape %o : tensor<?x4x16xf32> -> tensor<?x64xf32>
 %y = heddle.pool_rows <last> %flat, %slots : tensor<?x64xf32>, tensor<?xi32> -> tensor<?x64xf32>
 return %y : tensor<?x64xf32>""", ([tokens, slots, positions], [rows[[2, 4, 5]]]), entry="encode", rows="s")
@@ -396,6 +406,21 @@ return %y : tensor<?x64xf32>""", ([tokens, slots, positions], [rows[[2, 4, 5]]])
   heddle.yield %y : f32"""
     text(f, "by_head_and_distance", rng, "\n%bias = heddle.get_param @bias : tensor<4x2xf32>", "", score,
          lambda *_: dict(mask=causal, score=lambda s, q_head, q_pos, kv_pos, **_: s + f64(bias[q_head, np.clip(q_pos - kv_pos, 0, 1)])))
+
+    rng = generator("mask_bounds")
+    f = file("mask_bounds", "masks that bound the key's position by each comparison, on either side of it")
+    for predicate, compare in (("slt", np.less), ("sle", np.less_equal), ("sgt", np.greater), ("sge", np.greater_equal), ("eq", np.equal)):
+        for key_first in (True, False):
+            names = "%kp, %other" if key_first else "%other, %kp"
+            mask = ARGUMENTS + f"""  %one = arith.constant 1 : i32
+  %other = arith.subi %qp, %one : i32
+  %see = arith.cmpi {predicate}, {names} : i32
+  heddle.yield %see : i1"""
+
+            def sees(q_pos, kv_pos, compare=compare, key_first=key_first, **_):
+                return bool(compare(kv_pos, q_pos - 1) if key_first else compare(q_pos - 1, kv_pos))
+
+            text(f, f"{'key' if key_first else 'row'}_{predicate}", rng, "", "", PLAIN, lambda *_: dict(mask=sees), mask=mask)
 
     rng = generator("top_k")
     f = file("top_k", "the two tokens of largest scores over all heads")
@@ -589,6 +614,14 @@ def make_quantize():
 %q = heddle.quantize %x : tensor<?x64xf32> -> !heddle.stored<?x64xf32, #heddle.enc<{act}>>
 %y = heddle.dequantize %q : !heddle.stored<?x64xf32, #heddle.enc<{act}>> -> tensor<?x64xf32>
 return %y : tensor<?x64xf32>""", ([x], [codes * scales]))
+    few = grid(rng, 3, 64)
+    codes, scales = quantize(2 * few, LIMITS["act_i8"])
+    f.function("read_beside", [("x", "tensor<?x64xf32>")], ["tensor<?x64xf32>", "tensor<?x64xf32>"], """
+%s = heddle.scale %x by 2.0 : tensor<?x64xf32>
+%q = heddle.quantize %s : tensor<?x64xf32> -> !heddle.stored<?x64xf32, #heddle.enc<act_i8>>
+%z = heddle.binary <mul> %s, %x : tensor<?x64xf32>
+%y = heddle.dequantize %q : !heddle.stored<?x64xf32, #heddle.enc<act_i8>> -> tensor<?x64xf32>
+return %y, %z : tensor<?x64xf32>, tensor<?x64xf32>""", ([few], [codes * scales, 2 * few.astype(f64)**2]))
     f = file("quantize_static", "codes with a scale that is known: what lies beyond it gets the largest code, what is not finite the code 0")
     for act, limit in LIMITS.items():
         scale = f32(1.5) / f32(limit)  # of numbers up to 2 in the first rows, 7.5 in the fourth
@@ -685,6 +718,17 @@ def rounded_weights(scheme, w):
     return (scale * codes).astype(f32).reshape(w.shape)
 
 
+def rounded_parameter(f, name, source, scheme, fmt):
+    """A parameter that a recipe rounds from @w; returns its type."""
+    kind = source.replace("<f32>", f"<{fmt}>")
+    f.symbol(f"""heddle.param @{name} : {kind} derived [@w] {{
+  ^bb0(%w: {source}):
+    %0 = heddle.quantize_weights %w {{scheme = "{scheme}"}} : {source} -> {kind}
+    heddle.yield %0 : {kind}
+  }}""")
+    return kind
+
+
 def make_quantize_weights():
     rng = generator("quantize_weights")
     f = file("quantize_weights", "weights rounded by a recipe, scheme by scheme, and what products with them give")
@@ -697,12 +741,8 @@ def make_quantize_weights():
     for scheme, fmt in (("int4", "q4_0"), ("int4-asymmetric", "q4_1"), ("int4-g128", "int4_128"), ("int4-channel", "int4"), ("int5", "q5_0"),
                         ("int8", "int8"), ("int8-tensor", "int8"), ("int8-asymmetric", "int8_min"), ("int8-g32", "q8_0"),
                         ("fp8", "f8e4m3"), ("fp8-tensor", "f8e4m3"), ("fp8-block", "f8e4m3_128"), ("bf16", "bf16")):
-        name, kind = "w_" + scheme.replace("-", "_"), source.replace("<f32>", f"<{fmt}>")
-        f.symbol(f"""heddle.param @{name} : {kind} derived [@w] {{
-  ^bb0(%w: {source}):
-    %0 = heddle.quantize_weights %w {{scheme = "{scheme}"}} : {source} -> {kind}
-    heddle.yield %0 : {kind}
-  }}""")
+        name = "w_" + scheme.replace("-", "_")
+        kind = rounded_parameter(f, name, source, scheme, fmt)
         rounded = rounded_weights(scheme, w).astype(f64)
         if scheme.startswith("int"):
             body, product = f"%q = heddle.quantize %x : {xt} -> {act}\n%y = heddle.linear %q, %w : {act}, {kind} -> {yt}", (qx * dx) @ rounded.T
