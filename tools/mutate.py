@@ -2,9 +2,12 @@
 """Mutation testing: breaks passes and generators on purpose and says which breaks the tests find.
 
     tools/mutate.py prepare [--seed 1] [--count 200]    copy the sources, draw mutants, build all of them into the copy
-    tools/mutate.py run [--seconds N]                   run the tests for each mutant, quick ones first, until one fails
+    tools/mutate.py refresh                             copy tests and tools that have changed, and build; the mutants stay
+    tools/mutate.py run [--seconds N] [--tests REGEX]   run the tests for each mutant, quick ones first, until one fails
     tools/mutate.py bisect [--seconds N]                whether heddle bisect names pass and op of those that are found
     tools/mutate.py judge NUMBER "REASON"               a survivor that changes nothing anyone can observe: it meets no more tests
+    tools/mutate.py confirm [--seed 1] [--count 20]     run the test that found them for so many of those found, drawn by a seed
+    tools/mutate.py keep                                write the results into tools/mutants/seed-N.txt
     tools/mutate.py report                              found, survivors, bisect's results
 
 Mutants come from fixed operators over fixed files (mutants/operators.py), drawn by the seed. One that does not compile is
@@ -19,6 +22,7 @@ import concurrent.futures
 import dataclasses
 import json
 import pathlib
+import random
 import re
 import shutil
 import subprocess
@@ -28,6 +32,7 @@ import time
 from mutants import bisecting, operators, schemata, suite
 
 SOURCE = pathlib.Path(__file__).resolve().parents[1]
+RESULTS = {"found": "found_by", "equivalent": "equivalent"}  # words of a list, and the key with the test or the reason
 TARGETS = ("heddle-opt", "heddle-run-ir", "heddle-random-modules", "heddle-reduce", "heddle-lsp-server", "heddle_tool",
            "heddle-ptx-run", *suite.UNIT_TESTS)
 
@@ -49,9 +54,13 @@ def copy_sources(folder):
             shutil.copy(old, new)
 
 
-def build(folder, jobs):
+def configure(folder):
     if not (folder / "build" / "build.ninja").exists():
         run(["cmake", "--preset", "default", "-DHEDDLE_BUILD_TESTS=ON"], 600, folder)
+    run(["ninja", "-C", str(folder / "build"), "HeddlePch", "HeddleIRIncGen", "HeddlePassesIncGen", "HeddleNpuIncGen"], 7200)
+
+
+def build(folder, jobs):
     run(["ninja", "-C", str(folder / "build"), f"-j{jobs}", *TARGETS], 7200)
 
 
@@ -68,6 +77,35 @@ class State:
         temporary.replace(self.path)
 
 
+def place_of(label):
+    """A label without the line: what stays when other lines of the file change."""
+    return re.sub(r"^(\S+?):\d+:", r"\1:", label)
+
+
+def load_list(path, sources):
+    """{number: (mutant, result, what)} of those in a list whose place the sources still have, and how many it has."""
+    places = {}
+    for file, source in sources.items():
+        for mutant in operators.candidates(file, source):
+            places.setdefault(place_of(mutant.label(source)), []).append(mutant)
+    listed = {}
+    lines = path.read_text().splitlines() if path.exists() else []
+    for number, line in enumerate(lines, 1):
+        result, label, what = line.split("\t")
+        there = places.get(place_of(label), [])
+        taken = {entry[0] for entry in listed.values()}
+        old = int(re.match(r"\S+?:(\d+):", label)[1])
+        for mutant in sorted(there, key=lambda mutant: abs(mutant.line - old)):
+            if mutant not in taken:
+                listed[number] = (mutant, result, what)
+                break
+    return listed, len(lines)
+
+
+def list_path(seed):
+    return SOURCE / "tools" / "mutants" / f"seed-{seed}.txt"
+
+
 def prepare(arguments, folder):
     state = State(folder)
     sources = {file: (SOURCE / file).read_text() for _, _, files in operators.AREAS for file in files}
@@ -76,23 +114,49 @@ def prepare(arguments, folder):
     copy_sources(folder)
     for file, text in instrumented.items():  # what is compiled already stays so where the mutants are the same
         (folder / file).write_text(text)
-    if not instrumented:
-        build(folder, arguments.jobs)
-    mutants, refusals = schemata.choose(schemata.Copy(folder), sources, operators.draw(sources, arguments.seed), arguments.count)
-    state.data = {"seed": arguments.seed, "refused": refusals,
-                  "mutants": [{**dataclasses.asdict(each), "label": each.label(sources[each.file])} for each in mutants]}
+    configure(folder)
+    listed, known = load_list(list_path(arguments.seed), sources)
+    mutants, refusals = schemata.choose(schemata.Copy(folder), sources, {number: entry[0] for number, entry in listed.items()},
+                                        operators.draw(sources, arguments.seed), arguments.count, arguments.jobs)
+    state.data = {"seed": arguments.seed, "refused": refusals, "mutants": []}
+    for number in range(1, arguments.count + 1):
+        entry = {**dataclasses.asdict(mutants[number]), "label": mutants[number].label(sources[mutants[number].file])}
+        if number in listed and mutants[number] == listed[number][0] and listed[number][1] in RESULTS:
+            entry[RESULTS[listed[number][1]]] = listed[number][2]
+        state.data["mutants"].append(entry)
     build(folder, arguments.jobs)
     (folder / "pieces.json").unlink(missing_ok=True)
     state.save()
-    print(f"seed {arguments.seed}: {len(mutants)} mutants built, {refusals} drawn that do not compile")
+    print(f"seed {arguments.seed}: {len(mutants)} mutants built, {len(listed)} of {known} in the list are still there, "
+          f"{refusals} drawn that do not compile")
 
 
-def measured_pieces(folder, state, last, in_time):
-    """Every piece with its time and reach, the `last` ones only if asked for; a run that stops goes on later."""
+def refresh(arguments, folder):
+    """What has changed but the files that mutants are drawn from; `run` measures the tests anew."""
+    files = {file: (folder / file).read_text() for _, _, files in operators.AREAS for file in files}
+    copy_sources(folder)
+    for file, text in files.items():
+        (folder / file).write_text(text)
+    build(folder, arguments.jobs)
+    (folder / "pieces.json").unlink(missing_ok=True)
+
+
+def keep(folder):
+    """Writes what is known of each mutant into the list of its seed, which `prepare` starts from."""
+    state = State(folder)
+    lines = []
+    for mutant in state.data["mutants"]:
+        result = next((name for name, key in RESULTS.items() if mutant.get(key)), "survives")
+        lines.append("\t".join((result, mutant["label"], mutant.get(RESULTS.get(result), ""))) + "\n")
+    list_path(state.data["seed"]).write_text("".join(lines))
+
+
+def measured_pieces(folder, state, last, in_time, wanted):
+    """Every wanted piece with its time and reach, the `last` ones only if asked for; a run that stops goes on later."""
     known = suite.load(folder / "pieces.json")
     names = {piece.name for piece in known}
     for piece in suite.pieces_of(folder, folder / "build"):
-        if piece.name in names or piece.last > last:
+        if piece.name in names or piece.last > last or not re.search(wanted, piece.name):
             continue
         if not in_time():
             return None
@@ -101,7 +165,7 @@ def measured_pieces(folder, state, last, in_time):
             piece.reached = ()
         known.append(piece)
         suite.save(folder / "pieces.json", known)
-    return known
+    return [piece for piece in known if re.search(wanted, piece.name)]
 
 
 def promising_first(pieces, mutants, file):
@@ -131,7 +195,7 @@ def run_tests(arguments, folder):
     in_time = lambda: time.monotonic() < end
     state = State(folder)
     for phase in range(suite.PHASES):
-        pieces = measured_pieces(folder, state, phase == suite.PHASES - 1, in_time)
+        pieces = measured_pieces(folder, state, phase == suite.PHASES - 1, in_time, arguments.tests)
         if pieces is None:
             return print("time is up; run again to go on")
         pieces = [piece for piece in pieces if piece.phase() == phase]
@@ -148,12 +212,29 @@ def run_tests(arguments, folder):
                 if piece:
                     mutant["found_by"], mutant["file_of_test"] = piece.name, piece.file
                     print(f"{number}: {piece.name}: {mutant['label']}", flush=True)
-                elif ended:
+                elif ended and not arguments.tests:
                     mutant["passed_phases"] = phase + 1
                 state.save()
         if not in_time():
             return print("time is up; run again to go on")
         print(f"phase {phase} is done", flush=True)
+
+
+def confirm(arguments, folder):
+    """A sample of what a list says is found: its test passes without the mutant and fails with it."""
+    state = State(folder)
+    found = [number for number, mutant in enumerate(state.data["mutants"], 1) if mutant.get("found_by")]
+    pieces = {piece.name: piece for piece in suite.pieces_of(folder, folder / "build")}
+    wrong = 0
+    for number in sorted(random.Random(arguments.seed).sample(found, min(arguments.count, len(found)))):
+        mutant = state.data["mutants"][number - 1]
+        piece = pieces.get(mutant["found_by"])
+        clean = piece and suite.passes(piece, folder, folder / "build", 1200)
+        result = "no such test" if not piece else "fails without it" if not clean else \
+            "is missed" if suite.passes(piece, folder, folder / "build", 1200, mutant=number) else "found"
+        wrong += result != "found"
+        print(f"{number}: {result}: {mutant['found_by']}: {mutant['label']}", flush=True)
+    print(f"seed {arguments.seed}: {wrong} of {min(arguments.count, len(found))} are not found as the list says")
 
 
 def report(folder):
@@ -176,12 +257,13 @@ def report(folder):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=("prepare", "run", "judge", "bisect", "report"))
+    parser.add_argument("action", choices=("prepare", "refresh", "run", "judge", "confirm", "keep", "bisect", "report"))
     parser.add_argument("words", nargs="*", help="of judge: the mutant's number and the reason")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("--count", type=int, default=200, help="mutants; of confirm: those to run again")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=1e9, help="stop after this time; a later call goes on")
+    parser.add_argument("--tests", default="", help="of run: only those whose name has this")
     parser.add_argument("--most-seconds", type=float, default=1e9, help="of tests without a mutant, for each mutant and phase")
     parser.add_argument("--folder", type=pathlib.Path, default=SOURCE / "build-mutants", help="sources, build and results")
     arguments = parser.parse_args()
@@ -194,6 +276,12 @@ def main():
         state = State(folder)
         state.data["mutants"][int(arguments.words[0]) - 1]["equivalent"] = " ".join(arguments.words[1:])
         state.save()
+    elif arguments.action == "refresh":
+        refresh(arguments, folder)
+    elif arguments.action == "confirm":
+        confirm(arguments, folder)
+    elif arguments.action == "keep":
+        keep(folder)
     elif arguments.action == "bisect":
         bisecting.run(State(folder), folder, time.monotonic() + arguments.seconds)
     else:

@@ -1,5 +1,6 @@
 """Builds many mutants into one copy of the sources, where HEDDLE_MUTANT=N chooses one at run time (Mutant.h)."""
 
+import concurrent.futures
 import json
 import re
 import shlex
@@ -75,6 +76,8 @@ class Copy:
             lines = self.errors(file)
             if not lines:
                 return refused
+            if not left:
+                raise SystemExit(f"{file}: does not compile without a mutant")
             blamed = {number for first, last, number in places for line in lines if first <= line <= last}
             if not blamed:  # an error far from its cause: those that fail alone
                 blamed = {each[0] for each in left if self.fails_alone(file, source, each)} or {left[-1][0]}
@@ -85,31 +88,32 @@ class Copy:
         return bool(self.errors(file))
 
 
-def choose(copy, sources, drawn, count):
-    """The first `count` of the drawn mutants that compile, and how many did not."""
-    accepted, refusals, number = [], 0, 0
-    while len(accepted) < count:
-        batch = {}
-        for mutant in drawn:
-            mine = [each for each in accepted + list(batch.values()) if each[1].file == mutant.file]
-            if groups_of(mine + [(0, mutant)]) is None:
-                refusals += 1
-                continue
-            number += 1
-            batch[number] = (number, mutant)
-            if len(accepted) + len(batch) == count:
-                break
-        if not batch:
-            raise SystemExit(f"only {len(accepted)} mutants compile")
-        for file in sorted({mutant.file for _, mutant in batch.values()}):
-            refused = copy.refused(file, sources[file], [each for each in accepted + list(batch.values()) if each[1].file == file])
-            for each in refused:
-                batch.pop(each, None)
-            accepted = [each for each in accepted if each[0] not in refused]
-            refusals += len(refused)
-        accepted += batch.values()
-    renumbered = [(index + 1, mutant) for index, (_, mutant) in enumerate(accepted)]
+def choose(copy, sources, listed, drawn, count, jobs):
+    """{number: mutant} of `count` mutants that compile, and how many did not. Those listed keep their numbers; what is
+    missing is drawn."""
+    mutants, new, refusals = dict(listed), set(listed), 0
+    while new or len(mutants) < count:
+        for number in range(1, count + 1):
+            while number not in mutants:
+                mutant = next(drawn, None)
+                if not mutant:
+                    raise SystemExit(f"only {len(mutants)} mutants compile")
+                if mutant in mutants.values():
+                    continue
+                if groups_of([(0, mutant), *((0, each) for each in mutants.values() if each.file == mutant.file)]) is None:
+                    refusals += 1
+                    continue
+                mutants[number] = mutant
+                new.add(number)
+        files = sorted({mutants[number].file for number in new})
+        new = set()
+        mine = [[each for each in mutants.items() if each[1].file == file] for file in files]
+        with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+            for refused in pool.map(copy.refused, files, [sources[file] for file in files], mine):
+                refusals += len(refused)
+                for number in refused:
+                    del mutants[number]
     for file, source in sources.items():
-        mine = [each for each in renumbered if each[1].file == file]
-        copy.write(file, instrument(source, mine)[0] if mine else source)
-    return [mutant for _, mutant in renumbered], refusals
+        if not any(mutant.file == file for mutant in mutants.values()):
+            copy.write(file, source)
+    return mutants, refusals
