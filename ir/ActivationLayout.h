@@ -8,15 +8,22 @@ namespace heddle {
 struct ActivationLayout {
   int64_t columns;
   int planes; // of integers: 1: act_i8, 2: act_i16; 0: act_bf16, which is [columns] bf16 and nothing else
-  bool perRow = false; // act_i8_row: [columns] codes, then the row's amax, s32 with 16 fraction bits
+  /// act_i8_row, act_i8_128: so many columns share a scale; [columns] codes, then each group's amax, s32 with
+  /// 16 fraction bits. 0: the others.
+  int64_t group = 0;
 
+  static constexpr int64_t kGroup = 128; // of act_i8_128
+
+  bool perGroup() const { return group != 0; }
+  int64_t groups() const { return columns / group; } // only with perGroup()
+  int64_t used() const { return scale() + groups() * 4; }
   int64_t low() const { return columns; } // only with two planes
   int64_t scale() const { return columns * planes; }
   int64_t sum() const { return scale() + columns / 32 * 4; }
   int64_t isum() const { return sum() + columns / 16 * 4; }
   int64_t stride() const {
-    if (perRow)
-      return (scale() + 4 + 63) / 64 * 64;
+    if (perGroup())
+      return (used() + 63) / 64 * 64;
     return ((planes == 0 ? columns * 2 : isum() + columns / 16 * 4) + 63) / 64 * 64;
   }
 

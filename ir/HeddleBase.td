@@ -41,7 +41,7 @@ def Heddle_Format : Heddle_Enum<"Format", "storage format", [
   I32EnumAttrCase<"I4_MIN_128", 20, "int4_min_128">, I32EnumAttrCase<"F8E4M3", 21, "f8e4m3">,
   I32EnumAttrCase<"F8E5M2", 22, "f8e5m2">, I32EnumAttrCase<"F8E4M3_128", 23, "f8e4m3_128">,
   I32EnumAttrCase<"ACT_I8", 32, "act_i8">, I32EnumAttrCase<"ACT_I16", 33, "act_i16">, I32EnumAttrCase<"ACT_BF16", 34, "act_bf16">,
-  I32EnumAttrCase<"ACT_I8_ROW", 35, "act_i8_row">]>;
+  I32EnumAttrCase<"ACT_I8_ROW", 35, "act_i8_row">, I32EnumAttrCase<"ACT_I8_128", 36, "act_i8_128">]>;
 
 def Heddle_Layout : Heddle_Enum<"Layout", "physical layout of stored numbers", [
   I32EnumAttrCase<"Rows", 0, "rows">, I32EnumAttrCase<"W16", 1, "w16">, I32EnumAttrCase<"Panel16", 2, "panel16">,
@@ -52,7 +52,7 @@ def Heddle_EncAttr : Heddle_Attr<"Enc", "enc"> {
   let description = [{
     `#heddle.enc<q4_1>` is the file's own row-by-row order; `#heddle.enc<q4_1, w16>` is packed for CPU kernels
     (docs/kernel-abi.md); `panel16`, `panel32` and `gather` are for the NPU's (docs/npu.md). `act_i8` and `act_i16` are dynamically quantized activations,
-    blocks of 32 along a row; `act_i8_row` the same with one block a row; `act_bf16` are activations rounded to bf16.
+    blocks of 32 along a row; `act_i8_row` the same with one block a row, `act_i8_128` with blocks of 128; `act_bf16` are activations rounded to bf16.
   }];
   let parameters = (ins EnumParameter<Heddle_Format>:$format,
                         DefaultValuedParameter<"::mlir::heddle::Layout", "::mlir::heddle::Layout::Rows">:$layout);

@@ -462,7 +462,7 @@ def Heddle_QuantizeOp : Heddle_Op<"quantize", [Pure]> {
   let summary = "Round activations to integers with a scale for each block of 32 along a row, or to bf16";
   let description = [{
     `act_i8`: scale amax/127; `act_i16`: amax/32512; codes round half to even (docs/kernel-abi.md, "Quantized activations").
-    `act_i8_row`: as `act_i8` with one scale for the whole row. With `scale` (static activations) all blocks have that one instead, and codes are the nearest
+    `act_i8_row`: as `act_i8` with one scale for the whole row; `act_i8_128`: with one for each 128 columns. With `scale` (static activations) all blocks have that one instead, and codes are the nearest
     to `x * (1 / scale)` within +-127 (`act_i8`) or +-32512 (`act_i16`); those of numbers that are not finite are 0.
     `act_bf16`: half to even; what is too small for a normal number becomes zero. Nothing but `choose-precision` inserts it.
     ```mlir

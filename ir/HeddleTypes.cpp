@@ -43,7 +43,9 @@ LogicalResult StoredType::verify(function_ref<InFlightDiagnostic()> emitError, A
   int64_t columns = shape.back();
   if (ShapedType::isDynamic(columns))
     return emitError() << "expected the innermost dimension of stored numbers to be static";
-  int64_t block = encoding.isActivation() ? 32 : ::heddle::formatInfo(storageFormat(encoding)).blockElements;
+  int64_t block = encoding.getFormat() == Format::ACT_I8_128 ? ::heddle::ActivationLayout::kGroup
+                  : encoding.isActivation()                  ? 32
+                                            : ::heddle::formatInfo(storageFormat(encoding)).blockElements;
   if (columns % block != 0)
     return emitError() << "expected the innermost dimension to be a multiple of the " << block
                        << " elements of a '" << stringifyFormat(encoding.getFormat()) << "' block, but found "
@@ -144,7 +146,11 @@ LogicalResult SelectionType::verify(function_ref<InFlightDiagnostic()> emitError
   Format format = type.getEncoding().getFormat();
   assert(type.getEncoding().isActivation() && "weights have formats of their own");
   int planes = format == Format::ACT_BF16 ? 0 : format == Format::ACT_I16 ? 2 : 1;
-  return {type.getShape().back(), planes, format == Format::ACT_I8_ROW};
+  int64_t columns = type.getShape().back();
+  int64_t group = format == Format::ACT_I8_ROW   ? columns
+                  : format == Format::ACT_I8_128 ? ::heddle::ActivationLayout::kGroup
+                                                 : 0;
+  return {columns, planes, group};
 }
 
 ArrayRef<int64_t> mlir::heddle::shapeOf(Type type) {

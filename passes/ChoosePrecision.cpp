@@ -16,6 +16,8 @@ using namespace mlir::heddle;
 /// nearly free.
 static constexpr int64_t kMemoryBoundRows = 4;
 
+static constexpr int64_t kScaleGroup = ::heddle::ActivationLayout::kGroup;
+
 /// Marks the linears whose result reaches `value` through ops for which `passes` is true.
 static void markProducers(Value value, function_ref<bool(Operation *)> passes, DenseSet<Operation *> &visited,
                           DenseSet<Operation *> &linears) {
@@ -33,6 +35,14 @@ static void markProducers(Value value, function_ref<bool(Operation *)> passes, D
 }
 
 static bool isInteger(Format format) { return format == Format::ACT_I8 || format == Format::ACT_I16; }
+
+/// Whether a value is made of products column by column, so that a kernel that holds both can make codes of
+/// some columns while it computes others.
+static bool comesFromProducts(Value value) {
+  Operation *op = value.getDefiningOp();
+  return op && (isa<LinearOp>(op) ||
+                (isa<ElementwiseOpInterface>(op) && llvm::any_of(op->getOperands(), comesFromProducts)));
+}
 
 /// Name of a linear's weight, for messages.
 static std::string weightName(LinearOp linear) {
@@ -100,8 +110,11 @@ struct ChoosePrecision : mlir::heddle::impl::ChoosePrecisionPassBase<ChoosePreci
       Format format = Format::ACT_I8;
       std::string why = "i8: arithmetic decides at this many rows";
       if (scalesRows) {
-        format = Format::ACT_I8_ROW;
-        why = "i8 with one scale a row: what the array multiplies";
+        bool isGrouped = shapeOf(linear.getInput().getType()).back() % kScaleGroup == 0 &&
+                         comesFromProducts(linear.getInput());
+        format = isGrouped ? Format::ACT_I8_128 : Format::ACT_I8_ROW;
+        why = isGrouped ? "i8 with a scale for each 128 columns: made while others are computed"
+                        : "i8 with one scale a row: what the array multiplies";
       } else if (activations != "mixed") {
         format = activations == "i16" ? Format::ACT_I16 : Format::ACT_I8;
         why = "as asked for";

@@ -75,6 +75,8 @@ public:
     linkNodes();
     for (unsigned node : schedule())
       join(node);
+    if (target.chipBytes)
+      chain();
     for (const Group &group : groups)
       outline(group);
     finish();
@@ -93,6 +95,9 @@ private:
   void join(unsigned number);
   Group *findRowsGroup(const Node &node, unsigned earliest);
   int64_t newRowBytes(const Group &group, Operation *op, SmallVectorImpl<Value> &values);
+  void chain();
+  bool canFollow(const Group &group, const Group &next);
+  int64_t liveBytes(ArrayRef<Operation *> ops);
   void outline(const Group &group);
   bool isReadOutside(Value value, unsigned group);
   void finish();
@@ -412,6 +417,105 @@ void Fusion::join(unsigned number) {
   SmallVector<Value> values;
   group->rowBytes += newRowBytes(*group, node.ops[0], values);
   group->values.insert(values.begin(), values.end());
+}
+
+/// A tile of so many rows must stay on the chip for a chain to be worth its weights passing by again for
+/// each.
+static constexpr int64_t kChainRows = 64;
+
+static bool makesGroups(Operation *op) {
+  auto quantize = dyn_cast<QuantizeOp>(op);
+  return quantize && cast<StoredType>(quantize.getType()).getEncoding().getFormat() == Format::ACT_I8_128;
+}
+
+/// Groups that follow one another and hand on rows become one kernel, so that the rows stay on the chip.
+void Fusion::chain() {
+  std::vector<Group> chained;
+  SmallVector<unsigned> place; // of groups among the chained
+  for (unsigned number = 0; number < groups.size(); ++number) {
+    Group next = std::move(groups[number]);
+    unsigned count = 1;
+    // Codes that are made group by group are never whole where the product that reads them is, too.
+    if (llvm::all_of(next.ops, makesGroups) && number + 1 < groups.size() &&
+        canFollow(next, groups[number + 1])) {
+      llvm::append_range(next.ops, groups[number + 1].ops);
+      count = 2;
+    }
+    if (!chained.empty() && canFollow(chained.back(), next)) {
+      Group &group = chained.back();
+      SmallVector<Operation *> ops(group.ops);
+      llvm::append_range(ops, next.ops);
+      int64_t bytes = liveBytes(ops);
+      if (bytes * kChainRows <= target.chipBytes) {
+        decisions.record(next.ops[0], "fuse", "rows of the kernel before stay on the chip",
+                         traffic(next.ops[0]->getOperand(0)));
+        group.ops = std::move(ops);
+        group.family = Family::Rows;
+        place.append(count, place.back());
+        number += count - 1;
+        continue;
+      }
+      decisions.record(next.ops[0], "keep",
+                       "one row of the kernel would take " + Twine(bytes) + " bytes of the chip, and " +
+                           Twine(kChainRows) + " rows more than it has (" + Twine(target.chipBytes) + ")");
+    }
+    if (count == 2)
+      next.ops.resize(next.ops.size() - groups[number + 1].ops.size());
+    place.push_back(chained.size());
+    chained.push_back(std::move(next));
+  }
+  groups = std::move(chained);
+  for (Node &node : nodes)
+    node.group = place[node.group];
+}
+
+/// Whether two groups hold only what chains hold, and the second reads its own row of the first.
+bool Fusion::canFollow(const Group &group, const Group &next) {
+  auto chains = [](Operation *op) {
+    return isa<LinearOp, QuantizeOp, LayerNormOp, RmsNormOp>(op) || isa<ElementwiseOpInterface>(op);
+  };
+  if (group.rows != next.rows || !llvm::all_of(group.ops, chains) || !llvm::all_of(next.ops, chains))
+    return false;
+  DenseSet<Operation *> before(group.ops.begin(), group.ops.end());
+  return llvm::all_of(next.ops, [&](Operation *op) {
+    return llvm::all_of(op->getOpOperands(), [&](OpOperand &operand) {
+      return !before.contains(base(operand.get()).getDefiningOp()) || readsOwnRow(operand);
+    });
+  });
+}
+
+/// The most bytes of one row that are on the chip at once: values that are read whole. What only epilogues
+/// read is there for a step of columns, as is what becomes codes by groups of columns, or leaves.
+int64_t Fusion::liveBytes(ArrayRef<Operation *> ops) {
+  DenseMap<Operation *, size_t> order;
+  for (auto [i, op] : llvm::enumerate(ops))
+    order[op] = i;
+  std::vector<int64_t> live(ops.size());
+  DenseSet<Value> counted;
+  auto isReadByGroups = [&](Value value, Operation *reader) {
+    return makesGroups(reader) && order.contains(value.getDefiningOp()) &&
+           llvm::all_of(reader->getUsers(), [&](Operation *user) { return order.contains(user); });
+  };
+  auto count = [&](Value value, size_t begin) {
+    if (rows.of(value).empty() || !counted.insert(value).second)
+      return;
+    size_t last = begin;
+    bool isWhole = false;
+    for (Operation *reader : value.getUsers())
+      if (auto found = order.find(reader); found != order.end()) {
+        last = std::max(last, found->second);
+        isWhole |= !isReadByGroups(value, reader) && !isa<ElementwiseOpInterface>(reader);
+      }
+    for (size_t i = begin; isWhole && i <= last; ++i)
+      live[i] += bytesOf(value.getType(), 1);
+  };
+  for (auto [i, op] : llvm::enumerate(ops)) {
+    for (Value operand : op->getOperands())
+      count(base(operand), 0); // made outside
+    for (Value result : op->getResults())
+      count(result, i);
+  }
+  return live.empty() ? 0 : *llvm::max_element(live);
 }
 
 bool Fusion::isReadOutside(Value value, unsigned group) {

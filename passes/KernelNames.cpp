@@ -69,6 +69,8 @@ std::string mlir::heddle::describeKernel(Family family, ArrayRef<Operation *> op
            std::to_string(scoring.kvHeads()) + "x" + std::to_string(query[2]);
   }
   case Family::Rows: {
+    if (int64_t products = llvm::count_if(ops, llvm::IsaPred<LinearOp>))
+      name = "products_" + std::to_string(products);
     appendWords(name, ops);
     int64_t widest = 0;
     for (Operation *op : ops)

@@ -13,6 +13,8 @@ struct TargetDescription {
   /// Columns of the matrix unit that weights are packed for and whose activations have one scale a row; 0:
   /// none.
   int64_t arrayColumns = 0;
+  /// Bytes of rows that a kernel of several products can keep on the chip between them; 0: it cannot.
+  int64_t chipBytes = 0;
 };
 
 /// The description of `name`, or null.

@@ -1,8 +1,9 @@
 // From a `heddle.kernel` of the family `attention` to commands.
 //
 // For each work record and KV head, the queries of its group are rows [row][head of the group]. Keys pass by
-// in chunks; each chunk's weights are merged with those before it as flash attention does, in one pass. Keys
-// and values get 8-bit codes on the chip, a scale for each key; weights get 16 bits, as two planes of codes.
+// in chunks, several of which are under way at once; each chunk's weights are merged with those before it as
+// flash attention does, in one pass. Keys and values get 8-bit codes on the chip, a scale for each key;
+// weights get 16 bits, as two planes of codes.
 #include "codegen/KernelOperands.h"
 #include "codegen/RowValues.h"
 #include "codegen/npu/Kernel.h"
@@ -18,99 +19,139 @@ namespace heddle::npu {
 namespace {
 
 constexpr int64_t kChunk = HEDDLE_PAGE_TOKENS; // keys: a page of a cache
-constexpr int64_t kRows = 64;                  // of queries, heads of a group included
 constexpr int32_t kHidden = -(1 << 30);        // score of a key that is not seen
 
 // Fraction bits.
-constexpr int kKeyFactor = 36; // of scale * amax / 127^2 of a key
-constexpr int kHalfScore = 20; // of a score before the query's amax
-constexpr int kWeight = 22;    // of exp(score - most)
-constexpr int kFolded = 20;    // of a weight times its value's amax
+constexpr int kKeyFactor = 36;   // of scale * amax / 127^2 of a key
+constexpr int kHalfScore = 20;   // of a score before the query's amax
+constexpr int kWeight = 22;      // of exp(score - most)
+constexpr int kValueFactor = 24; // of a value's amax by the largest
+constexpr int kOutFactor = 24;   // of the largest amax of values / (127 * kWeightLimit)
 constexpr int32_t kWeightLimit = 127 * 128;
+
+enum Semaphore {
+  RawFull = Emitter::kFirstSemaphore, // dma -> vector: numbers of a unit
+  RawFree,                            // vector -> dma
+  CodesFull,                          // vector -> array: codes of queries and keys
+  ScoresFull,                         // array -> vector
+  ScoresFree,                         // vector -> array
+  WeightsFull,                        // vector -> array: weights and codes of values
+  SumsFull,                           // array -> vector
+  OutFull,                            // vector -> dma
+  OutFree,                            // dma -> vector
+};
 
 class Attention {
 public:
-  Attention(KernelOp kernel, AttentionOp op, const KernelContext &context, Emitter &e)
+  Attention(KernelOp kernel, AttentionOp op, const KernelContext &context, Emitter &e, int64_t maxRows)
       : kernel(kernel), op(op), context(context), e(e), array(e.machine.array), heads(op.kvHeads()),
         group(op.groupSize()), width(cast<ScoringOpInterface>(op.getOperation()).keyDim()),
-        valueWidth(op.valueDim()) {}
+        valueWidth(op.valueDim()), workRows(std::max<int64_t>(maxRows / group, 1)) {}
 
-  static int64_t workRows(AttentionOp op) { return std::max<int64_t>(kRows / op.groupSize(), 1); }
-  int64_t tileRows() const { return workRows(op) * group; }
+  int64_t rowsOfWork() const { return workRows; }
   bool plan();
   void emit(bool isCausal);
 
 private:
-  void forWork();
-  void forHead();
-  void forChunk();
-  void loadKeysAndValues();
-  void quantize(Tile codes, Tile amax, Tile x, Extent extent);
-  Field ofWork(size_t offset) {
-    Field value = e.newRegister();
-    e.load(value, work + int64_t(offset));
-    return value;
-  }
+  /// A chunk of keys of a head of a work record: what passes through the units together.
+  struct Unit {
+    Field rowCount, keys;
+    Field limit;  // the first row's position minus the chunk's first key
+    Field isLast; // of its head
+    Field out;    // number of its first row, counting heads
+  };
+  static constexpr int kStages = 4;
+  enum Stage { Loaded, Coded, Weighed, Merged };
+
+  void countUnits(Field units);
+  void findOperands();
+  void reset();
+  void shift();
+  void nextUnit();
+  void nextWork();
+  void load(Unit &unit);
+  void loadCached(Field at, int64_t start, int64_t columns, int64_t place, Field count);
+  void codeQueriesAndKeys();
+  void multiplyScores();
+  void merge();
+  void finish();
+  void codeValues();
+  void weigh();
+  void multiplyValues();
+  void codes(Tile codes, Tile amax, Tile from, bool isHalf, Field rows, int64_t columns);
+
+  Field rowsOf(const Unit &unit) { return e.computed(Set::Mul, unit.rowCount, group); }
   Tile column(int64_t place) { return {place, 4, S32}; }
-  Extent scores() const { return {rows, keys}; }
-  /// A number for each row: they lie together, so one row of the vector unit takes them all.
-  Extent each() const { return {1, rows}; }
+  /// That of this unit's half.
+  Field at(Field half, int64_t place, int64_t bytes) {
+    Field offset = e.computed(Set::Mul, half, bytes);
+    return offset + place;
+  }
+  int64_t tileRows() const { return workRows * group; }
 
   KernelOp kernel;
   AttentionOp op;
   const KernelContext &context;
   Emitter &e;
-  const int64_t array, heads, group, width, valueWidth;
+  const int64_t array, heads, group, width, valueWidth, workRows;
   bool causal = false;
 
-  // Places.
-  int64_t query, queryCodes, queryMost, key, keyCodes, keyMost, value, valueCodes, valueMost, score, weight,
-      high, low, result, most, chunkMost, sum, chunkSum, scaleOld, factor, numbers, rowNumbers, limits, seen;
+  // Places. Those with two halves: the first.
+  int64_t raw, rawHalf, rawKeys, rawValues, score, weight, number, result, seen, most, chunkMost, sum,
+      chunkSum, scaleOld, factors, inverse, largest, numbers, rowNumbers, limits, queryMost, keyFactor,
+      valueFactor, valueMost, queryCodes, keyCodes, valueCodes, high, low, staging;
   int64_t scoreSums, highSums, lowSums; // accumulators
 
   // Registers.
   Field q, k, v, cache, pageTable, out, work; // addresses
-  Field rowBegin, rowCount, firstKey, keyCount, position, slotPages;
-  Field rows, head, chunks, chunk, keys, left;
+  Field rowBegin, rowCount, position, keyCount, chunks, chunk, head, source, needsWork;
+  Field rawIn, rawNow, half;
+  Unit units[kStages];
 };
 
 bool Attention::plan() {
   Scratch scratch(e.machine);
-  const int64_t rows = tileRows(), column = rows * 4;
-  query = scratch.take(rows * std::max(width, valueWidth) * 4);
-  queryMost = scratch.take(column);
-  key = scratch.take(kChunk * width * 4);
-  keyMost = scratch.take(kChunk * 4);
-  value = scratch.take(kChunk * valueWidth * 4);
-  valueMost = scratch.take(kChunk * 4);
-  factor = scratch.take(std::max(kChunk * 4, column));
+  const int64_t rows = tileRows(), columnBytes = rows * 4, elementBytes = op.getCache() ? 2 : 4;
+  rawKeys = int64_t(llvm::alignTo(rows * width * 4, 64));
+  rawValues = rawKeys + kChunk * width * elementBytes;
+  rawHalf = int64_t(llvm::alignTo(rawValues + kChunk * valueWidth * elementBytes, 64));
+  raw = scratch.take(2 * rawHalf); // what DMA writes
+  scratch.nextBank();
+  score = scratch.take(rows * kChunk * 4);
+  weight = scratch.take(rows * kChunk * 2);
+  number = scratch.take(std::max(rows, kChunk) * std::max(width, valueWidth) * 4);
   result = scratch.take(rows * valueWidth * 4);
   for (int64_t *place : {&most, &chunkMost, &sum, &chunkSum, &scaleOld, &limits, &rowNumbers})
-    *place = scratch.take(column);
+    *place = scratch.take(columnBytes);
+  factors = scratch.take(2 * 4);
+  largest = scratch.take(4);
+  inverse = scratch.take(std::max(kChunk * 4, columnBytes));
   numbers = scratch.take(kChunk * 4);
-  // These two hold f16 of a chunk on its way, too.
-  const int64_t widest = std::max(width, valueWidth);
-  const int64_t scoreBytes = std::max({rows * kChunk * 4, kChunk * widest * 2, rows * widest * 4});
-  score = scratch.take(scoreBytes);
-  weight = scratch.take(scoreBytes);
-  seen = scratch.take(rows * kChunk);
+  valueMost = scratch.take(kChunk * 4);
+  queryMost = scratch.take(2 * columnBytes);
+  keyFactor = scratch.take(2 * kChunk * 4);
+  valueFactor = scratch.take(2 * kChunk * 4);
+  seen = scratch.take(op.getCache() || !op.getMask().empty() ? rows * kChunk : 0);
   scratch.nextBank(); // codes, which the array reads
   queryCodes = scratch.take(rows * width);
   keyCodes = scratch.take(kChunk * width);
-  valueCodes = scratch.take(kChunk * valueWidth);
+  scratch.nextBank();
+  valueCodes = scratch.take(2 * kChunk * valueWidth);
+  scratch.nextBank();
   high = scratch.take(rows * kChunk);
   low = scratch.take(rows * kChunk);
   scoreSums = int32_t(HEDDLE_NPU_ACCUMULATORS);
   highSums = scoreSums + rows * kChunk * 4;
   lowSums = highSums + rows * valueWidth * 4;
-  int64_t sums = (rows * kChunk + 2 * rows * valueWidth) * 4;
-  return scratch.fits() && sums <= int64_t(e.machine.accumulator_banks) * e.machine.bank_bytes;
+  const int64_t sums = (rows * kChunk + 2 * rows * valueWidth) * 4,
+                accumulators = int64_t(e.machine.accumulator_banks) * e.machine.bank_bytes;
+  const int64_t stagingBytes = rows * valueWidth * 4;
+  staging = sums + stagingBytes <= accumulators ? scoreSums + sums : scratch.take(stagingBytes);
+  return scratch.fits() && sums <= accumulators;
 }
 
-void Attention::emit(bool isCausal) {
-  causal = isCausal;
+void Attention::findOperands() {
   auto list = kernelOperands(kernel);
-  e.begin(kernel.getSymName(), int(list.size()), kernel.getLoc());
   Block &body = kernel.getBody().front();
   auto addressOf = [&](Value value) {
     for (auto [i, operand] : llvm::enumerate(list))
@@ -134,6 +175,17 @@ void Attention::emit(bool isCausal) {
   }
   work = e.newRegister();
   e.copy(work, e.operand(int(list.size()) - 1));
+}
+
+/// A unit is loaded, gets codes, is weighed and merged in four turns one after another, each of which does
+/// these for four units that follow one another. In the vector unit's order a turn is: codes of the next
+/// unit's queries and keys, merging the unit before, codes of the next unit's values, weights of this unit;
+/// so the array multiplies while the vector unit does something else. Units past the last have no rows and
+/// keys.
+void Attention::emit(bool isCausal) {
+  causal = isCausal;
+  e.begin(kernel.getSymName(), int(kernelOperands(kernel).size()), kernel.getLoc());
+  findOperands();
   // Numbers from 0 on, by adding a block of them to its double: positions of a chunk's keys and of rows.
   auto countUp = [&](int64_t place, int64_t count, int64_t repeat) {
     e.fill({place, 0}, {1, repeat}, 0);
@@ -145,210 +197,344 @@ void Attention::emit(bool isCausal) {
     countUp(numbers, kChunk, 1);
     countUp(rowNumbers, tileRows(), group);
   }
-  e.loop(e.dimension(HEDDLE_DIM_WORK), [&] {
+  for (Field *now : {&rowBegin, &rowCount, &position, &keyCount, &chunks, &chunk, &head, &source, &needsWork,
+                     &rawIn, &rawNow, &half}) {
+    *now = e.newRegister();
+    e.copy(*now, 0);
+  }
+  for (Unit &unit : units)
+    for (Field *value : {&unit.rowCount, &unit.keys, &unit.limit, &unit.isLast, &unit.out}) {
+      *value = e.newRegister();
+      e.copy(*value, 0);
+    }
+  e.copy(needsWork, 1);
+  Field left = e.newRegister();
+  countUnits(left);
+  reset();
+  e.signal(Vector, RawFree);
+  e.signal(Dma, OutFree);
+  // Of units before the first:
+  e.signal(Dma, RawFull);
+  e.signal(Array, ScoresFull);
+  e.signal(Array, SumsFull);
+  e.copy(rawNow, rawHalf);
+  Field turns = e.computed(Set::Add, left, kStages - 1);
+  e.loop(turns, [&] {
     int mark = e.registerMark();
-    forWork();
+    shift();
+    Field hasUnit = e.computed(Set::Min, left, 1);
+    e.loop(hasUnit, [&] { nextUnit(); });
+    e.set(left, Set::Sub, left, 1);
+    load(units[Loaded]);
+    codeQueriesAndKeys();
+    merge();
+    codeValues();
+    multiplyScores();
+    weigh();
+    multiplyValues();
+    e.set(half, Set::Sub, 1, half);
     e.releaseRegisters(mark);
-    e.set(work, Set::Add, work, sizeof(heddle_work));
   });
   e.end();
 }
 
-void Attention::forWork() {
-  rowBegin = ofWork(offsetof(heddle_work, row_begin));
-  rowCount = ofWork(offsetof(heddle_work, row_count));
-  position = ofWork(offsetof(heddle_work, position));
-  rows = e.computed(Set::Mul, rowCount, group);
-  if (op.getCache()) {
-    slotPages = ofWork(offsetof(heddle_work, slot));
-    e.set(slotPages, Set::Mul, slotPages, context.maxContext / kChunk * 4);
-    e.set(slotPages, Set::Add, slotPages, pageTable);
-    keyCount = e.computed(Set::Add, position, rowCount);
-  } else {
-    firstKey = ofWork(offsetof(heddle_work, first_row));
-    keyCount = ofWork(offsetof(heddle_work, slot_rows));
+/// How many units the launch has: a head's chunks for all work.
+void Attention::countUnits(Field units) {
+  int mark = e.registerMark();
+  Field record = e.computed(Set::Add, work, 0), number = e.newRegister(), more = e.newRegister();
+  e.copy(units, 0);
+  e.loop(e.dimension(HEDDLE_DIM_WORK), [&] {
+    if (op.getCache()) {
+      e.load(number, record + int64_t(offsetof(heddle_work, position)));
+      e.load(more, record + int64_t(offsetof(heddle_work, row_count)));
+      e.set(number, Set::Add, number, more);
+    } else {
+      e.load(number, record + int64_t(offsetof(heddle_work, slot_rows)));
+    }
+    e.set(number, Set::Add, number, kChunk - 1);
+    e.set(number, Set::Div, number, kChunk);
+    e.set(number, Set::Mul, number, heads);
+    e.set(units, Set::Add, units, number);
+    e.set(record, Set::Add, record, int64_t(sizeof(heddle_work)));
+  });
+  e.releaseRegisters(mark);
+}
+
+void Attention::shift() {
+  for (int stage = kStages - 1; stage > 0; --stage) {
+    Unit &to = units[stage], &from = units[stage - 1];
+    for (auto [a, b] : {std::pair(to.rowCount, from.rowCount),
+                        {to.keys, from.keys},
+                        {to.limit, from.limit},
+                        {to.isLast, from.isLast},
+                        {to.out, from.out}})
+      e.copy(a, b);
   }
-  chunks = e.computed(Set::Add, keyCount, kChunk - 1);
+  Unit &unit = units[Loaded];
+  for (Field value : {unit.rowCount, unit.keys, unit.isLast})
+    e.copy(value, 0);
+}
+
+void Attention::nextWork() {
+  auto get = [&](Field to, size_t offset) { e.load(to, work + int64_t(offset)); };
+  get(rowBegin, offsetof(heddle_work, row_begin));
+  get(rowCount, offsetof(heddle_work, row_count));
+  get(position, offsetof(heddle_work, position));
+  if (op.getCache()) {
+    get(source, offsetof(heddle_work, slot));
+    e.set(source, Set::Mul, source, context.maxContext / kChunk * 4);
+    e.set(source, Set::Add, source, pageTable);
+    e.set(keyCount, Set::Add, position, rowCount);
+  } else {
+    get(source, offsetof(heddle_work, first_row));
+    get(keyCount, offsetof(heddle_work, slot_rows));
+  }
+  e.set(chunks, Set::Add, keyCount, kChunk - 1);
   e.set(chunks, Set::Div, chunks, kChunk);
-  head = e.newRegister();
-  chunk = e.newRegister();
-  keys = e.newRegister();
-  left = e.newRegister();
   e.copy(head, 0);
-  e.loop(heads, [&] {
-    forHead();
-    e.set(head, Set::Add, head, 1);
-  });
-}
-
-/// `act_i8_row`, as RowsBuilder makes it.
-void Attention::quantize(Tile codes, Tile amax, Tile x, Extent extent) {
-  Extent column{1, extent.rows};
-  Tile multiplier{factor, 4};
-  e.reduce(Reduce::AbsMax, amax, x, extent);
-  e.binaryScalar(Binary::Max, amax, amax, 256, column);
-  e.fill(multiplier, column, 127 << 24);
-  e.binary(Binary::Div, multiplier, multiplier, amax, column, 8);
-  e.binaryByRow(Binary::Mul, codes, x, multiplier, extent, 32);
-}
-
-void Attention::forHead() {
-  int mark = e.registerMark();
-  const int64_t queryBytes = group * width * 4, resultBytes = group * valueWidth * 4;
-  Field from = e.computed(Set::Mul, rowBegin, heads);
-  e.set(from, Set::Add, from, head);
-  Field to = e.computed(Set::Mul, from, resultBytes);
-  e.set(to, Set::Add, to, out);
-  e.set(from, Set::Mul, from, queryBytes);
-  e.set(from, Set::Add, from, q);
-  Tile x{query, width * 4};
-  e.order(Vector, Dma);
-  e.dmaLoad({query, queryBytes}, from, heads * queryBytes, queryBytes, rowCount);
-  e.order(Dma, Vector);
-  e.fromF32(x, x, {rows, width}, kFraction);
-  e.order(Array, Vector); // codes of the head before are read
-  quantize({queryCodes, width, S8}, column(queryMost), x, {rows, width});
-  e.fill(column(most), each(), INT32_MIN);
-  e.fill(column(sum), each(), 0);
-  e.fill({result, valueWidth * 4}, {rows, valueWidth}, 0);
   e.copy(chunk, 0);
-  e.copy(left, keyCount);
-  e.loop(chunks, [&] {
-    e.set(keys, Set::Min, left, kChunk);
-    forChunk();
-    e.set(left, Set::Sub, left, kChunk);
-    e.set(chunk, Set::Add, chunk, 1);
-  });
-  Tile o{result, valueWidth * 4};
-  e.fill(column(factor), each(), 1 << 30); // the sum is 1 at the least: its largest weight is
-  e.binary(Binary::Div, column(factor), column(factor), column(sum), each(), kFraction);
-  e.binaryByRow(Binary::Mul, o, o, column(factor), {rows, valueWidth}, 30);
-  e.toF32(o, o, {rows, valueWidth}, kFraction);
-  e.order(Vector, Dma);
-  e.dmaStore({result, resultBytes}, to, heads * resultBytes, resultBytes, rowCount);
-  e.order(Dma, Vector);
+  e.set(work, Set::Add, work, int64_t(sizeof(heddle_work)));
+}
+
+/// Chunks inside, heads outside, then work.
+void Attention::nextUnit() {
+  Unit &unit = units[Loaded];
+  e.loop(needsWork, [&] { nextWork(); });
+  e.copy(unit.rowCount, rowCount);
+  e.set(unit.limit, Set::Mul, chunk, -kChunk); // minus the chunk's first key
+  e.set(unit.keys, Set::Add, unit.limit, keyCount);
+  e.set(unit.keys, Set::Min, unit.keys, kChunk);
+  e.set(unit.limit, Set::Add, unit.limit, position);
+  e.set(unit.out, Set::Mul, rowBegin, heads);
+  e.set(unit.out, Set::Add, unit.out, head);
+  e.set(unit.isLast, Set::Sub, chunk, chunks);
+  e.set(unit.isLast, Set::Add, unit.isLast, 2);
+  e.set(unit.isLast, Set::Max, unit.isLast, 0);
+  e.set(chunk, Set::Add, chunk, 1);
+}
+
+void Attention::loadCached(Field at, int64_t start, int64_t columns, int64_t place, Field count) {
+  int mark = e.registerMark();
+  Field from = e.computed(Set::Mul, head, kChunk * columns * 2),
+        bytes = e.computed(Set::Mul, count, columns * 2);
+  e.set(from, Set::Add, from, at + start);
+  e.dmaLoad({rawIn + (raw + place), 0}, from, 0, bytes);
   e.releaseRegisters(mark);
 }
 
-/// A chunk's keys and values as codes, with the amax of each.
-void Attention::loadKeysAndValues() {
+/// Queries, keys and values of a unit. The iterators are one chunk ahead.
+void Attention::load(Unit &unit) {
   int mark = e.registerMark();
-  Tile keyTile{key, width * 4}, valueTile{value, valueWidth * 4};
-  Extent keyExtent{keys, width}, valueExtent{keys, valueWidth};
+  const int64_t queryBytes = group * width * 4;
+  e.wait(Dma, RawFree);
+  Field from = e.computed(Set::Mul, unit.out, queryBytes);
+  e.set(from, Set::Add, from, q);
+  e.dmaLoad({rawIn + raw, queryBytes}, from, heads * queryBytes, queryBytes, unit.rowCount);
+  Field before = e.computed(Set::Sub, chunk, 1);
   if (op.getCache()) {
-    const int64_t pageBytes = kChunk * heads * (width + valueWidth) * 2;
-    Field page = e.computed(Set::Mul, chunk, 4);
-    e.set(page, Set::Add, page, slotPages);
-    Field at = e.newRegister();
-    e.load(at, page);
-    e.set(at, Set::Mul, at, pageBytes);
-    e.set(at, Set::Add, at, cache);
-    e.set(page, Set::Mul, head, kChunk * width * 2);
-    e.set(page, Set::Add, page, at);
-    Field bytes = e.computed(Set::Mul, keys, width * 2);
-    e.order(Vector, Dma);
-    e.dmaLoad({weight, 0}, page, 0, bytes);
-    e.set(page, Set::Mul, head, kChunk * valueWidth * 2);
-    e.set(page, Set::Add, page, at + kChunk * heads * width * 2);
-    e.set(bytes, Set::Mul, keys, valueWidth * 2);
-    e.dmaLoad({score, 0}, page, 0, bytes);
-    e.order(Dma, Vector);
-    e.fromF16(keyTile, {weight, width * 2}, keyExtent, kFraction);
-    e.fromF16(valueTile, {score, valueWidth * 2}, valueExtent, kFraction);
+    Field has = e.computed(Set::Min, unit.keys, 1);
+    e.loop(has, [&] {
+      e.set(before, Set::Mul, before, 4);
+      e.set(before, Set::Add, before, source);
+      Field at = e.newRegister();
+      e.load(at, before);
+      e.set(at, Set::Mul, at, kChunk * heads * (width + valueWidth) * 2);
+      e.set(at, Set::Add, at, cache);
+      loadCached(at, 0, width, rawKeys, unit.keys);
+      loadCached(at, kChunk * heads * width * 2, valueWidth, rawValues, unit.keys);
+    });
   } else {
-    Field first = e.computed(Set::Mul, chunk, kChunk);
-    e.set(first, Set::Add, first, firstKey);
-    e.set(first, Set::Mul, first, heads);
-    e.set(first, Set::Add, first, head);
-    Field from = e.computed(Set::Mul, first, width * 4);
+    e.set(before, Set::Mul, before, kChunk);
+    e.set(before, Set::Add, before, source);
+    e.set(before, Set::Mul, before, heads);
+    e.set(before, Set::Add, before, head);
+    e.set(from, Set::Mul, before, width * 4);
     e.set(from, Set::Add, from, k);
-    e.order(Vector, Dma);
-    e.dmaLoad(keyTile, from, heads * width * 4, width * 4, keys);
-    e.set(from, Set::Mul, first, valueWidth * 4);
+    e.dmaLoad({rawIn + (raw + rawKeys), width * 4}, from, heads * width * 4, width * 4, unit.keys);
+    e.set(from, Set::Mul, before, valueWidth * 4);
     e.set(from, Set::Add, from, v);
-    e.dmaLoad(valueTile, from, heads * valueWidth * 4, valueWidth * 4, keys);
-    e.order(Dma, Vector);
-    e.fromF32(keyTile, keyTile, keyExtent, kFraction);
-    e.fromF32(valueTile, valueTile, valueExtent, kFraction);
+    e.dmaLoad({rawIn + (raw + rawValues), valueWidth * 4}, from, heads * valueWidth * 4, valueWidth * 4,
+              unit.keys);
   }
-  e.order(Array, Vector); // codes of the chunk before are read
-  quantize({keyCodes, width, S8}, column(keyMost), keyTile, keyExtent);
-  quantize({valueCodes, valueWidth, S8}, column(valueMost), valueTile, valueExtent);
+  e.signal(Dma, RawFull);
+  e.set(rawIn, Set::Sub, rawHalf, rawIn);
+  // After a head's last chunk comes the next head, after the last head the next work.
+  e.set(from, Set::Sub, 1, unit.isLast);
+  e.set(chunk, Set::Mul, chunk, from);
+  e.set(head, Set::Add, head, unit.isLast);
+  e.set(needsWork, Set::Sub, head, heads - 1);
+  e.set(needsWork, Set::Max, needsWork, 0);
   e.releaseRegisters(mark);
 }
 
-void Attention::forChunk() {
+/// `act_i8_row`, as RowsBuilder makes it. Numbers without gaps are one row of the vector unit.
+void Attention::codes(Tile codes, Tile amax, Tile from, bool isHalf, Field rows, int64_t columns) {
   int mark = e.registerMark();
-  loadKeysAndValues();
-  e.order(Vector, Array);
-  Field done = e.newRegister(), columns = e.newRegister(), place = e.newRegister(), blocks = e.newRegister();
-  e.set(blocks, Set::Add, keys, array - 1);
+  Extent each{1, rows}, all{rows, columns}, flat{1, e.computed(Set::Mul, rows, columns)};
+  Tile x{number, columns * 4}, multiplier{inverse, 4};
+  isHalf ? e.fromF16(x, from, flat, kFraction) : e.fromF32(x, from, flat, kFraction);
+  e.reduce(Reduce::AbsMax, amax, x, all);
+  e.binaryScalar(Binary::Max, amax, amax, 256, each);
+  e.fill(multiplier, each, 127 << 24);
+  e.binary(Binary::Div, multiplier, multiplier, amax, each, 8);
+  e.binaryByRow(Binary::Mul, codes, x, multiplier, all, 32);
+  e.releaseRegisters(mark);
+}
+
+void Attention::codeQueriesAndKeys() {
+  int mark = e.registerMark();
+  Unit &unit = units[Coded];
+  const int64_t rowBytes = tileRows() * 4;
+  const bool isHalf = bool(op.getCache());
+  e.wait(Vector, ScoresFull); // codes of the unit before are read
+  e.wait(Vector, RawFull);
+  Tile amax{at(half, queryMost, rowBytes), 4, S32};
+  codes({queryCodes, width, S8}, amax, {rawNow + raw, width * 4}, false, rowsOf(unit), width);
+  Tile most{valueMost, 4}, scaled{at(half, keyFactor, kChunk * 4), 0, S32};
+  codes({keyCodes, width, S8}, most, {rawNow + (raw + rawKeys), 0}, isHalf, unit.keys, width);
+  emitScale(e, std::ldexp(op.getScale().convertToDouble() / (127.0 * 127.0), kKeyFactor - kFraction), scaled,
+            {valueMost, 0}, {1, unit.keys});
+  e.signal(Vector, CodesFull);
+  e.releaseRegisters(mark);
+}
+
+/// Codes of values, and what makes codes of weights times their amax: the largest is that of the largest
+/// amax.
+void Attention::codeValues() {
+  int mark = e.registerMark();
+  Unit &unit = units[Coded];
+  Tile amax{valueMost, 4};
+  Extent each{1, unit.keys};
+  codes({at(half, valueCodes, kChunk * valueWidth), valueWidth, S8}, amax, {rawNow + (raw + rawValues), 0},
+        bool(op.getCache()), unit.keys, valueWidth);
+  Tile most{largest, 4}, ratio{at(half, valueFactor, kChunk * 4), 0, S32};
+  e.reduce(Reduce::Max, most, {valueMost, 0}, {1, unit.keys});
+  e.binaryByRow(Binary::Div, ratio, {valueMost, 0}, most, each, kValueFactor);
+  e.binaryScalar(Binary::Mul, ratio, ratio, kWeightLimit, each, 14);
+  emitScale(e, std::ldexp(1.0 / (127.0 * kWeightLimit), kOutFactor), {at(half, factors, 4), 4, S32}, most,
+            {e.computed(Set::Min, unit.keys, 1), 1});
+  e.signal(Vector, RawFree);
+  e.set(rawNow, Set::Sub, rawHalf, rawNow);
+  e.releaseRegisters(mark);
+}
+
+void Attention::multiplyScores() {
+  int mark = e.registerMark();
+  Unit &unit = units[Coded];
+  e.wait(Array, CodesFull);
+  e.wait(Array, ScoresFree);
+  Field done = e.computed(Set::Add, 0, 0), columns = e.newRegister(), place = e.newRegister(),
+        sums = e.newRegister(), rows = rowsOf(unit), blocks = e.computed(Set::Add, unit.keys, array - 1);
   e.set(blocks, Set::Div, blocks, array);
-  e.copy(done, 0);
   e.loop(blocks, [&] { // the array's width of keys at a time
-    e.set(columns, Set::Sub, keys, done);
+    e.set(columns, Set::Sub, unit.keys, done);
     e.set(columns, Set::Min, columns, array);
     e.set(place, Set::Mul, done, width);
-    Field sums = e.computed(Set::Mul, done, 4);
+    e.set(sums, Set::Mul, done, 4);
     e.matmul({sums + scoreSums, kChunk * 4}, {queryCodes, width}, {place + keyCodes, width}, rows, width,
-             columns,
-             /*transposed=*/true);
+             columns, /*transposed=*/true);
     e.set(done, Set::Add, done, array);
   });
-  e.order(Array, Vector);
+  e.signal(Array, ScoresFull);
+  e.releaseRegisters(mark);
+}
 
-  const Tile s{score, kChunk * 4}, w{weight, kChunk * 4}, keyFactor{factor, 0};
-  emitScale(e, std::ldexp(op.getScale().convertToDouble() / (127.0 * 127.0), kKeyFactor - kFraction),
-            keyFactor, {keyMost, 0}, {1, keys});
-  e.binary(Binary::Mul, s, {scoreSums, kChunk * 4}, keyFactor, scores(), kKeyFactor - kHalfScore);
-  e.binaryByRow(Binary::Mul, s, s, column(queryMost), scores(), kHalfScore);
+/// Scores, their exponentials, and weights times the values' amax as codes of 16 bits in two planes.
+void Attention::weigh() {
+  int mark = e.registerMark();
+  Unit &unit = units[Weighed];
+  Field rows = rowsOf(unit), before = e.computed(Set::Sub, 1, half);
+  const Extent scores{rows, unit.keys}, each{1, rows}; // numbers of rows lie together
+  const Tile s{score, kChunk * 4}, w{weight, kChunk * 2, S16};
+  e.binary(Binary::Mul, s, {scoreSums, kChunk * 4}, {at(before, keyFactor, kChunk * 4), 0, S32}, scores,
+           kKeyFactor - kHalfScore);
+  e.signal(Vector, ScoresFree);
+  e.binaryByRow(Binary::Mul, s, s, {at(before, queryMost, tileRows() * 4), 4, S32}, scores, kHalfScore);
   if (causal) {
     // A row at position p sees keys up to p: number <= p - the chunk's first.
-    Field first = e.computed(Set::Mul, chunk, -kChunk);
-    e.set(first, Set::Add, first, position);
-    e.binaryScalar(Binary::Add, column(limits), column(rowNumbers), first + 1, each());
-    e.binaryByRow(Binary::Lt, {seen, kChunk, S8}, {numbers, 0}, column(limits), scores());
-    e.select(s, s, {seen, kChunk, S8}, scores(), kHidden);
+    e.binaryScalar(Binary::Add, column(limits), column(rowNumbers), unit.limit + 1, each);
+    e.binaryByRow(Binary::Lt, {seen, kChunk, S8}, {numbers, 0}, column(limits), scores);
+    e.select(s, s, {seen, kChunk, S8}, scores, kHidden);
   }
-  e.reduce(Reduce::Max, column(chunkMost), s, scores());
-  e.binary(Binary::Max, column(chunkMost), column(chunkMost), column(most), each());
-  e.binary(Binary::Sub, column(scaleOld), column(most), column(chunkMost), each());
-  e.function(Function::Exp, column(scaleOld), column(scaleOld), each()); // 30 fraction bits
-  e.binaryScalar(Binary::Add, column(most), column(chunkMost), 0, each());
-  e.binaryByRow(Binary::Sub, s, s, column(most), scores());
-  e.function(Function::Exp, s, s, scores(), 30 - kWeight);
-  e.reduce(Reduce::Sum, column(chunkSum), s, scores(), kWeight - kFraction);
-  e.binary(Binary::Mul, column(sum), column(sum), column(scaleOld), each(), 30);
-  e.binary(Binary::Add, column(sum), column(sum), column(chunkSum), each());
+  e.reduce(Reduce::Max, column(chunkMost), s, scores);
+  e.binary(Binary::Max, column(chunkMost), column(chunkMost), column(most), each);
+  e.binary(Binary::Sub, column(scaleOld), column(most), column(chunkMost), each);
+  e.function(Function::Exp, column(scaleOld), column(scaleOld), each); // 30 fraction bits
+  e.binaryScalar(Binary::Add, column(most), column(chunkMost), 0, each);
+  e.binaryByRow(Binary::Sub, s, s, column(most), scores);
+  e.function(Function::Exp, s, s, scores, 30 - kWeight);
+  e.reduce(Reduce::Sum, column(chunkSum), s, scores, kWeight - kFraction);
+  e.binary(Binary::Mul, column(sum), column(sum), column(scaleOld), each, 30);
+  e.binary(Binary::Add, column(sum), column(sum), column(chunkSum), each);
+  e.binary(Binary::Mul, w, s, {at(before, valueFactor, kChunk * 4), 0, S32}, scores,
+           kWeight + kValueFactor - 14);
+  e.binaryScalar(Binary::Add, {high, kChunk, S8}, w, 0, scores, 7);
+  e.binaryScalar(Binary::Mul, s, {high, kChunk, S8}, 128, scores);
+  e.binary(Binary::Sub, {low, kChunk, S8}, w, s, scores);
+  e.signal(Vector, WeightsFull);
+  e.releaseRegisters(mark);
+}
 
-  // Weights times the values' amax, as codes of 16 bits in two planes.
-  e.binary(Binary::Mul, w, s, {valueMost, 0}, scores(), kWeight + kFraction - kFolded);
-  e.reduce(Reduce::Max, column(chunkMost), w, scores());
-  e.binaryScalar(Binary::Max, column(chunkMost), column(chunkMost), 256, each());
-  e.fill(column(factor), each(), kWeightLimit << 17);
-  e.binary(Binary::Div, column(factor), column(factor), column(chunkMost), each(), 8);
-  e.binaryByRow(Binary::Mul, w, w, column(factor), scores(), 25);
-  e.binaryScalar(Binary::Add, {high, kChunk, S8}, w, 0, scores(), 7);
-  e.binaryScalar(Binary::Mul, s, {high, kChunk, S8}, 128, scores());
-  e.binary(Binary::Sub, {low, kChunk, S8}, w, s, scores());
-  e.order(Vector, Array);
+void Attention::multiplyValues() {
+  int mark = e.registerMark();
+  Unit &unit = units[Weighed];
+  Field rows = rowsOf(unit), before = e.computed(Set::Sub, 1, half);
+  Field values = at(before, valueCodes, kChunk * valueWidth);
+  e.wait(Array, WeightsFull);
   for (int64_t first = 0; first < valueWidth; first += array) {
     int64_t n = std::min(array, valueWidth - first);
-    e.matmul({highSums + first * 4, valueWidth * 4}, {high, kChunk}, {valueCodes + first, valueWidth}, rows,
-             keys, n);
-    e.matmul({lowSums + first * 4, valueWidth * 4}, {low, kChunk}, {valueCodes + first, valueWidth}, rows,
-             keys, n);
+    e.matmul({highSums + first * 4, valueWidth * 4}, {high, kChunk}, {values + first, valueWidth}, rows,
+             unit.keys, n);
+    e.matmul({lowSums + first * 4, valueWidth * 4}, {low, kChunk}, {values + first, valueWidth}, rows,
+             unit.keys, n);
   }
-  e.order(Array, Vector);
-  const Tile o{result, valueWidth * 4}, sums{weight, valueWidth * 4};
-  const Extent values{rows, valueWidth};
-  e.binaryScalar(Binary::Mul, sums, {highSums, valueWidth * 4}, 128, values);
-  e.binary(Binary::Add, sums, sums, {lowSums, valueWidth * 4}, values);
-  emitScale(e, std::ldexp(1.0 / (127.0 * kWeightLimit), 20), column(factor), column(chunkMost), each());
-  e.binaryByRow(Binary::Mul, sums, sums, column(factor), values, 20 + kFolded - kFraction);
-  e.binaryByRow(Binary::Mul, o, o, column(scaleOld), values, 30);
-  e.binary(Binary::Add, o, o, sums, values);
+  e.signal(Array, SumsFull);
   e.releaseRegisters(mark);
+}
+
+/// Adds a chunk to those before it. Its factor is in this turn's half again.
+void Attention::merge() {
+  int mark = e.registerMark();
+  Unit &unit = units[Merged];
+  e.wait(Vector, SumsFull);
+  Field rows = rowsOf(unit);
+  const Extent flat{1, e.computed(Set::Mul, rows, valueWidth)};
+  const Tile o{result, valueWidth * 4}, sums{number, 0};
+  e.binaryScalar(Binary::Mul, sums, {highSums, 0}, 128, flat);
+  e.binary(Binary::Add, sums, sums, {lowSums, 0}, flat);
+  e.binaryByRow(Binary::Mul, sums, sums, {at(half, factors, 4), 0, S32}, flat, kOutFactor);
+  e.binaryByRow(Binary::Mul, o, o, column(scaleOld), {rows, valueWidth}, 30);
+  e.binary(Binary::Add, {result, 0}, {result, 0}, sums, flat);
+  e.loop(unit.isLast, [&] { finish(); });
+  e.releaseRegisters(mark);
+}
+
+/// A head's result leaves.
+void Attention::finish() {
+  int mark = e.registerMark();
+  Unit &unit = units[Merged];
+  const int64_t resultBytes = group * valueWidth * 4;
+  Field rows = rowsOf(unit), to = e.computed(Set::Mul, unit.out, resultBytes);
+  const Extent each{1, rows}, flat{1, e.computed(Set::Mul, rows, valueWidth)};
+  const Tile o{result, valueWidth * 4};
+  e.set(to, Set::Add, to, out);
+  e.fill(column(inverse), each, 1 << 30); // the sum is 1 at the least: its largest weight is
+  e.binary(Binary::Div, column(inverse), column(inverse), column(sum), each, kFraction);
+  e.binaryByRow(Binary::Mul, o, o, column(inverse), {rows, valueWidth}, 30);
+  e.wait(Vector, OutFree);
+  e.toF32({staging, 0}, {result, 0}, flat, kFraction);
+  e.signal(Vector, OutFull);
+  e.wait(Dma, OutFull);
+  e.dmaStore({staging, resultBytes}, to, heads * resultBytes, resultBytes, unit.rowCount);
+  e.signal(Dma, OutFree);
+  reset();
+  e.releaseRegisters(mark);
+}
+
+void Attention::reset() {
+  e.fill(column(most), {1, tileRows()}, INT32_MIN);
+  e.fill(column(sum), {1, tileRows()}, 0);
+  e.fill({result, 0}, {1, tileRows() * valueWidth}, 0);
 }
 
 /// A region that yields its score.
@@ -394,13 +580,16 @@ llvm::Expected<KernelFacts> emitAttentionKernel(KernelOp kernel, const KernelCon
     return unsupportedOp(kernel, op,
                          "with a mask other than 'key position <= query position' is not available for "
                          "it yet");
-  Attention attention(kernel, op, context, e);
-  if (!attention.plan())
-    return unsupportedOp(kernel, op, "has heads too wide for the scratchpad");
-  attention.emit(/*isCausal=*/hasMask || op.getCache());
-  KernelFacts facts;
-  facts.workRows = uint32_t(Attention::workRows(op));
-  return facts;
+  for (int64_t maxRows : {128, 64, 32}) {
+    Attention attention(kernel, op, context, e, maxRows);
+    if (!attention.plan())
+      continue;
+    attention.emit(/*isCausal=*/hasMask || op.getCache());
+    KernelFacts facts;
+    facts.workRows = uint32_t(attention.rowsOfWork());
+    return facts;
+  }
+  return unsupportedOp(kernel, op, "has heads too wide for the scratchpad");
 }
 
 } // namespace heddle::npu

@@ -18,8 +18,6 @@ struct KernelFacts {
 
 // A generator appends one function named after the kernel. `rows` is the dimension that its launches run over
 // ("n", "m", "s" or a number).
-llvm::Expected<KernelFacts> emitContractionKernel(mlir::heddle::KernelOp kernel, llvm::StringRef rows,
-                                                  const KernelContext &context, Emitter &e);
 llvm::Expected<KernelFacts> emitRowsKernel(mlir::heddle::KernelOp kernel, llvm::StringRef rows,
                                            const KernelContext &context, Emitter &e);
 

@@ -36,7 +36,6 @@ static llvm::Expected<KernelFacts> emitKernel(KernelOp kernel, llvm::StringRef r
                                    " operands, but found " + llvm::Twine(operands));
   switch (kernel.getFamily()) {
   case Family::Contraction:
-    return emitContractionKernel(kernel, rows, context, e);
   case Family::Rows:
     return emitRowsKernel(kernel, rows, context, e);
   case Family::Attention:

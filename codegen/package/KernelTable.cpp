@@ -37,6 +37,7 @@ const char *arithmeticOf(Format activations) {
   switch (activations) {
   case Format::ACT_I8:
   case Format::ACT_I8_ROW:
+  case Format::ACT_I8_128:
     return "i8";
   case Format::ACT_I16:
     return "i16";

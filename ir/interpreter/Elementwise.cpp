@@ -126,7 +126,7 @@ static void roundToBfloat16(const Numbers &input, Context &context, Activations 
 
 Result interpreter::evaluateQuantize(QuantizeOp op, const Numbers &input, Context &context) {
   ::heddle::ActivationLayout layout = activationLayout(cast<StoredType>(op.getType()));
-  const int64_t block = layout.perRow ? layout.columns : 32;
+  const int64_t block = layout.perGroup() ? layout.group : 32;
   float limit = layout.limit();
   auto charge = context.charge(op, input.data.size(), context.tracks() ? 16 : 8);
   if (!charge)

@@ -14,7 +14,7 @@ struct EvalVerb {
   RunOptions run;
   Format format = Format::Text;
   std::string text, input, expected, output, maxError;
-  uint32_t stride = 0, chunk = 0, context = 0;
+  uint32_t stride = 0, chunk = 0, context = 0, prefill = 0;
   bool stepByStep = false;
 };
 
@@ -26,7 +26,7 @@ struct Evaluation {
   SessionPtr session;
   heddle_model_info info;
   heddle_entry_info entry;
-  uint32_t context, chunk;
+  uint32_t context, first, chunk; // tokens of the first step, and of those after it
 
   explicit Evaluation(const EvalVerb &verb) : model(openToRun(verb.run)) {
     info = modelInfo(model.get());
@@ -34,12 +34,13 @@ struct Evaluation {
     team = makeTeam(verb.run.threads);
     context = verb.context ? std::min(verb.context, info.max_context) : info.max_context;
     chunk = std::min({verb.chunk ? verb.chunk : info.max_rows, info.max_rows, info.max_wanted});
-    if (verb.stepByStep)
+    if (verb.stepByStep || verb.prefill)
       chunk = 1;
+    first = verb.prefill ? std::min({verb.prefill, info.max_rows, info.max_wanted}) : chunk;
     auto options = sized<heddle_session_options>();
     options.team = team.get();
     options.context = context;
-    options.rows = options.wanted = chunk;
+    options.rows = options.wanted = std::max(first, chunk);
     session = makeSession(model.get(), options);
   }
 };
@@ -148,8 +149,8 @@ int compareLogits(const EvalVerb &verb) {
   Sequence sequence(eval.session.get(), eval.entry.name, eval.info.vocabulary);
   double sum = 0, most = 0;
   size_t agreed = 0;
-  for (size_t at = 0; at < ids.size(); at += eval.chunk) {
-    size_t count = std::min<size_t>(eval.chunk, ids.size() - at);
+  for (size_t at = 0, count; at < ids.size(); at += count) {
+    count = std::min<size_t>(at ? eval.chunk : eval.first, ids.size() - at);
     const float *rows = sequence.step({ids.data() + at, count}, count);
     if (!verb.output.empty())
       std::memcpy(static_cast<float *>(logits.data()) + at * vocabulary, rows,
@@ -208,6 +209,8 @@ void addEval(CLI::App &app, Action &action) {
   verb->add_option("--chunk", options->chunk, "Tokens per step; default: the model's bound")
       ->option_text("N");
   verb->add_flag("--step-by-step", options->stepByStep, "One token per step, as in generation");
+  verb->add_option("--prefill", options->prefill, "Tokens of the first step, with one per step after it")
+      ->option_text("N");
   verb->add_option("--input", options->input, "Token ids to evaluate")->option_text("tokens=@IDS.npy");
   verb->add_option("--expected", options->expected, "Reference logits, f32 [tokens, vocabulary]")
       ->option_text("logits=@REF.npy");

@@ -53,6 +53,22 @@ return %y : {yt}""", ([x], [x.astype(f64) @ w.T]))
 %s = heddle.unary <silu> %g : {yt}
 %z = heddle.binary <mul> %s, %u : {yt}
 return %z : {yt}""", ([x], [UNARY["silu"](x.astype(f64) @ w.T) * (x.astype(f64) @ v.T)]))
+    # A kernel of two products on the NPU: the second reads codes that are made group by group of the first's columns.
+    down, v = int8_weight(f, rng, "w_out", 64, 256)
+    gate, u = int8_weight(f, rng, "w_gate", 256, 64)
+    value, t = int8_weight(f, rng, "w_value", 256, 64)
+    x = grid(rng, 20, 64)
+    f.function("feed_forward", [("x", "tensor<?x64xf32>")], ["tensor<?x64xf32>"], f"""
+%g = heddle.get_param @w_gate : {gate}
+%u = heddle.get_param @w_value : {value}
+%v = heddle.get_param @w_out : {down}
+%a = heddle.linear %x, %g : tensor<?x64xf32>, {gate} -> tensor<?x256xf32>
+%b = heddle.linear %x, %u : tensor<?x64xf32>, {value} -> tensor<?x256xf32>
+%s = heddle.unary <silu> %a : tensor<?x256xf32>
+%h = heddle.binary <mul> %s, %b : tensor<?x256xf32>
+%y = heddle.linear %h, %v : tensor<?x256xf32>, {down} -> tensor<?x64xf32>
+%z = heddle.binary <add> %x, %y : tensor<?x64xf32>
+return %z : tensor<?x64xf32>""", ([x], [x + (UNARY["silu"](x.astype(f64) @ u.T) * (x.astype(f64) @ t.T)) @ v.T]))
 
 
 def make_npu_elementwise():
