@@ -244,9 +244,11 @@ private:
     auto function = copy->lookupSymbol<func::FuncOp>(failed.function);
     Operation *end = function.getBody().front().getTerminator();
     std::vector<size_t> results;
+    const size_t own = function.getNumResults();
     for (const Visible &each : watched) {
-      results.push_back(std::min<size_t>(each.result, function.getNumResults()));
-      if (each.result < end->getNumOperands())
+      bool isReturned = each.result < own;
+      results.push_back(isReturned ? each.result : function.getNumResults());
+      if (isReturned)
         continue;
       Value value = map.lookup(each.op->getResult(0));
       Builder builder(copy->getContext());
