@@ -20,7 +20,8 @@ class KernelCache;
 }
 
 struct CompileOptions {
-  std::string target = "cpu";                // or "cuda", "npu:edge", "npu:mobile"
+  std::string target = "cpu";                // or "cuda", "npu:edge", "npu:mobile", or one of a plug-in
+  std::vector<std::string> alternatives;     // more targets for one artifact, each with its own program
   std::vector<const cpu::CpuLevel *> levels; // of the CPU, ascending; empty: all
   /// Text activations (`--activations`, `--precise`): "mixed" (16 bits for up to four rows, and for QKV and
   /// head beyond), "i8", "i16".
@@ -59,14 +60,15 @@ struct CompileOptions {
   std::string text;                    // the member text.bin; empty without a tokenizer
 };
 
-/// Runs the passes on `module`, makes code for every level and writes the artifact to `path` (atomically).
+/// Runs the passes on `module`, makes code for every target and level and writes the artifact to `path`
+/// (atomically).
 /// Returns the SHA-256 of the manifest, on which trust decides. Errors are diagnostics of passes (on the
 /// context's handler) or carry their message.
 llvm::Expected<std::array<uint8_t, 32>> compileToArtifact(mlir::ModuleOp module,
                                                           const ParameterSource &parameters,
                                                           CompileOptions options, llvm::StringRef path);
 
-/// The passes alone: `module` is at kernel level afterwards.
+/// The passes of `options.target` alone: `module` is at kernel level afterwards.
 llvm::Error runPasses(mlir::ModuleOp module, const CompileOptions &options);
 
 /// What `--emit mlir|llvm|asm|ptx|npu` prints, for one level; "kernels": the IR that generators make, for all

@@ -15,6 +15,12 @@ using namespace mlir::heddle;
 
 namespace heddle {
 
+std::string memberWord(StringRef target) {
+  std::string word = target.str();
+  std::replace(word.begin(), word.end(), ':', '-');
+  return word;
+}
+
 uint64_t valueBytes(Type type, int64_t rows) {
   auto shape = shapeOf(type);
   if (auto stored = dyn_cast<StoredType>(type)) {
@@ -382,6 +388,9 @@ llvm::Expected<std::string> ProgramBuilder::build() {
     codeRecords.push_back({string(code.member), code.features});
     offsets.insert(offsets.end(), code.offsets.begin(), code.offsets.end());
   }
+  std::vector<uint32_t> weightMembers;
+  for (const std::string &member : weights.members)
+    weightMembers.push_back(string(member));
 
   heddle_program_header header{};
   std::memcpy(header.magic, HEDDLE_PROGRAM_MAGIC, sizeof header.magic);
@@ -412,6 +421,7 @@ llvm::Expected<std::string> ProgramBuilder::build() {
   append(header.codes, codeRecords);
   append(header.offsets, offsets);
   append(header.caches, caches);
+  append(header.weights, weightMembers);
   bytes.resize((bytes.size() + 7) / 8 * 8, '\0');
   header.file_size = bytes.size();
   std::memcpy(bytes.data(), &header, sizeof header);

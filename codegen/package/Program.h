@@ -27,11 +27,16 @@ struct CodeMember {
   std::vector<uint64_t> offsets;
 };
 
-/// Byte offset of each parameter in weights.bin, by symbol, and the size of it all.
+/// A program's weights: byte offset of each parameter, by symbol, the size of it all, and the members that
+/// hold it.
 struct WeightLayout {
   llvm::StringMap<uint64_t> offsets;
+  std::vector<std::string> members;
   uint64_t size = 0;
 };
+
+/// A target's name as names of members have it: "npu-mobile" for "npu:mobile".
+std::string memberWord(llvm::StringRef target);
 
 /// Bytes of a value whose dynamic rows are at most `rows`.
 uint64_t valueBytes(mlir::Type type, int64_t rows);

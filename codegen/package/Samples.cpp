@@ -254,11 +254,13 @@ double parameterWork(ModuleOp module) {
       work += double(shape[0]) * double(shape[1]);
   return work;
 }
-} // namespace
-
-llvm::Expected<Samples> makeSamples(ModuleOp source, ModuleOp compiled, llvm::StringRef target,
-                                    const ParameterSource &parameters, double workLimit) {
-  llvm::json::Array left, callsJson;
+/// Adds the calls of one target.
+llvm::Error addSamples(ModuleOp source, const CompiledModule &program, const ParameterSource &parameters,
+                       double workLimit, std::string &data, llvm::json::Array &callsJson,
+                       llvm::json::Array &allLeft) {
+  ModuleOp compiled = program.module;
+  StringRef target = program.target;
+  llvm::json::Array left;
   double workOfRow = parameterWork(source);
   std::vector<Call> calls;
   // All evaluations together; the calls of many rows go first.
@@ -299,37 +301,50 @@ llvm::Expected<Samples> makeSamples(ModuleOp source, ModuleOp compiled, llvm::St
     if (!*evaluation.outputs)
       errors = llvm::joinErrors(std::move(errors), evaluation.outputs->takeError());
   if (errors)
-    return std::move(errors);
+    return errors;
 
-  Samples samples;
   for (auto [index, call] : llvm::enumerate(calls)) {
     const Numbers &exact = (**evaluations[0].outputs)[index];
     llvm::json::Array expected;
     double farthest = 0; // of the programs from the source
-    for (size_t program = 1; program < evaluations.size(); program += 2) {
-      const Numbers &f64 = (**evaluations[program].outputs)[index],
-                    &f32 = (**evaluations[program + 1].outputs)[index];
+    for (size_t number = 1; number < evaluations.size(); number += 2) {
+      const Numbers &f64 = (**evaluations[number].outputs)[index],
+                    &f32 = (**evaluations[number + 1].outputs)[index];
       double quantization = distance(f64, exact);
       double rounding = kRoundingFactor * distance(f32, f64) + quantization + kLeastBound;
       farthest = std::max(farthest, quantization + rounding);
-      if (std::isfinite(farthest))
+      if (std::isfinite(farthest) && program.isExact)
         expected.push_back(
-            expectation(program == 1 ? target : (target + "-tiles").str(), f64, rounding, samples.data));
+            expectation(number == 1 ? target : (target + "-tiles").str(), f64, rounding, data));
     }
     if (!std::isfinite(farthest)) { // numbers out of f32's range prove nothing
       left.push_back(call.variant);
       continue;
     }
-    expected.push_back(expectation("source", exact, farthest, samples.data));
+    expected.push_back(expectation("source", exact, farthest, data));
     llvm::json::Object inputs;
     for (const auto &[name, values] : call.inputs)
       inputs[name] = llvm::json::Array(values);
-    callsJson.push_back(llvm::json::Object{{"entry", call.entry},
+    callsJson.push_back(llvm::json::Object{{"target", target.str()},
+                                           {"entry", call.entry},
                                            {"variant", call.variant},
                                            {"inputs", std::move(inputs)},
                                            {"expected", std::move(expected)}});
   }
-  samples.manifest = llvm::json::Object{{"seed", int64_t(kSeed)}, {"calls", std::move(callsJson)}};
+  for (llvm::json::Value &variant : left)
+    allLeft.push_back((target + " " + *variant.getAsString()).str());
+  return llvm::Error::success();
+}
+} // namespace
+
+llvm::Expected<Samples> makeSamples(ModuleOp source, ArrayRef<CompiledModule> compiled,
+                                    const ParameterSource &parameters, double workLimit) {
+  Samples samples;
+  llvm::json::Array calls, left;
+  for (const CompiledModule &program : compiled)
+    if (auto error = addSamples(source, program, parameters, workLimit, samples.data, calls, left))
+      return std::move(error);
+  samples.manifest = llvm::json::Object{{"seed", int64_t(kSeed)}, {"calls", std::move(calls)}};
   if (!left.empty())
     samples.manifest["variants_without_samples"] = std::move(left);
   return samples;

@@ -2,7 +2,7 @@
 // verify` compares compiled code with. Inputs are synthetic, drawn from a recorded seed; no user's data is in
 // them.
 #pragma once
-#include "ir/ParameterSource.h"
+#include "codegen/package/Weights.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "llvm/Support/Error.h"
 #include "llvm/Support/JSON.h"
@@ -16,7 +16,8 @@ struct Samples {
   std::string data;            // the member samples.bin: the expected outputs, f32; empty: none
 };
 
-/// Runs the interpreter on `source` (the model as imported) and on `compiled` (after all passes of `target`).
+/// Runs the interpreter on `source` (the model as imported) and on `compiled` (what passes for a target
+/// made).
 ///
 /// Every variant of an entry is called once, from the largest to the smallest, so that small ones continue
 /// sequences that large ones began. Each output is expected twice: as the source weights have it, and as the
@@ -25,7 +26,8 @@ struct Samples {
 /// Code that multiplies tiles of bf16 runs other variants and has expectations of its own.
 /// A model that would take more than `workLimit` multiply-adds gets fewer samples or none, and the manifest
 /// says so.
-llvm::Expected<Samples> makeSamples(mlir::ModuleOp source, mlir::ModuleOp compiled, llvm::StringRef target,
+/// Targets have variants of their own, hence calls of their own.
+llvm::Expected<Samples> makeSamples(mlir::ModuleOp source, llvm::ArrayRef<CompiledModule> compiled,
                                     const ParameterSource &parameters, double workLimit = 2e11);
 
 /// |y - r| / |r| of one row, in f64. Infinite where either has a number that is not finite: such rows agree

@@ -1,8 +1,10 @@
 #include "codegen/package/Weights.h"
 #include "codegen/package/Pack.h"
 #include "codegen/package/StoredRows.h"
+#include "heddle/artifact.h"
 #include "ir/interpreter/Interpreter.h"
 #include "mlir/IR/TypeUtilities.h"
+#include "llvm/ADT/MapVector.h"
 #include <array>
 #include <cmath>
 #include <cstring>
@@ -48,6 +50,18 @@ llvm::Error writeRopeTable(RopeTableOp table, ByteSink sink) {
 }
 } // namespace
 
+WeightPacker::WeightPacker(llvm::ArrayRef<CompiledModule> modules, const ParameterSource &source,
+                           PackedParameters *kept)
+    : modules(modules), source(source), kept(kept) {
+  for (const CompiledModule &compiled : modules)
+    symbols.try_emplace(compiled.module, compiled.module);
+}
+
+/// The parameter of this name in the module of `beside`.
+ParamOp WeightPacker::lookup(ParamOp beside, Attribute symbol) {
+  return symbols.at(beside->getParentOp()).lookup<ParamOp>(cast<FlatSymbolRefAttr>(symbol).getValue());
+}
+
 ParamOp WeightPacker::sameBytes(ParamOp param) {
   if (ParamOp known = same.lookup(param))
     return known;
@@ -73,9 +87,9 @@ ParamOp WeightPacker::sameBytes(ParamOp param) {
       }
     }
   }
-  if (param.getFrom())
-    for (auto from : param.getFrom()->getAsRange<FlatSymbolRefAttr>()) {
-      const ParameterKey &theirs = keys.at(sameBytes(symbols.lookup<ParamOp>(from.getValue())));
+  if (ArrayAttr origins = param.getFromAttr())
+    for (Attribute from : origins) {
+      const ParameterKey &theirs = keys.at(sameBytes(lookup(param, from)));
       key.push_back(reinterpret_cast<const void *>(theirs.size()));
       key.insert(key.end(), theirs.begin(), theirs.end());
     }
@@ -85,30 +99,57 @@ ParamOp WeightPacker::sameBytes(ParamOp param) {
   return same[param] = known->second;
 }
 
-llvm::Expected<WeightLayout> WeightPacker::plan() {
-  llvm::DenseMap<Operation *, uint64_t> places;
-  // Order of first use: a step reads the member from front to back.
-  module.walk([&](LaunchOp launch) {
-    for (Value input : launch.getInputs()) {
-      auto get = input.getDefiningOp<GetParamOp>();
-      if (!get)
-        continue;
-      auto used = symbols.lookup<ParamOp>(get.getParam());
-      ParamOp param = sameBytes(used);
-      auto [place, fresh] = places.try_emplace(param, layout.size);
-      layout.offsets[used.getSymName()] = place->second;
-      if (!fresh)
-        continue;
-      order.push_back(param);
-      layout.size += (valueBytes(param.getType(), 0) + kAlign - 1) / kAlign * kAlign;
+llvm::Expected<std::vector<WeightLayout>> WeightPacker::plan() {
+  // Order of first use: a step reads a member from front to back.
+  llvm::MapVector<Operation *, uint64_t> users; // of each parameter, a bit for every module
+  llvm::DenseMap<Operation *, uint64_t> places; // in its member
+  for (auto [number, compiled] : llvm::enumerate(modules)) {
+    ModuleOp module = compiled.module;
+    module.walk([&](LaunchOp launch) {
+      for (Value input : launch.getInputs())
+        if (auto get = input.getDefiningOp<GetParamOp>())
+          users[sameBytes(symbols.at(module).lookup<ParamOp>(get.getParam()))] |= uint64_t{1} << number;
+    });
+  }
+  llvm::MapVector<uint64_t, WeightMember> members; // by users
+  for (auto [op, mask] : users) {
+    WeightMember &member = members[mask];
+    if (member.name.empty()) {
+      member.name = "weights";
+      for (auto [number, compiled] : llvm::enumerate(modules))
+        if (modules.size() > 1 && mask >> number & 1)
+          member.name += "-" + memberWord(compiled.target);
+      member.name += ".bin";
     }
-  });
-  return layout;
+    auto param = cast<ParamOp>(op);
+    member.parameters.push_back(param);
+    places[op] = member.size;
+    member.size += (valueBytes(param.getType(), 0) + kAlign - 1) / kAlign * kAlign;
+  }
+  std::vector<WeightLayout> layouts(modules.size());
+  for (auto [number, compiled] : llvm::enumerate(modules)) {
+    WeightLayout &layout = layouts[number];
+    llvm::DenseMap<uint64_t, uint64_t> begins;
+    for (auto &[mask, member] : members)
+      if (mask >> number & 1) {
+        begins[mask] = (layout.size + HEDDLE_ZIP_SIZE_MULTIPLE - 1) / HEDDLE_ZIP_SIZE_MULTIPLE *
+                       HEDDLE_ZIP_SIZE_MULTIPLE;
+        layout.size = begins[mask] + member.size;
+        layout.members.push_back(member.name);
+      }
+    for (auto param : compiled.module.getOps<ParamOp>())
+      if (auto known = same.find(param); known != same.end())
+        if (auto place = places.find(known->second); place != places.end())
+          layout.offsets[param.getSymName()] = begins.lookup(users.lookup(known->second)) + place->second;
+  }
+  for (auto &[mask, member] : members)
+    planned.push_back(std::move(member));
+  return layouts;
 }
 
-llvm::Error WeightPacker::write(ByteSink sink, llvm::function_ref<void(uint64_t)> progress) {
+llvm::Error WeightPacker::write(size_t member, ByteSink sink, llvm::function_ref<void(uint64_t)> progress) {
   uint64_t written = 0;
-  for (ParamOp param : order) {
+  for (ParamOp param : planned[member].parameters) {
     uint64_t expected = valueBytes(param.getType(), 0), got = 0;
     auto counting = [&](llvm::ArrayRef<uint8_t> bytes) -> llvm::Error {
       got += bytes.size();
@@ -182,14 +223,13 @@ llvm::Error WeightPacker::writeRecipe(ParamOp param, ByteSink sink) {
   // What can be large streams; everything else is a table of at most some megabytes, which the interpreter
   // makes.
   if (auto pack = dyn_cast<PackOp>(recipe.front())) {
-    auto from =
-        cast<FlatSymbolRefAttr>((*param.getFrom())[cast<BlockArgument>(pack.getInput()).getArgNumber()]);
-    return writePacked(symbols.lookup<ParamOp>(from.getValue()),
-                       cast<StoredType>(param.getType()).getEncoding().getLayout(), sink);
+    Attribute from = (*param.getFrom())[cast<BlockArgument>(pack.getInput()).getArgNumber()];
+    return writePacked(lookup(param, from), cast<StoredType>(param.getType()).getEncoding().getLayout(),
+                       sink);
   }
   if (auto table = dyn_cast<RopeTableOp>(recipe.front()); table && !table.getFactors())
     return writeRopeTable(table, sink);
-  interpreter::Interpreter evaluator(module, {}, &source);
+  interpreter::Interpreter evaluator(cast<ModuleOp>(param->getParentOp()), {}, &source);
   auto value = evaluator.parameter(param.getSymName());
   if (!value)
     return value.takeError();
@@ -216,7 +256,7 @@ llvm::Error WeightPacker::writePacked(ParamOp from, Layout layout, ByteSink sink
   int64_t groups = (rows + groupRows - 1) / groupRows;
   int64_t pieceGroups = std::min<int64_t>(std::max<uint64_t>(kPiece / groupBytes, 1), groups),
           pieceRows = pieceGroups * groupRows;
-  auto stored = StoredRows::of(from, symbols, source);
+  auto stored = StoredRows::of(from, symbols.at(from->getParentOp()), source);
   if (!stored)
     return stored.takeError();
   std::vector<uint8_t> packed(pieceGroups * groupBytes);

@@ -90,65 +90,78 @@ static heddle_status failMember(const char *name, heddle_error *error) {
   return fail(error, HEDDLE_INVALID_FILE, "artifact: member '%s' is missing, or has a wrong size", name);
 }
 
-static heddle_status loadProgram(heddle_model &model, heddle_error *error) {
-  const Member *member = model.archive.find("program.bin");
-  if (!member)
-    return failMember("program.bin", error);
-  model.programBytes = model.memory.allocate(member->size, 64);
+/// Reads a program, in place of one that was read before.
+static heddle_status loadProgram(heddle_model &model, const Member &member, heddle_error *error) {
+  model.memory.release(model.programBytes, model.programSize);
+  model.programBytes = model.memory.allocate(member.size, 64);
   if (!model.programBytes)
-    return failAllocation(model.memory, member->size, error);
-  model.programSize = member->size;
-  HEDDLE_TRY(heddle_model_read_member(&model, member->name, model.programBytes, member->size, error));
-  HEDDLE_TRY(parseProgram(model.programBytes, member->size, model.program, error));
-  for (uint64_t i = 0; i < model.program.header->codes.count; ++i)
-    if (!model.archive.find(model.string(model.program.codes[i].member)))
-      return failMember(model.string(model.program.codes[i].member), error);
-  uint64_t weights = model.program.header->weights_size;
-  const Member *stored = model.archive.find("weights.bin");
-  if ((stored ? stored->size : 0) != alignUp(weights, HEDDLE_ZIP_SIZE_MULTIPLE))
-    return failMember("weights.bin", error);
-  return HEDDLE_OK;
+    return failAllocation(model.memory, member.size, error);
+  model.programSize = member.size;
+  HEDDLE_TRY(heddle_model_read_member(&model, member.name, model.programBytes, member.size, error));
+  heddle_program &program = model.program;
+  HEDDLE_TRY(parseProgram(model.programBytes, member.size, program, error));
+  for (uint64_t i = 0; i < program.header->codes.count; ++i)
+    if (!model.archive.find(model.string(program.codes[i].member)))
+      return failMember(model.string(program.codes[i].member), error);
+  uint64_t left = alignUp(program.header->weights_size, HEDDLE_ZIP_SIZE_MULTIPLE);
+  const char *name = "weights.bin";
+  for (uint32_t i = 0; i < program.header->weights.count; ++i) {
+    name = model.string(program.weights[i]);
+    const Member *member = model.archive.find(name);
+    if (!member || member->size > left)
+      return failMember(name, error);
+    left -= member->size;
+  }
+  return left ? failMember(name, error) : HEDDLE_OK;
 }
 
 /// Reads the weights into device memory, hashing each piece while it is in the cache.
-static heddle_status copyWeights(heddle_model &model, const Member &member, bool check, heddle_error *error) {
+static heddle_status copyWeights(heddle_model &model, bool check, heddle_error *error) {
   constexpr uint64_t piece = 256 << 10;
-  HEDDLE_TRY(model.driver->allocate(model.device, member.size, &model.weights, error));
+  const heddle_program_header &header = *model.program.header;
+  uint64_t total = alignUp(header.weights_size, HEDDLE_ZIP_SIZE_MULTIPLE), place = 0;
+  HEDDLE_TRY(model.driver->allocate(model.device, total, &model.weights, error));
   void *staging = nullptr;
   if (!model.weights.host && !(staging = model.memory.allocate(piece, 64)))
     return failAllocation(model.memory, piece, error);
-  Sha256 hash;
   heddle_status status = HEDDLE_OK;
-  for (uint64_t at = 0; at < member.size && !status; at += piece) {
-    uint64_t size = smaller(piece, member.size - at);
-    void *to = staging ? staging : static_cast<char *>(model.weights.host) + at;
-    status = model.source.read(member.offset + at, to, size, error);
-    if (check && !status)
-      hash.update(to, size);
-    heddle_buffer from = {staging, reinterpret_cast<uintptr_t>(staging), size};
-    if (staging && !status)
-      status = model.driver->copy(model.device, &model.weights, at, &from, 0, size, error);
+  for (uint32_t i = 0; i < header.weights.count && !status; ++i) {
+    const Member &member = *model.archive.find(model.string(model.program.weights[i]));
+    Sha256 hash;
+    for (uint64_t at = 0; at < member.size && !status; at += piece) {
+      uint64_t size = smaller(piece, member.size - at);
+      void *to = staging ? staging : static_cast<char *>(model.weights.host) + place + at;
+      status = model.source.read(member.offset + at, to, size, error);
+      if (check && !status)
+        hash.update(to, size);
+      heddle_buffer from = {staging, reinterpret_cast<uintptr_t>(staging), size};
+      if (staging && !status)
+        status = model.driver->copy(model.device, &model.weights, place + at, &from, 0, size, error);
+    }
+    place += member.size;
+    uint8_t digest[32];
+    hash.finish(digest);
+    if (check && !status && memcmp(digest, member.digest, 32) != 0)
+      status = failDigest(member, error);
   }
   model.memory.release(staging, piece);
-  uint8_t digest[32];
-  hash.finish(digest);
-  if (check && !status && memcmp(digest, member.digest, 32) != 0)
-    status = failDigest(member, error);
   return status;
 }
 
 static heddle_status loadWeights(heddle_model &model, const heddle_model_options &options,
                                  heddle_error *error) {
-  const Member *member = model.archive.find("weights.bin");
-  if (!member)
+  uint64_t members = model.program.header->weights.count;
+  if (members == 0)
     return HEDDLE_OK;
   if (options.weights != HEDDLE_WEIGHTS_MAP)
-    return copyWeights(model, *member, !(options.flags & HEDDLE_OPEN_SKIP_WEIGHT_HASH), error);
-  if (!model.unified)
-    return fail(error, HEDDLE_UNSUPPORTED, "the device cannot use mapped weights; copy them instead");
-  HEDDLE_TRY(model.source.map(member->offset, member->size, &model.mappedWeights, error));
+    return copyWeights(model, !(options.flags & HEDDLE_OPEN_SKIP_WEIGHT_HASH), error);
+  if (!model.unified || members > 1)
+    return fail(error, HEDDLE_UNSUPPORTED,
+                "the device cannot use mapped weights, or they are in several members; copy them instead");
+  const Member &member = *model.archive.find(model.string(model.program.weights[0]));
+  HEDDLE_TRY(model.source.map(member.offset, member.size, &model.mappedWeights, error));
   void *host = const_cast<void *>(model.mappedWeights);
-  model.weights = {host, reinterpret_cast<uintptr_t>(host), member->size};
+  model.weights = {host, reinterpret_cast<uintptr_t>(host), member.size};
   return HEDDLE_OK;
 }
 
@@ -174,19 +187,38 @@ static heddle_status openDevice(heddle_model &model, const heddle_model_options 
   capabilities.struct_size = sizeof(capabilities);
   HEDDLE_TRY(model.driver->capabilities(model.device, &capabilities, error));
   model.unified = capabilities.unified;
-  HEDDLE_TRY(model.driver->load(model.device, &model.program, &model.module, error));
-  return loadWeights(model, options, error);
+  return HEDDLE_OK;
+}
+
+/// The last program that the device runs; the first one when nothing will run. All that are looked at are
+/// checked.
+static heddle_status chooseProgram(heddle_model &model, heddle_error *error) {
+  heddle_status status = failMember("program.bin", error);
+  for (uint32_t i = model.archive.count; i-- > 0;) {
+    const Member &member = model.archive.members[i];
+    if (memcmp(member.name, "program", 7) != 0)
+      continue;
+    HEDDLE_TRY(loadProgram(model, member, error));
+    status = HEDDLE_OK;
+    if (model.device)
+      status = model.driver->load(model.device, &model.program, &model.module, error);
+    if (model.device && status != HEDDLE_UNSUPPORTED)
+      break;
+  }
+  return status;
 }
 
 static heddle_status openModel(heddle_model &model, const heddle_source &source,
                                const heddle_model_options &options, heddle_error *error) {
   HEDDLE_TRY(model.source.open(source, error));
   HEDDLE_TRY(model.archive.open(model.source, model.memory, error));
-  HEDDLE_TRY(loadProgram(model, error));
   if (options.trust != HEDDLE_TRUST_INSPECT_ONLY) {
     HEDDLE_TRY(decideTrust(model, options, error));
     HEDDLE_TRY(openDevice(model, options, error));
   }
+  HEDDLE_TRY(chooseProgram(model, error));
+  if (model.module)
+    HEDDLE_TRY(loadWeights(model, options, error));
   model.openBytes = model.memory.used();
   return HEDDLE_OK;
 }

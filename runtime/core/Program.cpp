@@ -114,13 +114,14 @@ heddle_status Checker::checkTables() {
                 {sizeof(heddle_function), 1u << 16},
                 {sizeof(heddle_code), HEDDLE_ZIP_MAX_MEMBERS},
                 {sizeof(uint64_t), 1u << 22},
-                {sizeof(heddle_cache), 1u << 12}};
-  static_assert(offsetof(heddle_program_header, caches) - offsetof(heddle_program_header, strings) ==
-                    9 * sizeof(heddle_span) &&
-                offsetof(heddle_program, caches) - offsetof(heddle_program, strings) == 9 * sizeof(void *));
+                {sizeof(heddle_cache), 1u << 12},
+                {sizeof(uint32_t), HEDDLE_ZIP_MAX_MEMBERS}};
+  static_assert(offsetof(heddle_program_header, weights) - offsetof(heddle_program_header, strings) ==
+                    10 * sizeof(heddle_span) &&
+                offsetof(heddle_program, weights) - offsetof(heddle_program, strings) == 10 * sizeof(void *));
   const heddle_span *spans = &header->strings;
   const void **tables = reinterpret_cast<const void **>(&program.strings);
-  for (uint32_t i = 0; i < 10; ++i) {
+  for (uint32_t i = 0; i < 11; ++i) {
     const heddle_span &span = spans[i];
     if (span.offset % 8 || span.count > limits[i].most ||
         !inRange(span.offset, span.count * limits[i].recordSize, header->file_size))
@@ -141,7 +142,9 @@ heddle_status Checker::checkTables() {
     valid &= isString(program.functions[i].name) && program.functions[i].scratch_bytes <= maxBytes;
   for (uint64_t i = 0; i < header->codes.count; ++i)
     valid &= isString(program.codes[i].member);
-  return valid ? HEDDLE_OK : bad("a function or code is out of range", functions);
+  for (uint64_t i = 0; i < header->weights.count; ++i)
+    valid &= isString(program.weights[i]);
+  return valid ? HEDDLE_OK : bad("a function, code or member is out of range", functions);
 }
 
 heddle_status Checker::checkCaches() {

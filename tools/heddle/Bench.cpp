@@ -1,6 +1,7 @@
 #include "tools/heddle/Devices.h"
 #include "tools/heddle/Generation.h"
 #include "tools/heddle/PerKernel.h"
+#include "tools/heddle/ProgramTables.h"
 #include "tools/heddle/ReadBound.h"
 #include "llvm/Support/JSON.h"
 #include "llvm/Support/raw_ostream.h"
@@ -100,9 +101,8 @@ int benchText(const BenchVerb &verb, heddle_model *model, const RecordingAllocat
                                 " tokens, but the context has room for " + std::to_string(info.max_context));
   std::vector<ByteRange> ranges = decodeWeightRanges(model, verb.run.file, entry.name);
   uint64_t weightBytes = totalBytes(ranges);
-  auto weights = sized<heddle_member_info>();
-  call(verb.run.file, heddle_model_find_member, model, "weights.bin", &weights);
-  const std::byte *base = allocator.largest(weights.size);
+  uint64_t weights = ProgramTables(model, verb.run.file).header().weights_size;
+  const std::byte *base = allocator.largest(weights);
   if (!base || verb.run.map)
     fail(ExitUnsupported, "bench measures the read bound over weights in memory; run it without --map");
   std::vector<int32_t> prompt = someTokens(prefillTokens, info.vocabulary);

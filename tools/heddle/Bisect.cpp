@@ -157,10 +157,13 @@ int report(const std::optional<Finding> &finding) {
 CheckOptions checkOptions(const BisectVerb &verb) {
   CheckOptions options;
   options.activations = verb.import.precise ? "i16" : verb.import.activations;
-  Target target = parseTargets(verb.import.targets == "cpu" ? "cpu:native" : verb.import.targets);
-  if (target.name != "cpu")
-    fail(ExitUnsupported, "bisect runs code of the CPU; found target '" + target.name + "'");
-  options.level = target.levels.empty() ? nullptr : target.levels.back();
+  std::vector<std::string> names = verb.import.targets;
+  if (names == std::vector<std::string>{"cpu"})
+    names = {"cpu:native"};
+  Targets targets = parseTargets(names);
+  if (targets.names != std::vector<std::string>{"cpu"})
+    fail(ExitUnsupported, "bisect runs code of the CPU; found target '" + targets.names.back() + "'");
+  options.level = targets.levels.empty() ? nullptr : targets.levels.back();
   return options;
 }
 

@@ -68,7 +68,7 @@ bool Calibrator::Weight::fits(const std::string &scheme) const {
 
 Calibrator::Calibrator(const ImportVerb &import, const QuantizeOptions &options, UnnamedFile &side)
     : verb(import), side(side) {
-  verb.targets = "cpu:native";
+  verb.targets = {"cpu:native"};
   verb.maxSequences = 1;
   verb.maxChunk = Samples::kSampleTokens;
   verb.observe.clear();

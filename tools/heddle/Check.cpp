@@ -22,16 +22,16 @@ void makeKernels(const ImportVerb &request) {
     importer.raise(text.takeError());
 }
 
-int check(const CheckVerb &verb) {
-  makeKernels(verb.import);
-  Explanation explanation = explainModel(verb.import, /*withIr=*/false);
+llvm::json::Object checkTarget(const ImportVerb &request, const std::string &target, Format format) {
+  makeKernels(request);
+  Explanation explanation = explainModel(request, /*withIr=*/false);
   std::map<std::string, std::map<std::string, int64_t>> decisions; // by pass and kind
   for (const DecisionNote &decision : explanation.decisions)
     ++decisions[decision.pass][decision.kind];
   int64_t arena = 0;
   for (const VariantNote &variant : explanation.variants)
     arena = std::max(arena, variant.arenaBytes);
-  if (verb.format == Format::Json) {
+  if (format == Format::Json) {
     llvm::json::Object byPass;
     for (const auto &[pass, kinds] : decisions) {
       llvm::json::Object counts;
@@ -39,24 +39,22 @@ int check(const CheckVerb &verb) {
         counts[kind] = count;
       byPass[pass] = std::move(counts);
     }
-    llvm::outs() << llvm::formatv(
-        "{0:2}\n",
-        llvm::json::Value(llvm::json::Object{{"model", llvm::json::fixUTF8(explanation.name)},
-                                             {"architecture", llvm::json::fixUTF8(explanation.architecture)},
-                                             {"compiles", true},
-                                             {"weight_bytes", explanation.weightBytes},
-                                             {"cache_bytes_per_sequence", explanation.cacheBytesPerSequence},
-                                             {"arena_bytes", arena},
-                                             {"max_context_tokens", explanation.maxContext},
-                                             {"kernels", static_cast<int64_t>(explanation.kernels)},
-                                             {"decisions", std::move(byPass)}}));
-    return ExitOk;
+    return llvm::json::Object{{"model", llvm::json::fixUTF8(explanation.name)},
+                              {"architecture", llvm::json::fixUTF8(explanation.architecture)},
+                              {"target", target},
+                              {"compiles", true},
+                              {"weight_bytes", explanation.weightBytes},
+                              {"cache_bytes_per_sequence", explanation.cacheBytesPerSequence},
+                              {"arena_bytes", arena},
+                              {"max_context_tokens", explanation.maxContext},
+                              {"kernels", static_cast<int64_t>(explanation.kernels)},
+                              {"decisions", std::move(byPass)}};
   }
   auto size = [](int64_t bytes) { return formatBytes(static_cast<uint64_t>(bytes)); };
-  std::printf("%s: compiles\n  model        %s (%s)\n  weights      %s in the file, %s packed\n"
+  std::printf("%s: compiles for %s\n  model        %s (%s)\n  weights      %s in the file, %s packed\n"
               "  memory       %s arena for %lld rows, %s of cache per sequence of %lld tokens\n"
               "  kernels      %zu\n",
-              printable(verb.import.model).c_str(), printable(explanation.name).c_str(),
+              printable(request.model).c_str(), target.c_str(), printable(explanation.name).c_str(),
               printable(explanation.architecture).c_str(), size(explanation.sourceBytes).c_str(),
               size(explanation.weightBytes).c_str(), size(arena).c_str(),
               static_cast<long long>(explanation.maxChunk), size(explanation.cacheBytesPerSequence).c_str(),
@@ -70,6 +68,18 @@ int check(const CheckVerb &verb) {
       counts += (counts.empty() ? "" : ", ") + printable(kind) + " " + std::to_string(count);
     std::printf("  %-28s %s\n", printable(pass).c_str(), counts.c_str());
   }
+  return {};
+}
+
+int check(const CheckVerb &verb) {
+  loadPlugins(verb.import);
+  std::vector<std::string> names = parseTargets(verb.import.targets).names;
+  llvm::json::Array targets;
+  for (auto [request, name] : llvm::zip(eachTarget(verb.import), names))
+    targets.push_back(checkTarget(request, name, verb.format));
+  if (verb.format == Format::Json)
+    llvm::outs() << llvm::formatv("{0:2}\n",
+                                  targets.size() == 1 ? targets[0] : llvm::json::Value(std::move(targets)));
   return ExitOk;
 }
 } // namespace

@@ -114,8 +114,12 @@ int compile(const CompileVerb &verb) {
   if (verb.weights != "packed")
     fail(ExitUnsupported, "--weights " + verb.weights + " is not available yet; packed weights are");
   bool isLinkable = verb.emit == "obj" || verb.emit == "lib";
+  loadPlugins(verb.import); // they may bring schemes
+  Targets all = parseTargets(verb.import.targets);
+  if (all.names.size() > 1 && (!verb.emit.empty() || !verb.dump.kernels.empty()))
+    fail(ExitUsage, "--emit and --dump-kernels show one target; found " + llvm::join(all.names, ", "));
   // Forms that come of one target alone; mlir comes of all.
-  llvm::StringRef target = llvm::StringRef(parseTargets(verb.import.targets).name).split(':').first;
+  llvm::StringRef target = llvm::StringRef(all.names.front()).split(':').first;
   for (auto [form, targets] : {std::pair("asm", "cpu"),
                                {"obj", "cpu"},
                                {"lib", "cpu"},
@@ -136,7 +140,6 @@ int compile(const CompileVerb &verb) {
   refuseOwnInput(verb.import.model, output);
 
   auto start = std::chrono::steady_clock::now();
-  loadPlugins(verb.import); // they may bring schemes
   auto quantization = planQuantization(verb.import, verb.quantize);
   Importer importer(verb.import);
   const ImportedModel &model = importer.model();
@@ -185,7 +188,7 @@ int compile(const CompileVerb &verb) {
                  << " tokens";
   llvm::errs() << "\n";
 
-  if (options.target == "cuda")
+  if (llvm::is_contained(all.names, "cuda"))
     options.ptxas = cuda::findPtxas();
   Progress progress;
   options.progress = [&](llvm::StringRef stage, double done) { progress(stage, done); };

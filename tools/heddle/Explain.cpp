@@ -1,4 +1,5 @@
 #include "tools/heddle/Explanation.h"
+#include "tools/heddle/ProgramTables.h"
 #include "tools/heddle/QuantizationTable.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/JSON.h"
@@ -33,24 +34,27 @@ bool isCompiled(const std::string &path) {
 // is checked.
 std::vector<DecisionNote> decided(const ExplainVerb &verb, const std::string &path) {
   ModelPtr model = openForInspection(path);
-  auto text = readMember(model.get(), "decisions.json");
-  if (!text)
-    fail(ExitUnsupported, printable(path) + ": has no member 'decisions.json'; compile the model again");
-  auto json = llvm::json::parse(llvm::StringRef(*text).rtrim('\0'));
-  const llvm::json::Array *array = json ? json->getAsArray() : nullptr;
-  if (!array) {
-    llvm::consumeError(json.takeError());
-    fail(ExitInvalidFile, printable(path) + ": expected decisions.json to hold an array");
-  }
   std::vector<DecisionNote> rows;
-  for (const llvm::json::Value &value : *array) {
-    const llvm::json::Object *object = value.getAsObject();
-    if (!object)
-      fail(ExitInvalidFile, printable(path) + ": expected decisions.json to hold objects");
-    auto word = [&](const char *key) { return object->getString(key).value_or("").str(); };
-    if (verb.pass.empty() || word("pass") == verb.pass)
-      rows.push_back({word("pass"), word("kind"), word("source"), word("reason"),
-                      object->getInteger("cost").value_or(0)});
+  for (const ArtifactTarget &target : artifactTargets(model.get(), path)) {
+    std::string name = "decisions" + target.suffix + ".json";
+    auto text = readMember(model.get(), name.c_str());
+    if (!text)
+      fail(ExitUnsupported, printable(path) + ": has no member '" + name + "'; compile the model again");
+    auto json = llvm::json::parse(llvm::StringRef(*text).rtrim('\0'));
+    const llvm::json::Array *array = json ? json->getAsArray() : nullptr;
+    if (!array) {
+      llvm::consumeError(json.takeError());
+      fail(ExitInvalidFile, printable(path) + ": expected " + name + " to hold an array");
+    }
+    for (const llvm::json::Value &value : *array) {
+      const llvm::json::Object *object = value.getAsObject();
+      if (!object)
+        fail(ExitInvalidFile, printable(path) + ": expected " + name + " to hold objects");
+      auto word = [&](const char *key) { return object->getString(key).value_or("").str(); };
+      if (verb.pass.empty() || word("pass") == verb.pass)
+        rows.push_back({word("pass"), word("kind"), word("source"), word("reason"),
+                        object->getInteger("cost").value_or(0), target.name});
+    }
   }
   return rows;
 }
@@ -71,7 +75,9 @@ std::string measured(const std::string &path) {
 std::vector<DecisionNote> decide(const ExplainVerb &verb, const ImportVerb &request) {
   if (isCompiled(request.model))
     return decided(verb, request.model);
-  std::vector<DecisionNote> rows = explainModel(request, /*withIr=*/false).decisions;
+  std::vector<DecisionNote> rows;
+  for (const ImportVerb &one : eachTarget(request))
+    llvm::append_range(rows, explainModel(one, /*withIr=*/false).decisions);
   llvm::erase_if(rows, [&](const DecisionNote &row) { return !verb.pass.empty() && row.pass != verb.pass; });
   return rows;
 }
@@ -82,6 +88,8 @@ int explainModelItself(const ExplainVerb &verb) {
     fail(ExitUsage,
          printable(verb.import.model) +
              ": is compiled and holds no IR; give --nodes and --html the model that it was made from");
+  if (eachTarget(verb.import).size() > 1)
+    fail(ExitUsage, "--nodes and --html explain one target; name it with --target");
   Explanation explanation = explainModel(verb.import, !verb.html.empty());
   if (!verb.html.empty())
     writeFileAtomically(verb.html, explainPage(explanation));
@@ -117,14 +125,19 @@ int explain(const ExplainVerb &verb) {
     return same ? ExitOk : ExitMismatch;
   }
   llvm::json::Array array;
+  bool several = !rows.empty() && rows.front().target != rows.back().target; // they are in order of targets
+  std::string shown;
   for (const DecisionNote &row : rows) {
+    if (verb.format == Format::Text && several && std::exchange(shown, row.target) != row.target)
+      std::printf("target %s\n", printable(row.target).c_str());
     if (verb.format == Format::Text)
       std::printf("%s\n", printable(text(row)).c_str());
     array.push_back(llvm::json::Object{{"pass", row.pass},
                                        {"kind", row.kind},
                                        {"source", row.source},
                                        {"reason", row.reason},
-                                       {"cost", row.cost}});
+                                       {"cost", row.cost},
+                                       {"target", row.target}});
   }
   if (verb.format == Format::Json)
     llvm::outs() << llvm::formatv("{0:2}\n", llvm::json::Value(std::move(array)));

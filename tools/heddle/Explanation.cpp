@@ -145,7 +145,7 @@ Explanation explainModel(const ImportVerb &request, bool withIr) {
     importer.raise(std::move(error));
   for (const Decision &decision : decisionsOf(module))
     out.decisions.push_back({decision.pass.str(), decision.kind.str(), sourceNames(decision.at),
-                             decision.reason.str(), decision.cost});
+                             decision.reason.str(), decision.cost, options.target});
   llvm::StringSet<> read;
   for (auto function : module.getOps<mlir::func::FuncOp>())
     for (auto get : function.getBody().front().getOps<GetParamOp>())

@@ -35,6 +35,7 @@ struct VariantNote {
 struct DecisionNote {
   std::string pass, kind, source, reason;
   int64_t cost;
+  std::string target;
 };
 
 struct PassNote {

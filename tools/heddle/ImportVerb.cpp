@@ -13,8 +13,12 @@ namespace heddle::cli {
 
 void addImportOptions(CLI::App &app, ImportVerb &verb) {
   app.add_option("model", verb.model, "Model file (.gguf)")->required()->option_text("MODEL");
-  app.add_option("--target", verb.targets,
-                 "cpu (all levels), cpu:LEVEL, cpu:native, cuda, npu:edge, npu:mobile; see heddle targets")
+  app.add_option(
+         "--target", verb.targets,
+         "cpu (all levels), cpu:LEVEL, cpu:native, cuda, npu:edge, npu:mobile, or several in one file; "
+         "see heddle targets")
+      ->delimiter(',')
+      ->allow_extra_args(false)
       ->option_text("TARGET,...");
   app.add_option("--max-context", verb.maxContext,
                  "Most tokens of a sequence; 0: the model's own, at most 4096")
@@ -63,56 +67,78 @@ void addImportOptions(CLI::App &app, ImportVerb &verb) {
       ->option_text("DIR");
 }
 
-Target parseTargets(const std::string &targets) {
-  std::vector<const cpu::CpuLevel *> levels;
-  bool all = false;
-  for (llvm::StringRef target : llvm::split(targets, ',')) {
-    auto [device, name] = target.split(':');
-    if (device == "npu" || device == "cuda") {
-      if (llvm::StringRef(targets).contains(','))
-        fail(ExitUnsupported, "'--target " + printable(targets) +
-                                  "': an artifact holds code for one target only; compile one for each");
-    }
-    if (device == "npu") {
-      if (!name.empty() && name != "edge" && name != "mobile")
-        fail(ExitUsage,
-             "unknown target '" + printable(target.str()) + "'; known targets: npu:edge, npu:mobile");
-      return {"npu:" + (name.empty() ? "mobile" : name.str()), {}};
-    }
-    if (device == "cuda") {
-      if (!name.empty() && name != "sm_80")
-        fail(ExitUnsupported, "target '" + printable(target.str()) +
-                                  "' is not available; code for cuda:sm_80 runs on every later GPU too");
-      return {"cuda", {}};
-    }
-    if (device != "cpu")
-      fail(ExitUsage, "unknown target '" + printable(target.str()) + "'; known targets: cpu, cuda, npu");
-    if (name.empty()) {
-      all = true;
-      continue;
-    }
+// A level of the CPU.
+static const cpu::CpuLevel *parseLevel(llvm::StringRef name) {
+  if (name == "native") {
     const cpu::CpuLevel *level = nullptr;
-    if (name == "native") {
-      uint32_t host = hostCpuFeatures();
-      for (const cpu::CpuLevel &candidate : cpu::cpuLevels())
-        if ((candidate.features & ~host) == 0)
-          level = &candidate;
-      if (!level)
-        fail(ExitUnsupported, "target 'cpu:native': this processor has none of the levels; it offers " +
-                                  cpuFeatureNames(host));
-    } else if (!(level = cpu::cpuLevelByName(name))) {
-      std::string known = "native";
-      for (const cpu::CpuLevel &candidate : cpu::cpuLevels())
-        known += ", " + std::string(candidate.name);
-      fail(ExitUsage, "unknown level '" + printable(name.str()) + "' of target cpu; known levels: " + known);
+    uint32_t host = hostCpuFeatures();
+    for (const cpu::CpuLevel &candidate : cpu::cpuLevels())
+      if ((candidate.features & ~host) == 0)
+        level = &candidate;
+    if (!level)
+      fail(ExitUnsupported,
+           "target 'cpu:native': this processor has none of the levels; it offers " + cpuFeatureNames(host));
+    return level;
+  }
+  if (const cpu::CpuLevel *level = cpu::cpuLevelByName(name))
+    return level;
+  std::string known = "native";
+  for (const cpu::CpuLevel &candidate : cpu::cpuLevels())
+    known += ", " + std::string(candidate.name);
+  fail(ExitUsage, "unknown level '" + printable(name.str()) + "' of target cpu; known levels: " + known);
+}
+
+Targets parseTargets(const std::vector<std::string> &targets) {
+  Targets parsed;
+  bool all = false;
+  for (const std::string &target : targets) {
+    auto [device, name] = llvm::StringRef(target).split(':');
+    if (device == "cpu") {
+      parsed.names.push_back("cpu");
+      if (name.empty())
+        all = true;
+      else
+        parsed.levels.push_back(parseLevel(name));
+    } else if (device == "npu") {
+      if (!name.empty() && name != "edge" && name != "mobile")
+        fail(ExitUsage, "unknown target '" + printable(target) + "'; known targets: npu:edge, npu:mobile");
+      parsed.names.push_back("npu:" + (name.empty() ? "mobile" : name.str()));
+    } else if (device == "cuda") {
+      if (!name.empty() && name != "sm_80")
+        fail(ExitUnsupported, "target '" + printable(target) +
+                                  "' is not available; code for cuda:sm_80 runs on every later GPU too");
+      parsed.names.push_back("cuda");
+    } else {
+      fail(ExitUsage, "unknown target '" + printable(target) + "'; known targets: cpu, cuda, npu");
     }
-    levels.push_back(level);
   }
   if (all)
-    levels.clear();
-  std::sort(levels.begin(), levels.end()); // the table is in ascending preference
-  levels.erase(std::unique(levels.begin(), levels.end()), levels.end());
-  return {"cpu", levels};
+    parsed.levels.clear();
+  // One order, whatever the user's: the same artifact. Levels are in ascending preference.
+  auto sort = [](auto &list) {
+    std::sort(list.begin(), list.end());
+    list.erase(std::unique(list.begin(), list.end()), list.end());
+  };
+  sort(parsed.levels);
+  sort(parsed.names);
+  return parsed;
+}
+
+std::vector<ImportVerb> eachTarget(const ImportVerb &verb) {
+  Targets targets = parseTargets(verb.targets);
+  if (targets.names.size() == 1)
+    return {verb};
+  std::vector<ImportVerb> verbs;
+  for (const std::string &name : targets.names) {
+    verbs.push_back(verb);
+    verbs.back().targets.clear();
+    for (const cpu::CpuLevel *level : targets.levels)
+      if (name == "cpu")
+        verbs.back().targets.push_back("cpu:" + std::string(level->name));
+    if (verbs.back().targets.empty())
+      verbs.back().targets.push_back(name);
+  }
+  return verbs;
 }
 
 void loadPlugins(const ImportVerb &verb) {
@@ -164,13 +190,14 @@ Importer::Importer(const ImportVerb &verb) : verb(verb) {
 
 CompileOptions Importer::compileOptions() const {
   CompileOptions options;
-  Target target = parseTargets(verb.targets);
-  options.target = target.name;
-  options.levels = target.levels;
+  Targets targets = parseTargets(verb.targets);
+  options.target = targets.names.front();
+  options.alternatives.assign(targets.names.begin() + 1, targets.names.end());
+  options.levels = targets.levels;
   options.activations = verb.precise ? "i16" : verb.activations;
-  if (verb.cacheType != "f16" && target.name != "cpu")
+  if (verb.cacheType != "f16" && targets.names != std::vector<std::string>{"cpu"})
     fail(ExitUnsupported,
-         "--kv-type " + verb.cacheType + " is for target 'cpu', but found '" + target.name + "'");
+         "--kv-type " + verb.cacheType + " is for target 'cpu', but found '" + targets.names.back() + "'");
   options.cacheType = verb.cacheType;
   options.tensorCores = verb.tensorCores == "on";
   options.observe = llvm::join(verb.observe, ",");

@@ -11,7 +11,8 @@
 namespace heddle::cli {
 
 struct ImportVerb {
-  std::string model, targets = "cpu", activations = "mixed", maxMemory, attention, gates;
+  std::vector<std::string> targets = {"cpu"};
+  std::string model, activations = "mixed", maxMemory, attention, gates;
   int64_t maxContext = 0, maxSequences = 4, maxChunk = 512;
   std::vector<std::string> externalFolders, observe, plugins;
   bool precise = false, denseGates = false, noSamples = false;
@@ -43,11 +44,13 @@ private:
 };
 
 // What `--target` names.
-struct Target {
-  std::string name;                          // "cpu", "cuda", "npu:edge" or "npu:mobile"
+struct Targets {
+  std::vector<std::string> names; // "cpu", "cuda", "npu:edge", "npu:mobile", in this order; at least one
   std::vector<const cpu::CpuLevel *> levels; // of the CPU; none means all
 };
-Target parseTargets(const std::string &targets);
+Targets parseTargets(const std::vector<std::string> &targets);
+// `verb` for each of its targets alone.
+std::vector<ImportVerb> eachTarget(const ImportVerb &verb);
 
 } // namespace heddle::cli
 

@@ -1,4 +1,4 @@
-#include "tools/heddle/Common.h"
+#include "tools/heddle/ProgramTables.h"
 #include "tools/heddle/QuantizationTable.h"
 #include "llvm/Support/Error.h"
 #include "llvm/Support/FormatVariadic.h"
@@ -74,6 +74,25 @@ llvm::json::Object describe(const heddle_model *model, const std::string &file) 
                          {"max_sequences", info.max_sequences},
                          {"vocabulary_tokens", info.vocabulary},
                          {"manifest", manifestOf(model, file)}};
+  llvm::json::Array targets;
+  for (const ArtifactTarget &target : artifactTargets(model, file)) {
+    auto bytesOf = [&](llvm::ArrayRef<std::string> names) {
+      uint64_t bytes = 0;
+      for (const std::string &name : names) {
+        auto member = sized<heddle_member_info>();
+        call(file, heddle_model_find_member, model, name.c_str(), &member);
+        bytes += member.size;
+      }
+      return static_cast<int64_t>(bytes);
+    };
+    targets.push_back(llvm::json::Object{{"name", target.name},
+                                         {"program_bytes", bytesOf(target.program)},
+                                         {"code_bytes", bytesOf(target.codes)},
+                                         {"weight_bytes", bytesOf(target.weights)},
+                                         {"code_members", llvm::json::Array(target.codes)},
+                                         {"weight_members", llvm::json::Array(target.weights)}});
+  }
+  out["targets"] = std::move(targets);
   auto memory = sized<heddle_memory>();
   call(file, heddle_model_memory, model, nullptr, &memory);
   out["memory"] =
@@ -158,6 +177,14 @@ void printText(const llvm::json::Object &facts, const std::string &file) {
       "               besides the weights and the scratch of each thread\n",
       memory("session_bytes").c_str(), memory("cache_bytes_per_sequence").c_str(),
       memory("arena_bytes").c_str(), memory("inputs_and_outputs_bytes").c_str());
+  for (const llvm::json::Value &target : *facts.getArray("targets")) {
+    const llvm::json::Object &object = *target.getAsObject();
+    auto size = [&](const char *key) { return formatBytes(static_cast<uint64_t>(*object.getInteger(key))); };
+    std::printf("target %-12s code %s, tables %s, weights %s (%s)\n",
+                printable(object.getString("name")->str()).c_str(), size("code_bytes").c_str(),
+                size("program_bytes").c_str(), size("weight_bytes").c_str(),
+                words(*object.get("weight_members")).c_str());
+  }
   for (const llvm::json::Value &entry : *facts.getArray("entries")) {
     const llvm::json::Object &object = *entry.getAsObject();
     std::printf("entry %s (%s)\n", printable(object.getString("name")->str()).c_str(),

@@ -1,6 +1,7 @@
 // Opening compiled models, past the trust gate.
 #include "codegen/cpu/Level.h"
 #include "tools/heddle/Devices.h"
+#include "tools/heddle/ProgramTables.h"
 #include <cstdio>
 #include <map>
 
@@ -161,6 +162,13 @@ ModelPtr openToRun(const RunOptions &request, const heddle_allocator *allocator)
          printable(request.file) + ": not trusted: it was not compiled by this user (" + found +
              "); an artifact is a program: if you know where it comes from, type: heddle trust " +
              shellQuoted(request.file));
+  }
+  if (status == HEDDLE_UNSUPPORTED) {
+    std::string has;
+    for (const ArtifactTarget &target : artifactTargets(openForInspection(request.file).get(), request.file))
+      has += (has.empty() ? "" : ", ") + target.name;
+    fail(ExitUnsupported, printable(request.file) + ": " + printable(error.message) +
+                              "; the artifact has code for " + printable(has));
   }
   check(status, error, request.file);
   return ModelPtr(model);

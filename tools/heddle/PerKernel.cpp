@@ -91,9 +91,8 @@ public:
       fail(ExitUnsupported, printable(options.run.file) + ": bench knows text and embedding models");
     limits.machine = measureLimits(info.code_features, options.threads);
     std::vector<ByteRange> ranges = decodeWeightRanges(model.get(), options.run.file, entryName.c_str());
-    auto weights = sized<heddle_member_info>();
-    call(options.run.file, heddle_model_find_member, model.get(), "weights.bin", &weights);
-    const std::byte *base = allocator.largest(weights.size);
+    uint64_t weights = program.header().weights_size;
+    const std::byte *base = allocator.largest(weights);
     if (!base || options.run.map)
       fail(ExitUnsupported, "bench measures the read bound over weights in memory; run it without --map");
     limits.weightBytes =

@@ -21,7 +21,7 @@ namespace {
 struct VerifyVerb {
   RunOptions run;
   Format format = Format::Text;
-  bool integrity = false;
+  bool integrity = false, oneDevice = false;
   std::string from;
 };
 
@@ -96,7 +96,7 @@ struct Sample {
     uint64_t offset, rows, columns;
     double bound;
   };
-  std::string entry, variant;
+  std::string target, entry, variant;
   std::vector<int32_t> tokens, slots, positions, wanted;
   std::vector<Expected> expected;
 };
@@ -124,9 +124,11 @@ std::vector<Sample> readSamples(const heddle_model *model, const std::string &fi
     const llvm::json::Object *object = value.getAsObject();
     const llvm::json::Object *inputs = object ? object->getObject("inputs") : nullptr;
     const llvm::json::Array *expected = object ? object->getArray("expected") : nullptr;
-    if (!inputs || !expected || !object->getString("entry") || !object->getString("variant"))
+    if (!inputs || !expected || !object->getString("target") || !object->getString("entry") ||
+        !object->getString("variant"))
       bad();
     Sample sample;
+    sample.target = object->getString("target")->str();
     sample.entry = object->getString("entry")->str();
     sample.variant = object->getString("variant")->str();
     auto integers = [&](const char *key) {
@@ -162,14 +164,16 @@ std::vector<Sample> readSamples(const heddle_model *model, const std::string &fi
   return samples;
 }
 
-// Runs the samples with the code that `request` asks for and compares; findings of one code member.
-std::vector<Finding> runSamples(RunOptions request, uint32_t features, const std::string &member,
+// Runs the samples with the code that `request` asks for and compares; findings of `subject`, which has one
+// of `members`.
+std::vector<Finding> runSamples(RunOptions request, uint32_t features,
+                                const std::vector<std::string> &members, const std::string &subject,
                                 const std::string &target, const std::vector<Sample> &samples) {
   request.features = features;
   ModelPtr model = openToRun(request);
   heddle_model_info info = modelInfo(model.get());
-  if (!member.empty() && member != info.code_member)
-    fail(ExitInternal, "asked for " + member + ", but the runtime chose " + info.code_member);
+  if (std::find(members.begin(), members.end(), info.code_member) == members.end())
+    return {{Finding::NotProven, subject, "the device runs " + std::string(info.code_member)}};
   std::string data = readMember(model.get(), "samples.bin").value_or("");
   TeamPtr team = makeTeam(request.threads);
   auto options = sized<heddle_session_options>();
@@ -220,7 +224,7 @@ std::vector<Finding> runSamples(RunOptions request, uint32_t features, const std
                                                  reference + row * expected.columns, expected.columns));
       const char *what = expected.of == "source" ? "source weights in f64" : "program in f64";
       findings.push_back({distance <= expected.bound ? Finding::Proven : Finding::Failed,
-                          (member.empty() ? request.device : member) + " " + sample.variant,
+                          subject + " " + sample.variant,
                           llvm::formatv("{0} rows: relative L2 {1:e1} from the {2}, bound {3:e1}",
                                         sample.tokens.size(), distance, what, expected.bound)
                               .str()});
@@ -228,7 +232,7 @@ std::vector<Finding> runSamples(RunOptions request, uint32_t features, const std
     }
     if (!compared)
       findings.push_back(
-          {Finding::NotProven, request.device + " " + sample.variant, "no expected output for this target"});
+          {Finding::NotProven, subject + " " + sample.variant, "no expected output for this target"});
   }
   return findings;
 }
@@ -305,35 +309,14 @@ std::vector<Finding> inChild(const std::string &subject, unsigned seconds,
   return findings;
 }
 
-void checkOutputs(const heddle_model *model, const RunOptions &request, std::vector<Finding> &findings) {
-  std::vector<std::string> uncovered;
-  std::vector<Sample> samples = readSamples(model, request.file, uncovered);
-  for (const std::string &variant : uncovered)
-    findings.push_back({Finding::NotProven, variant, "the artifact has no sample inputs for it"});
-  if (samples.empty()) {
-    if (uncovered.empty())
-      findings.push_back({Finding::NotProven, "outputs", "the artifact has no sample inputs"});
-    return;
-  }
-  ProgramTables program(model, request.file);
-  // About a minute beyond reading weights from a slow disk; only code that hangs needs more.
-  unsigned seconds = 60 + static_cast<unsigned>(program.header().weights_size >> 24);
-  if (request.device != "cpu") {
-    std::string target = request.device.substr(0, request.device.find_first_of(":-"));
-    for (Finding &finding :
-         inChild(request.device, 10 * seconds, [&] { return runSamples(request, 0, "", target, samples); }))
-      findings.push_back(std::move(finding));
-    return;
-  }
+// The CPU's code, level by level.
+void checkLevels(const ArtifactTarget &target, const ProgramTables &program, const RunOptions &request,
+                 unsigned seconds, const std::vector<Sample> &samples, std::vector<Finding> &findings) {
   uint32_t host = hostCpuFeatures(),
            allowed = request.cpu.empty() ? ~0u : cpu::cpuLevelByName(request.cpu)->features;
   for (const heddle_code &code : program.codes()) {
     bool tiles = code.features & HEDDLE_CPU_AMX_BF16; // runs the variants for tiles
     std::string member = program.string(code.member);
-    if (code.features & (HEDDLE_CODE_PTX | HEDDLE_CODE_CUBIN | HEDDLE_CODE_NPU)) {
-      findings.push_back({Finding::NotProven, member, "code for another device; see --device"});
-      continue;
-    }
     if (code.features & ~allowed)
       continue; // --cpu asks for less
     if (code.features & ~host) {
@@ -342,9 +325,53 @@ void checkOutputs(const heddle_model *model, const RunOptions &request, std::vec
       continue;
     }
     for (Finding &finding : inChild(member, seconds, [&] {
-           return runSamples(request, code.features, member, tiles ? "cpu-tiles" : "cpu", samples);
+           return runSamples(request, code.features, {member}, member, target.name + (tiles ? "-tiles" : ""),
+                             samples);
          }))
       findings.push_back(std::move(finding));
+  }
+}
+
+void checkOutputs(const heddle_model *model, const VerifyVerb &verb, std::vector<Finding> &findings) {
+  std::vector<std::string> uncovered;
+  std::vector<Sample> all = readSamples(model, verb.run.file, uncovered);
+  for (const std::string &variant : uncovered)
+    findings.push_back({Finding::NotProven, variant, "the artifact has no sample inputs for it"});
+  if (all.empty()) {
+    if (uncovered.empty())
+      findings.push_back({Finding::NotProven, "outputs", "the artifact has no sample inputs"});
+    return;
+  }
+  for (const ArtifactTarget &target : artifactTargets(model, verb.run.file)) {
+    std::vector<Sample> samples;
+    std::copy_if(all.begin(), all.end(), std::back_inserter(samples),
+                 [&](const Sample &sample) { return sample.target == target.name; });
+    if (samples.empty())
+      continue;
+    ProgramTables program(model, verb.run.file, target.program);
+    // About a minute beyond reading weights from a slow disk; only code that hangs needs more.
+    unsigned seconds = 60 + static_cast<unsigned>(target.weightBytes >> 24);
+    RunOptions request = verb.run;
+    bool isCpu = target.device == "cpu";
+    // Without --device, everything that this machine runs: simulators run it anywhere.
+    if (!verb.oneDevice)
+      request.device = isCpu                     ? "cpu"
+                       : target.device == "npu"  ? "npu-sim"
+                       : target.device == "cuda" ? "cuda-sim"
+                                                 : "";
+    bool isFor = llvm::StringRef(request.device).split(':').first.split('-').first == target.device ||
+                 (!isCpu && llvm::StringRef(request.device).contains('/')); // a vendor's may be of any target
+    if (!isFor) {
+      findings.push_back({Finding::NotProven, target.name, "code for another device; see --device"});
+    } else if (isCpu) {
+      checkLevels(target, program, request, seconds, samples, findings);
+    } else {
+      std::string subject = target.name + " on " + request.device;
+      for (Finding &finding : inChild(subject, 10 * seconds, [&] {
+             return runSamples(request, 0, target.codes, subject, target.name, samples);
+           }))
+        findings.push_back(std::move(finding));
+    }
   }
 }
 
@@ -365,13 +392,12 @@ std::vector<std::string> compileOptions(const heddle_model *model, const std::st
     options.push_back(value.str());
   };
   std::string targets;
-  if (const llvm::json::Array *list = manifest->getArray("targets"))
-    for (const llvm::json::Value &value : *list)
-      if (const llvm::json::Object *target = value.getAsObject())
-        if (const llvm::json::Array *levels = target->getArray("levels"))
-          for (const llvm::json::Value &level : *levels)
-            targets += (targets.empty() ? "" : ",") + target->getString("name").value_or("").str() + ":" +
-                       level.getAsString().value_or("").str();
+  for (const ArtifactTarget &target : artifactTargets(model, file)) {
+    if (target.levels.empty())
+      targets += (targets.empty() ? "" : ",") + target.name;
+    for (const std::string &level : target.levels)
+      targets += (targets.empty() ? "" : ",") + target.name + ":" + level;
+  }
   add("--target", targets);
   const llvm::json::Object *facts = manifest->getObject("model");
   for (auto [key, option] : {std::pair("max_context", "--max-context"),
@@ -443,7 +469,7 @@ int verify(const VerifyVerb &verb) {
   };
   // Damaged files are not run.
   if (!verb.integrity && !failed())
-    checkOutputs(model.get(), verb.run, findings);
+    checkOutputs(model.get(), verb, findings);
   if (!verb.from.empty())
     findings.push_back(compileAgain(model.get(), verb));
   heddle_model_info info = modelInfo(model.get());
@@ -478,7 +504,10 @@ void addVerify(CLI::App &app, Action &action) {
   verb->add_flag("--integrity", options->integrity, "Hashes only; runs nothing and makes nothing executable");
   verb->add_option("--from", options->from, "Also compile MODEL as this file was and compare all bytes")
       ->option_text("MODEL");
-  verb->callback([&action, options] { action = [options] { return verify(*options); }; });
+  verb->callback([&action, options, verb] {
+    options->oneDevice = verb->get_option("--device")->count() > 0;
+    action = [options] { return verify(*options); };
+  });
 }
 
 } // namespace heddle::cli

@@ -55,7 +55,7 @@ typedef struct heddle_capabilities {
   uint32_t features; // HEDDLE_CPU_* of the host, less those that the embedder forbade; 0 for other devices
 } heddle_capabilities;
 
-// A validated program.bin; the tables live as long as the model.
+// A validated program of the artifact (heddle/program.h); the tables live as long as the model.
 typedef struct heddle_program {
   const heddle_program_header *header;
   const char *strings;
@@ -68,6 +68,7 @@ typedef struct heddle_program {
   const heddle_code *codes;
   const uint64_t *offsets;
   const heddle_cache *caches;
+  const uint32_t *weights; // strings
 } heddle_program;
 
 // The memory of one session that operands point into.
@@ -113,7 +114,9 @@ typedef struct heddle_driver {
   heddle_status (*zero)(heddle_device *device, const heddle_buffer *to, uint64_t offset, uint64_t size,
                         heddle_error *error);
 
-  // Chooses the program's best code for this device, checks it, and makes it executable.
+  // Chooses the program's best code for this device, checks it, and makes it executable. HEDDLE_UNSUPPORTED:
+  // the program has none that this device runs. The runtime then offers the artifact's program before it, so
+  // nothing of this one may be kept.
   heddle_status (*load)(heddle_device *device, const heddle_program *program, heddle_module **out_module,
                         heddle_error *error);
   // Index into the program's codes of what load() chose.

@@ -1,4 +1,5 @@
-// program.bin: the compiled schedule of a model, and the calling convention of its kernels.
+// program.bin: the compiled schedule of a model for one target, and the calling convention of its kernels. An
+// artifact for several targets has one such member for each: all whose names begin with "program".
 //
 // Shared by the compiler (which writes it), the runtime and every device driver (which read it): plain C11,
 // fixed width, little-endian, no pointers. All tables are arrays of the records below, found through
@@ -18,7 +19,7 @@ extern "C" {
 #endif
 
 #define HEDDLE_PROGRAM_MAGIC "HDLPROG1" // 8 bytes, no terminator
-#define HEDDLE_PROGRAM_VERSION 2u
+#define HEDDLE_PROGRAM_VERSION 3u
 #define HEDDLE_CODE_ABI 1u       // version of `heddle_kernel_fn` and of the runtime-made tables below
 #define HEDDLE_PAGE_TOKENS 128u  // tokens in one page of a KV cache
 #define HEDDLE_CHUNK_TOKENS 256u // attention is split at multiples of this absolute position
@@ -81,8 +82,11 @@ typedef struct heddle_program_header {
   // u64 [codes.count][functions.count]: byte offset of the function in the code's image, or
   // HEDDLE_NO_FUNCTION where only alternatives that this code does not run call it
   heddle_span offsets;
-  heddle_span caches;    // heddle_cache: one per layer with a KV cache
-  uint64_t weights_size; // bytes of the member `weights.bin`
+  heddle_span caches; // heddle_cache: one per layer with a KV cache
+  // u32 strings: the members that hold the weights, one after another, each rounded up to the container's
+  // multiple of sizes. Programs of one artifact share members, and each has what no other needs in its own.
+  heddle_span weights;
+  uint64_t weights_size; // bytes up to the end of the last one
   uint32_t max_rows,
       max_wanted;       // bounds of HEDDLE_DIM_ROWS and HEDDLE_DIM_WANTED that memory was planned for
   uint32_t max_context; // most tokens a slot can hold (multiple of HEDDLE_PAGE_TOKENS); without a cache the
@@ -146,7 +150,7 @@ typedef struct heddle_launch {
 
 enum {                           // where an operand lives
   HEDDLE_OPERAND_ARENA = 1,      // activation arena + offset
-  HEDDLE_OPERAND_WEIGHT = 2,     // weights.bin + offset
+  HEDDLE_OPERAND_WEIGHT = 2,     // weights + offset
   HEDDLE_OPERAND_IO = 3,         // the entry's input or output number `index`
   HEDDLE_OPERAND_CACHE = 4,      // base of cache `index` (page 0)
   HEDDLE_OPERAND_PAGE_TABLE = 5, // i32 [max_slots][max_context / HEDDLE_PAGE_TOKENS] page numbers

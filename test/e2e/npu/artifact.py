@@ -11,7 +11,7 @@ from e2e.npu.machine import MACHINES
 SPAN = [("offset", "<u8"), ("count", "<u8")]
 TABLES = ["strings", "entries", "ios", "variants", "launches", "operands", "functions", "codes", "offsets", "caches"]
 HEADER = numpy.dtype([("magic", "S8"), ("version", "<u4"), ("code_abi", "<u4"), ("file_size", "<u8"), *((t, SPAN) for t in TABLES),
-                      ("weights_size", "<u8"), ("max_rows", "<u4"), ("max_wanted", "<u4"), ("max_context", "<u4"),
+                      ("weights", SPAN), ("weights_size", "<u8"), ("max_rows", "<u4"), ("max_wanted", "<u4"), ("max_context", "<u4"),
                       ("max_slots", "<u4"), ("vocabulary", "<u4"), ("sources", "<u4")])
 RECORDS = {
     "entries": "name kind first_io io_count first_variant variant_count",

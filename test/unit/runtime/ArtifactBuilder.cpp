@@ -80,6 +80,7 @@ Bytes ProgramBuilder::build() const {
   table(filled.codes, codes);
   table(filled.offsets, offsets);
   table(filled.caches, caches);
+  table(filled.weights, weights);
   filled.file_size = out.size();
   std::memcpy(out.data(), &filled, sizeof(filled));
   return out;
@@ -191,6 +192,7 @@ ToyModel::ToyModel() {
     weights.push_back(1.0f + v);
   ProgramBuilder &p = program;
   p.header.weights_size = vocabulary * sizeof(float);
+  p.weights.push_back(p.string("weights.bin"));
   p.header.max_rows = maxRows;
   p.header.max_wanted = maxWanted;
   p.header.max_context = maxContext;

@@ -23,6 +23,7 @@ struct ProgramBuilder {
   std::vector<heddle_code> codes;
   std::vector<uint64_t> offsets;
   std::vector<heddle_cache> caches;
+  std::vector<uint32_t> weights; // members
 
   ProgramBuilder();
   uint32_t string(const std::string &text);

@@ -458,7 +458,7 @@ TEST_CASE("wrong programs are refused") {
     return toy.artifact().build();
   };
   refuse("magic", with([](auto &p) { p.header.magic[0] = 'X'; }), "start with");
-  refuse("newer version", with([](auto &p) { p.header.version = 3; }), "version 3", HEDDLE_UNSUPPORTED);
+  refuse("newer version", with([](auto &p) { p.header.version = 4; }), "version 4", HEDDLE_UNSUPPORTED);
   refuse("other code ABI", with([](auto &p) { p.header.code_abi = 2; }), "code ABI 2", HEDDLE_UNSUPPORTED);
   refuse("no rows", with([](auto &p) { p.header.max_rows = 0; }), "bound in the header");
   refuse("absurd rows", with([](auto &p) { p.header.max_rows = 1u << 31; }), "bound in the header");
@@ -472,6 +472,10 @@ TEST_CASE("wrong programs are refused") {
   refuse("context without cache", with([](auto &p) { p.caches.clear(); }), "text entry's inputs and output");
   refuse("no vocabulary", with([](auto &p) { p.header.vocabulary = 0; }), "text entry's inputs and output");
   refuse("huge weights", with([](auto &p) { p.header.weights_size = ~0ull; }), "bound in the header");
+  refuse("weights without a name", with([](auto &p) { p.weights[0] = ~0u; }), "member is out of range");
+  refuse("weights of nowhere", with([](auto &p) { p.weights.clear(); }), "'weights.bin'");
+  refuse("the same weights twice", with([](auto &p) { p.weights.push_back(p.weights[0]); }), "'weights.bin'");
+  refuse("weights in too many members", with([](auto &p) { p.weights.resize(33); }), "table");
   refuse("no entries", with([](auto &p) { p.entries.clear(); }), "no entry, or the strings do not end");
   refuse("strings do not end", with([](auto &p) { p.strings.back() = 'x'; }),
          "no entry, or the strings do not end");
@@ -558,13 +562,14 @@ TEST_CASE("wrong programs are refused") {
          }),
          "operand 0 of the launch for 'scale'");
   refuse("function name", with([](auto &p) { p.functions[0].name = ~0u; }),
-         "function or code is out of range");
+         "function, code or member is out of range");
   refuse("absurd scratch", with([](auto &p) { p.functions[0].scratch_bytes = ~0ull; }),
-         "function or code is out of range");
+         "function, code or member is out of range");
   refuse("code member name", with([](auto &p) { p.codes[0].member = ~0u; }),
-         "function or code is out of range");
+         "function, code or member is out of range");
   refuse("missing code member", with([](auto &p) { p.codes[0].member = p.entries[0].name; }), "'step'");
-  refuse("too few offsets", with([](auto &p) { p.offsets.pop_back(); }), "function or code is out of range");
+  refuse("too few offsets", with([](auto &p) { p.offsets.pop_back(); }),
+         "function, code or member is out of range");
   refuse("no code", with([](auto &p) { p.codes.clear(), p.offsets.clear(); }), "missing code for a CPU",
          HEDDLE_UNSUPPORTED);
   refuse("missing features", with([](auto &p) { p.codes[0].features = 1u << 30; }),

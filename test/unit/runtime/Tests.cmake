@@ -6,6 +6,7 @@ set(runtime_tests
   runtime/DriverTest.cpp
   runtime/FormatTest.cpp
   runtime/SessionTest.cpp
+  runtime/TargetsTest.cpp
   runtime/TeamTest.cpp)
 
 function(heddle_use_test_kernels)
