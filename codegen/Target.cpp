@@ -7,13 +7,30 @@ using namespace mlir::heddle;
 
 namespace heddle {
 
+static std::vector<std::unique_ptr<Target>> &added() {
+  static std::vector<std::unique_ptr<Target>> targets;
+  return targets;
+}
+
+void registerCodeTarget(std::unique_ptr<Target> target) { added().push_back(std::move(target)); }
+
 const Target *findCodeTarget(llvm::StringRef name) {
   static const std::unique_ptr<Target> targets[] = {makeCpuTarget(), makeCudaTarget(), makeNpuTarget("edge"),
                                                     makeNpuTarget("mobile")};
   for (const auto &target : targets)
     if (target->name() == name)
       return target.get();
+  for (const auto &target : added())
+    if (target->name() == name)
+      return target.get();
   return nullptr;
+}
+
+std::vector<std::string> pluginTargets() {
+  std::vector<std::string> names;
+  for (const auto &target : added())
+    names.push_back(target->name().str());
+  return names;
 }
 
 KernelContext kernelContext(ModuleOp module) {

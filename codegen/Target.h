@@ -32,8 +32,13 @@ public:
                                            llvm::StringRef form) const = 0;
 };
 
+/// Makes a target of a plug-in known, whose description is.
+void registerCodeTarget(std::unique_ptr<Target> target);
+
 /// The target called `name`, or null.
 const Target *findCodeTarget(llvm::StringRef name);
+/// Names of those that plug-ins brought, in order of loading.
+std::vector<std::string> pluginTargets();
 
 /// The facts of `module` that are built into code.
 KernelContext kernelContext(mlir::ModuleOp module);

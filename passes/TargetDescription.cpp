@@ -1,6 +1,5 @@
 #include "passes/TargetDescription.h"
-#include "llvm/ADT/STLExtras.h"
-#include "llvm/ADT/StringExtras.h"
+#include <deque>
 
 using namespace mlir::heddle;
 
@@ -10,14 +9,34 @@ static constexpr TargetDescription kTargets[] = {
 #include "passes/targets/npu.def"
 };
 
+/// Of plug-ins. A deque, so that pointers stay.
+static std::deque<TargetDescription> &added() {
+  static std::deque<TargetDescription> targets;
+  return targets;
+}
+
+bool mlir::heddle::registerTarget(const TargetDescription &description) {
+  if (findTarget(description.name))
+    return false;
+  added().push_back(description);
+  return true;
+}
+
 const TargetDescription *mlir::heddle::findTarget(llvm::StringRef name) {
   for (const TargetDescription &target : kTargets)
+    if (target.name == name)
+      return &target;
+  for (const TargetDescription &target : added())
     if (target.name == name)
       return &target;
   return nullptr;
 }
 
 std::string mlir::heddle::targetNames() {
-  return llvm::join(llvm::map_range(kTargets, [](const TargetDescription &target) { return target.name; }),
-                    ", ");
+  std::string names;
+  for (const TargetDescription &target : kTargets)
+    names += (names.empty() ? "" : ", ") + target.name.str();
+  for (const TargetDescription &target : added())
+    names += ", " + target.name.str();
+  return names;
 }

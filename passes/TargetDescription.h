@@ -17,6 +17,9 @@ struct TargetDescription {
   int64_t chipBytes = 0;
 };
 
+/// Makes a target of a plug-in known. False: its name is taken.
+bool registerTarget(const TargetDescription &description);
+
 /// The description of `name`, or null.
 const TargetDescription *findTarget(llvm::StringRef name);
 

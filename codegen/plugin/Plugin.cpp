@@ -44,6 +44,17 @@ void PluginRegistry::addWeightScheme(const WeightScheme &scheme) {
     refused = "weight scheme '" + std::string(scheme.name) + "'";
 }
 
+void PluginRegistry::addTarget(std::unique_ptr<Target> target, mlir::heddle::TargetDescription description) {
+  description.name = target->name(); // which lives as long as the program
+  bool isWord =
+      !description.name.empty() && description.name.size() <= 15 &&
+      llvm::all_of(description.name, [](char c) { return llvm::isLower(c) || llvm::isDigit(c) || c == '-'; });
+  if (isWord && mlir::heddle::registerTarget(description))
+    registerCodeTarget(std::move(target));
+  else
+    refused = "target '" + description.name.str() + "'" + (isWord ? "" : " is no word of a-z, 0-9 and -, or");
+}
+
 llvm::Error loadPlugin(llvm::StringRef path) {
   if (!path.contains('/'))
     return refuse(path, "expected a path with a slash, as in './" + path + "'");

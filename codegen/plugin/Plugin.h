@@ -1,10 +1,12 @@
-// Plug-ins: shared libraries that add ops, passes, attention variants and weight schemes to the compiler.
-// docs/plugins.md is the tutorial.
+// Plug-ins: shared libraries that add ops, passes, attention variants, weight schemes and targets to the
+// compiler. docs/plugins.md is the tutorial.
 #pragma once
+#include "codegen/Target.h"
 #include "ir/WeightEncoding.h"
 #include "mlir/IR/DialectRegistry.h"
 #include "mlir/Pass/PassRegistry.h"
 #include "passes/AttentionVariants.h"
+#include "passes/TargetDescription.h"
 #include "llvm/Config/llvm-config.h"
 #include "llvm/Support/Error.h"
 #include "llvm/Support/JSON.h"
@@ -13,7 +15,7 @@
 namespace heddle {
 
 /// Counts changes of what plug-ins see. One built for another number, or with another LLVM, is refused.
-inline constexpr uint32_t kPluginApi = 1;
+inline constexpr uint32_t kPluginApi = 2;
 
 /// What a plug-in's function of registration gets.
 class PluginRegistry {
@@ -35,6 +37,9 @@ public:
   void addAttention(std::unique_ptr<mlir::heddle::BaseAttention> variant);
   /// A scheme for `--quantize NAME`, the same.
   void addWeightScheme(const WeightScheme &scheme);
+  /// A target for `--target NAME`, the same; `description` is what passes know of it, and gets the target's
+  /// name. A name is of a-z, 0-9 and -, at most 15 of them: members of artifacts are called so.
+  void addTarget(std::unique_ptr<Target> target, mlir::heddle::TargetDescription description);
 
 private:
   friend llvm::Error loadPlugin(llvm::StringRef);

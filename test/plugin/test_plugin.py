@@ -3,36 +3,17 @@
 import hashlib
 import json
 import os
-import re
-import shlex
-import subprocess
 import unittest
 import zipfile
 
 from e2e import support
 from e2e.models import make_tiny_gguf
+from plugin import tutorial
 
 TUTORIAL = (support.SOURCE / "docs" / "plugins.md").read_text()
 EXAMPLE = support.SOURCE / "test" / "plugin" / "example"
 FOLDER = support.WORK / "plugin"
 PLUGIN = FOLDER / "heddle-example" / "example.so"
-
-
-def blocks(language):
-    return re.findall(rf"^```{language}\n(.*?)^```", TUTORIAL, re.MULTILINE | re.DOTALL)
-
-
-def here(command):
-    """A command of the tutorial with this build's folders."""
-    command = command.replace("/tmp/", f"{FOLDER}/").replace("--install build ", f"--install {support.BUILD} ")
-    return re.sub(r"^build/bin/", f"{support.BIN}/", command)
-
-
-def shell(command):
-    done = subprocess.run(shlex.split(command), cwd=support.SOURCE, capture_output=True, text=True, timeout=900)
-    if done.returncode != 0:
-        raise AssertionError(f"exit {done.returncode}: {command}\n{(done.stdout + done.stderr)[-4000:]}")
-    return done.stdout
 
 
 # Every scale by 3 becomes one by 3.001.
@@ -74,9 +55,7 @@ func.func @chain(%x: tensor<?x8xf32> {heddle.dims = [#n]}) -> tensor<?x8xf32>
 
 
 def build_alone(name):
-    """A plug-in of one file, without CMake."""
-    shell(f"clang++-19 -std=c++20 -shared -fPIC -fno-rtti -fno-exceptions -I{FOLDER}/heddle-compiler/include/heddle-compiler "
-          f"-I/usr/lib/llvm-19/include {FOLDER}/{name}.cpp -o {FOLDER}/{name}.so")
+    tutorial.build_alone(FOLDER / f"{name}.cpp", FOLDER / f"{name}.so", FOLDER)
 
 
 def manifest_of(artifact):
@@ -87,17 +66,12 @@ def manifest_of(artifact):
 class Plugin(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        FOLDER.mkdir(parents=True, exist_ok=True)
-        commands = [line for block in blocks("sh") for line in block.splitlines()]
-        cls.outputs = {command.split()[0]: shell(here(command)) for command in commands}
+        cls.outputs = tutorial.follow(TUTORIAL, FOLDER)
 
     def test_the_tutorial_shows_what_is_built(self):
-        squeeze = lambda text: re.sub(r"\s+", "", text)
-        files = squeeze("".join(path.read_text() for path in sorted(EXAMPLE.iterdir())))
-        shown = blocks("cpp") + blocks("tablegen") + blocks("cmake")
+        shown = [block for language in ("cpp", "tablegen", "cmake") for block in tutorial.blocks(TUTORIAL, language)]
         self.assertGreater(len(shown), 5)
-        for block in shown:
-            self.assertIn(squeeze(block), files, block)
+        tutorial.assert_shown(self, shown, EXAMPLE)
 
     def test_an_op_becomes_ops_that_targets_know(self):
         canonical = (FOLDER / "heddle-example/lerp.mlir").read_text()

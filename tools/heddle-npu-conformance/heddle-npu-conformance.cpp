@@ -1,8 +1,8 @@
 // heddle-npu-conformance: runs cases of the NPU (test/e2e/npu/cases.py makes them) on any driver.
 #include "Harness.h"
+#include "tools/DriverLibrary.h"
 #include <CLI/CLI.hpp>
 #include <cstdio>
-#include <dlfcn.h>
 #include <fstream>
 #include <heddle/npu_sim.h>
 
@@ -10,18 +10,13 @@ using namespace heddle::npu_conformance;
 
 /// PATH.so:SYMBOL, the path with a slash. The library stays loaded.
 static const heddle_driver *loadDriver(const std::string &text, std::string &error) {
-  size_t colon = text.rfind(':');
-  if (colon == std::string::npos || text.find('/') > colon) {
+  if (!heddle::namesDriverLibrary(text)) {
     error = "expected --driver ./LIBRARY.so:FUNCTION, the path with a slash, but found '" + text + "'";
     return nullptr;
   }
-  void *library = dlopen(text.substr(0, colon).c_str(), RTLD_NOW | RTLD_LOCAL);
-  void *symbol = library ? dlsym(library, text.c_str() + colon + 1) : nullptr;
-  if (!symbol) {
-    error = dlerror();
+  const heddle_driver *driver = heddle::loadDriverLibrary(text, error);
+  if (!driver)
     return nullptr;
-  }
-  const heddle_driver *driver = reinterpret_cast<const heddle_driver *(*)()>(symbol)();
   if (driver->version == HEDDLE_DRIVER_VERSION)
     return driver;
   error = "the driver is of version " + std::to_string(driver->version) + ", expected " +

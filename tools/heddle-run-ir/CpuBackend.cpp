@@ -63,10 +63,12 @@ class CompiledFunction {
 public:
   static llvm::Expected<std::unique_ptr<CompiledFunction>> make(mlir::ModuleOp module, llvm::StringRef name,
                                                                 const ParameterSource &parameters,
-                                                                const CompileOptions &options) {
+                                                                const CompileOptions &options,
+                                                                const heddle_driver *driver) {
     auto result = std::unique_ptr<CompiledFunction>(new CompiledFunction);
     llvm::StringRef target = options.target;
-    result->driver = target == "cuda"             ? heddle_driver_cuda_sim()
+    result->driver = driver                       ? driver
+                     : target == "cuda"           ? heddle_driver_cuda_sim()
                      : target.starts_with("npu:") ? heddle_driver_npu_sim()
                                                   : nullptr;
     auto copy = extract(module, name);
@@ -225,14 +227,15 @@ private:
 
 class CpuBackend : public Backend {
 public:
-  CpuBackend(mlir::ModuleOp module, const CompileOptions &options, const ParameterSource &parameters)
-      : module(module), options(options), parameters(parameters) {}
+  CpuBackend(mlir::ModuleOp module, const CompileOptions &options, const ParameterSource &parameters,
+             const heddle_driver *driver)
+      : module(module), options(options), parameters(parameters), driver(driver) {}
 
   llvm::Expected<llvm::SmallVector<Datum>> run(llvm::StringRef function,
                                                llvm::ArrayRef<Datum> inputs) override {
     auto &compiled = functions[function];
     if (!compiled) {
-      auto made = CompiledFunction::make(module, function, parameters, options);
+      auto made = CompiledFunction::make(module, function, parameters, options, driver);
       if (!made)
         return made.takeError();
       compiled = std::move(*made);
@@ -246,11 +249,13 @@ private:
   mlir::ModuleOp module;
   CompileOptions options;
   const ParameterSource &parameters;
+  const heddle_driver *driver;
   llvm::StringMap<std::unique_ptr<CompiledFunction>> functions;
 };
 } // namespace
 
 std::unique_ptr<Backend> heddle::run_ir::cpuBackend(mlir::ModuleOp module, const CompileOptions &options,
-                                                    const ParameterSource &parameters) {
-  return std::make_unique<CpuBackend>(module, options, parameters);
+                                                    const ParameterSource &parameters,
+                                                    const heddle_driver *driver) {
+  return std::make_unique<CpuBackend>(module, options, parameters, driver);
 }

@@ -12,6 +12,7 @@
 #include "mlir/Transforms/Passes.h"
 #include "passes/Passes.h"
 #include "passes/TargetDescription.h"
+#include "tools/DriverLibrary.h"
 #include "tools/heddle-run-ir/Backend.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/Format.h"
@@ -30,6 +31,9 @@ static llvm::cl::opt<std::string>
                  llvm::cl::desc("What runs the examples: interpreter, interpreter:cpu (after the passes of "
                                 "cpu), cpu, cpu:LEVEL, cuda, npu:edge, npu:mobile"),
                  llvm::cl::init("interpreter"));
+static llvm::cl::opt<std::string> device(
+    "device",
+    llvm::cl::desc("Run compiled code with this driver (docs/adding-a-target.md): ./LIBRARY.so:FUNCTION"));
 static llvm::cl::opt<bool> counts("counts", llvm::cl::desc("Say how busy the NPU was after each example"));
 static llvm::cl::opt<std::string> only("function", llvm::cl::desc("Run the example of this function alone"));
 static llvm::cl::opt<std::string>
@@ -177,7 +181,8 @@ int main(int argc, char **argv) {
     return reportError(std::move(error), 2);
   llvm::cl::ParseCommandLineOptions(argc, argv,
                                     "Runs the executable examples of an IR file and checks their results\n");
-  const std::string target = targetOption, chosen = only; // copies: linking compiled code resets all options
+  const std::string target = targetOption, chosen = only,
+                    library = device; // copies: linking compiled code resets all options
 
   mlir::DialectRegistry registry;
   mlir::registerAllDialects(registry);
@@ -253,7 +258,13 @@ int main(int argc, char **argv) {
             llvm::createStringError("unknown CPU level '" + level + "'; heddle targets lists them"), 2);
       options.levels = {found};
     }
-    backend = cpuBackend(*module, options, *parameters);
+    const heddle_driver *driver = nullptr;
+    if (!library.empty()) {
+      std::string why = "expected ./LIBRARY.so:FUNCTION";
+      if (!namesDriverLibrary(library) || !(driver = loadDriverLibrary(library, why)))
+        return reportError(llvm::createStringError("device '" + library + "': " + why), 2);
+    }
+    backend = cpuBackend(*module, options, *parameters, driver);
   } else {
     return reportError(
         llvm::createStringError(

@@ -1,6 +1,8 @@
 // Says what would become of a model: whether it compiles, what it needs, what the passes decide. Writes
 // nothing.
+#include "codegen/Gaps.h"
 #include "tools/heddle/Explanation.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/raw_ostream.h"
 #include <cstdio>
@@ -14,16 +16,38 @@ struct CheckVerb {
   Format format = Format::Text;
 };
 
-// Generators refuse what they cannot make; so all kernels are made, but not optimized or assembled.
-void makeKernels(const ImportVerb &request) {
+// All kernels are made, but not optimized or assembled. What has no code is told, all of it.
+std::vector<Gap> makeKernels(const ImportVerb &request) {
   Importer importer(request);
-  auto text = compileToText(importer.module(), importer.compileOptions(), "kernels");
-  if (!text)
-    importer.raise(text.takeError());
+  auto gaps = findGaps(importer.module(), importer.compileOptions());
+  if (!gaps)
+    importer.raise(gaps.takeError());
+  return std::move(*gaps);
+}
+
+llvm::json::Object tellGaps(const std::vector<Gap> &gaps, const ImportVerb &request,
+                            const std::string &target, Format format) {
+  llvm::json::Array rows;
+  if (format == Format::Text)
+    std::printf("%s: does not compile for %s: it has no code for %zu kernel%s\n",
+                printable(request.model).c_str(), target.c_str(), gaps.size(), gaps.size() == 1 ? "" : "s");
+  for (const Gap &gap : gaps) {
+    if (format == Format::Text)
+      std::printf("  %s\n    for %s\n", printable(gap.why).c_str(),
+                  printable(llvm::join(gap.sources, ", ")).c_str());
+    llvm::json::Array sources;
+    for (const std::string &source : gap.sources)
+      sources.push_back(llvm::json::fixUTF8(source));
+    rows.push_back(llvm::json::Object{{"kernel", llvm::json::fixUTF8(gap.kernel)},
+                                      {"reason", llvm::json::fixUTF8(gap.why)},
+                                      {"sources", std::move(sources)}});
+  }
+  return llvm::json::Object{{"target", target}, {"compiles", false}, {"unsupported", std::move(rows)}};
 }
 
 llvm::json::Object checkTarget(const ImportVerb &request, const std::string &target, Format format) {
-  makeKernels(request);
+  if (std::vector<Gap> gaps = makeKernels(request); !gaps.empty())
+    return tellGaps(gaps, request, target, format);
   Explanation explanation = explainModel(request, /*withIr=*/false);
   std::map<std::string, std::map<std::string, int64_t>> decisions; // by pass and kind
   for (const DecisionNote &decision : explanation.decisions)
@@ -68,19 +92,23 @@ llvm::json::Object checkTarget(const ImportVerb &request, const std::string &tar
       counts += (counts.empty() ? "" : ", ") + printable(kind) + " " + std::to_string(count);
     std::printf("  %-28s %s\n", printable(pass).c_str(), counts.c_str());
   }
-  return {};
+  return llvm::json::Object{{"compiles", true}};
 }
 
 int check(const CheckVerb &verb) {
   loadPlugins(verb.import);
   std::vector<std::string> names = parseTargets(verb.import.targets).names;
   llvm::json::Array targets;
-  for (auto [request, name] : llvm::zip(eachTarget(verb.import), names))
-    targets.push_back(checkTarget(request, name, verb.format));
+  bool all = true;
+  for (auto [request, name] : llvm::zip(eachTarget(verb.import), names)) {
+    llvm::json::Object found = checkTarget(request, name, verb.format);
+    all &= *found.getBoolean("compiles");
+    targets.push_back(std::move(found));
+  }
   if (verb.format == Format::Json)
     llvm::outs() << llvm::formatv("{0:2}\n",
                                   targets.size() == 1 ? targets[0] : llvm::json::Value(std::move(targets)));
-  return ExitOk;
+  return all ? ExitOk : ExitUnsupported;
 }
 } // namespace
 

@@ -1,9 +1,9 @@
 #include "tools/heddle/Devices.h"
+#include "tools/DriverLibrary.h"
 #include "tools/heddle/Generation.h"
 #include "llvm/Support/JSON.h"
 #include "llvm/Support/raw_ostream.h"
 #include <cstdio>
-#include <dlfcn.h>
 #include <heddle/cuda.h>
 #include <heddle/cuda_sim.h>
 #include <heddle/npu_sim.h>
@@ -11,21 +11,16 @@
 
 namespace heddle::cli {
 
-/// A vendor's driver, ./LIBRARY.so:FUNCTION. The library stays loaded.
+/// A vendor's driver, ./LIBRARY.so:FUNCTION.
 static const heddle_driver *loadDriver(const std::string &device) {
-  size_t colon = device.rfind(':');
-  if (colon == std::string::npos || colon < device.rfind('/'))
+  if (!namesDriverLibrary(device))
     fail(ExitUsage,
          "device '" + printable(device) +
              "': expected ./LIBRARY.so:FUNCTION, the function that returns the library's heddle_driver");
-  void *library = dlopen(device.substr(0, colon).c_str(), RTLD_NOW | RTLD_LOCAL);
-  void *symbol = library ? dlsym(library, device.c_str() + colon + 1) : nullptr;
-  if (!symbol) {
-    const char *why = dlerror();
-    fail(ExitUnsupported,
-         "device '" + printable(device) + "' cannot be loaded: " + printable(why ? why : ""));
-  }
-  return reinterpret_cast<const heddle_driver *(*)()>(symbol)();
+  std::string why;
+  if (const heddle_driver *driver = loadDriverLibrary(device, why))
+    return driver;
+  fail(ExitUnsupported, "device '" + printable(device) + "' cannot be loaded: " + printable(why));
 }
 
 Gpus findGpus() {

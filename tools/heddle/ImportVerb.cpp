@@ -108,8 +108,12 @@ Targets parseTargets(const std::vector<std::string> &targets) {
         fail(ExitUnsupported, "target '" + printable(target) +
                                   "' is not available; code for cuda:sm_80 runs on every later GPU too");
       parsed.names.push_back("cuda");
+    } else if (llvm::is_contained(pluginTargets(), target)) {
+      parsed.names.push_back(target);
     } else {
-      fail(ExitUsage, "unknown target '" + printable(target) + "'; known targets: cpu, cuda, npu");
+      std::string known = llvm::join(pluginTargets(), ", ");
+      fail(ExitUsage, "unknown target '" + printable(target) + "'; known targets: cpu, cuda, npu" +
+                          (known.empty() ? "" : ", ") + known);
     }
   }
   if (all)
@@ -121,6 +125,8 @@ Targets parseTargets(const std::vector<std::string> &targets) {
   };
   sort(parsed.levels);
   sort(parsed.names);
+  std::stable_partition(parsed.names.begin(), parsed.names.end(),
+                        [](const std::string &name) { return !llvm::is_contained(pluginTargets(), name); });
   return parsed;
 }
 

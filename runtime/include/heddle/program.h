@@ -179,6 +179,8 @@ enum { // instruction sets that a code member needs, a bit each; a host runs the
 #define HEDDLE_CPU_NAMES                                                                                     \
   "x86-64-v3\0AVX-VNNI\0x86-64-v4\0AVX512-VNNI\0AVX512-BF16\0AMX-BF16\0" // of the bits, ascending
 enum { // code for other devices, which no CPU takes (docs/cuda.md, docs/npu.md)
+  HEDDLE_CODE_OTHER =
+      1 << 15, // of a plug-in's target (docs/adding-a-target.md), with a number of its own in bits 16 to 27
   HEDDLE_CODE_PTX = 1 << 30,
   HEDDLE_CODE_NPU = 1 << 28,   // heddle/npu.h, for the machine whose id is in bits 16 to 27
   HEDDLE_CODE_CUBIN = 1 << 29, // for the one architecture in bits 16 to 27 (80: sm_80)
