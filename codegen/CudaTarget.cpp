@@ -11,8 +11,9 @@ using namespace mlir::heddle;
 namespace heddle {
 namespace {
 
-llvm::Expected<std::string> cudaText(ModuleOp module, const CompileOptions &options, cuda::TextForm form,
-                                     std::vector<cuda::KernelFacts> &facts) {
+/// All kernels of `module` as IR of machine level.
+llvm::Expected<OwningOpRef<ModuleOp>> emitCuda(ModuleOp module, const CompileOptions &options,
+                                               std::vector<cuda::KernelFacts> &facts) {
   OwningOpRef<ModuleOp> kernels = ModuleOp::create(UnknownLoc::get(module.getContext()));
   KernelContext context = kernelContext(module);
   context.tensorCores = options.tensorCores;
@@ -20,7 +21,11 @@ llvm::Expected<std::string> cudaText(ModuleOp module, const CompileOptions &opti
   if (!emitted)
     return emitted.takeError();
   facts = std::move(*emitted);
-  return cuda::compileToText(*kernels, form,
+  return kernels;
+}
+
+llvm::Expected<std::string> cudaText(ModuleOp kernels, cuda::TextForm form) {
+  return cuda::compileToText(kernels, form,
                              {[](OpPassManager &passes) { passes.addPass(createExpandMathPass()); }});
 }
 
@@ -30,7 +35,10 @@ class CudaTarget : public Target {
   llvm::Expected<TargetCode> compile(ModuleOp module, const CompileOptions &options,
                                      llvm::ThreadPoolInterface &) const override {
     std::vector<cuda::KernelFacts> facts;
-    auto ptx = cudaText(module, options, cuda::TextForm::Ptx, facts);
+    auto kernels = emitCuda(module, options, facts);
+    if (!kernels)
+      return kernels.takeError();
+    auto ptx = cudaText(**kernels, cuda::TextForm::Ptx);
     if (!ptx)
       return ptx.takeError();
     TargetCode result;
@@ -60,7 +68,14 @@ class CudaTarget : public Target {
   llvm::Expected<std::string> text(ModuleOp module, const CompileOptions &options,
                                    llvm::StringRef form) const override {
     std::vector<cuda::KernelFacts> facts;
-    return cudaText(module, options, form == "llvm" ? cuda::TextForm::Llvm : cuda::TextForm::Ptx, facts);
+    auto kernels = emitCuda(module, options, facts);
+    if (!kernels)
+      return kernels.takeError();
+    if (form != "kernels")
+      return cudaText(**kernels, form == "llvm" ? cuda::TextForm::Llvm : cuda::TextForm::Ptx);
+    std::string text;
+    llvm::raw_string_ostream(text) << **kernels;
+    return text;
   }
 };
 } // namespace

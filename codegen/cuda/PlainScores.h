@@ -46,8 +46,7 @@ private:
   const AttentionOperands &operands;
   const bool cached;
   const int64_t kvHeads, keyDim;
-  int64_t valueDim; // of the cache
-  Type element;     // of keys and values in memory
+  Type element; // of keys and values in memory
   int64_t bytes;
 };
 

@@ -162,7 +162,6 @@ private:
   llvm::SmallPtrSet<mlir::Value, 8> stored;     // yielded values that are in memory
   int64_t panels = 0, panelHalf = 0, smalls = 0, smallHalf = 0, area = 0, sumsHalf = 0;
   bool hasSums = true; // room in the accumulators
-  const int buffers = 2;
   Field panelIn, panelNow, extrasIn, extrasNow, outNow, outStored, sumsNow, step;
   Product *areaUser = nullptr, *unstored = nullptr;
 };

@@ -182,7 +182,7 @@ void RowsBuilder::placeProducts() {
     *now = e.newRegister();
     e.copy(*now, 0);
   }
-  for (int half = 0; half < buffers; ++half) { // all buffers are free
+  for (int half = 0; half < 2; ++half) { // all buffers are free
     e.signal(Array, PanelFree);
     e.signal(Vector, ExtrasFree);
     e.signal(Vector, SumsFree);
@@ -207,10 +207,7 @@ void RowsBuilder::useArea(Product *product) {
 // Steps
 // ------------------------------------------------------------------------------------------------------------------
 
-void RowsBuilder::other(Field half, int64_t distance) {
-  if (buffers > 1)
-    e.set(half, Set::Sub, distance, half);
-}
+void RowsBuilder::other(Field half, int64_t distance) { e.set(half, Set::Sub, distance, half); }
 
 Field RowsBuilder::columnsOf(Product &product, Field number) {
   Field left = e.computed(Set::Mul, number, -stepColumns);

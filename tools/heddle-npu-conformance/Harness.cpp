@@ -96,7 +96,7 @@ struct OneLaunch {
     header.weights_size = weights.input.size();
     header.max_rows = header.max_wanted = 1;
     program = {&header,         strings,   &entry, nullptr, &variant, &launch,
-               operands.data(), &function, &code,  &offset, nullptr};
+               operands.data(), &function, &code,  &offset, nullptr,  nullptr};
   }
 };
 

@@ -10,15 +10,6 @@
 namespace heddle::cli {
 
 namespace {
-llvm::json::Value manifestOf(const heddle_model *model, const std::string &file) {
-  std::string text = readMember(model, "manifest.json").value_or("{}");
-  auto value = llvm::json::parse(text);
-  if (value && value->getAsObject())
-    return std::move(*value);
-  fail(ExitInvalidFile, printable(file) + ": manifest.json: " +
-                            (value ? "expected an object" : llvm::toString(value.takeError())));
-}
-
 const char *kindWord(heddle_entry_kind kind) {
   return kind == HEDDLE_ENTRY_STEP ? "text" : kind == HEDDLE_ENTRY_ENCODE ? "embedding" : "tensors";
 }
@@ -73,7 +64,7 @@ llvm::json::Object describe(const heddle_model *model, const std::string &file) 
                          {"max_context_tokens", info.max_context},
                          {"max_sequences", info.max_sequences},
                          {"vocabulary_tokens", info.vocabulary},
-                         {"manifest", manifestOf(model, file)}};
+                         {"manifest", readManifest(model, file)}};
   llvm::json::Array targets;
   for (const ArtifactTarget &target : artifactTargets(model, file)) {
     auto bytesOf = [&](llvm::ArrayRef<std::string> names) {

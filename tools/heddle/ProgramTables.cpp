@@ -1,6 +1,5 @@
 #include "tools/heddle/ProgramTables.h"
 #include "llvm/Support/Error.h"
-#include "llvm/Support/JSON.h"
 
 namespace heddle::cli {
 
@@ -10,15 +9,18 @@ ProgramTables::ProgramTables(const heddle_model *model, const std::string &file,
     fail(ExitInvalidFile, printable(file) + ": " + printable(program) + " is damaged");
 }
 
+llvm::json::Object readManifest(const heddle_model *model, const std::string &file) {
+  auto value = llvm::json::parse(readMember(model, "manifest.json").value_or("{}"));
+  if (value && value->getAsObject())
+    return std::move(*value->getAsObject());
+  fail(ExitInvalidFile, printable(file) + ": manifest.json: " +
+                            (value ? "expected an object" : llvm::toString(value.takeError())));
+}
+
 std::vector<ArtifactTarget> artifactTargets(const heddle_model *model, const std::string &file) {
   auto bad = [&]() { fail(ExitInvalidFile, printable(file) + ": the manifest's targets are damaged"); };
-  auto manifest = llvm::json::parse(readMember(model, "manifest.json").value_or(""));
-  const llvm::json::Object *object = manifest ? manifest->getAsObject() : nullptr;
-  if (!object) {
-    llvm::consumeError(manifest.takeError());
-    bad();
-  }
-  const llvm::json::Array *list = object->getArray("targets");
+  llvm::json::Object manifest = readManifest(model, file);
+  const llvm::json::Array *list = manifest.getArray("targets");
   if (!list)
     bad();
   std::vector<ArtifactTarget> targets;

@@ -3,6 +3,7 @@
 #define HEDDLE_TOOLS_PROGRAM_TABLES_H
 
 #include "tools/heddle/Common.h"
+#include "llvm/Support/JSON.h"
 #include <heddle/driver.h>
 #include <span>
 
@@ -38,6 +39,9 @@ private:
 
   std::string bytes; // on the heap, where strings of this size are aligned for every record
 };
+
+// The manifest of an artifact; one that is no JSON object ends the program.
+llvm::json::Object readManifest(const heddle_model *model, const std::string &file);
 
 // A target of an artifact, from the manifest and its program.
 struct ArtifactTarget {

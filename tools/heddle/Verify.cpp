@@ -104,14 +104,9 @@ struct Sample {
 std::vector<Sample> readSamples(const heddle_model *model, const std::string &file,
                                 std::vector<std::string> &uncovered) {
   auto bad = [&]() { fail(ExitInvalidFile, printable(file) + ": the manifest's samples are damaged"); };
-  auto json = llvm::json::parse(readMember(model, "manifest.json").value_or(""));
-  const llvm::json::Object *manifest = json ? json->getAsObject() : nullptr;
-  if (!manifest) {
-    llvm::consumeError(json.takeError());
-    bad();
-  }
+  llvm::json::Object manifest = readManifest(model, file);
   std::vector<Sample> samples;
-  const llvm::json::Object *all = manifest->getObject("samples");
+  const llvm::json::Object *all = manifest.getObject("samples");
   if (!all)
     return samples;
   if (const llvm::json::Array *names = all->getArray("variants_without_samples"))
@@ -380,12 +375,7 @@ void checkOutputs(const heddle_model *model, const VerifyVerb &verb, std::vector
 
 // Options of `heddle compile` that make this artifact, as its manifest tells them.
 std::vector<std::string> compileOptions(const heddle_model *model, const std::string &file) {
-  auto json = llvm::json::parse(readMember(model, "manifest.json").value_or(""));
-  const llvm::json::Object *manifest = json ? json->getAsObject() : nullptr;
-  if (!manifest) {
-    llvm::consumeError(json.takeError());
-    fail(ExitInvalidFile, printable(file) + ": expected manifest.json to hold an object");
-  }
+  llvm::json::Object manifest = readManifest(model, file);
   std::vector<std::string> options;
   auto add = [&](const char *name, llvm::StringRef value) {
     options.push_back(name);
@@ -399,7 +389,7 @@ std::vector<std::string> compileOptions(const heddle_model *model, const std::st
       targets += (targets.empty() ? "" : ",") + target.name + ":" + level;
   }
   add("--target", targets);
-  const llvm::json::Object *facts = manifest->getObject("model");
+  const llvm::json::Object *facts = manifest.getObject("model");
   for (auto [key, option] : {std::pair("max_context", "--max-context"),
                              {"max_sequences", "--max-sequences"},
                              {"max_chunk", "--max-chunk"}})
@@ -407,7 +397,7 @@ std::vector<std::string> compileOptions(const heddle_model *model, const std::st
       add(option, std::to_string(*value));
   if (auto chat = facts ? facts->getString("chat_template") : std::nullopt; chat && *chat != "none")
     add("--chat-template", *chat);
-  const llvm::json::Object *precision = manifest->getObject("precision");
+  const llvm::json::Object *precision = manifest.getObject("precision");
   for (auto [key, option] : {std::pair("activations", "--activations"), {"kv_cache", "--kv-type"}})
     if (auto value = precision ? precision->getString(key) : std::nullopt)
       add(option, *value);
