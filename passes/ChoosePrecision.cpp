@@ -3,6 +3,7 @@
 #include "passes/Passes.h"
 #include "passes/RowDims.h"
 #include "passes/TargetDescription.h"
+#include "llvm/ADT/SetVector.h"
 
 namespace mlir::heddle {
 #define GEN_PASS_DEF_CHOOSEPRECISIONPASS
@@ -39,9 +40,20 @@ static bool isInteger(Format format) { return format == Format::ACT_I8 || format
 /// Whether a value is made of products column by column, so that a kernel that holds both can make codes of
 /// some columns while it computes others.
 static bool comesFromProducts(Value value) {
-  Operation *op = value.getDefiningOp();
-  return op && (isa<LinearOp>(op) ||
-                (isa<ElementwiseOpInterface>(op) && llvm::any_of(op->getOperands(), comesFromProducts)));
+  llvm::SetVector<Operation *> ops; // each once, however often its value is used
+  auto add = [&](Value from) {
+    if (Operation *op = from.getDefiningOp())
+      ops.insert(op);
+  };
+  add(value);
+  for (size_t next = 0; next < ops.size(); ++next) {
+    Operation *op = ops[next];
+    if (isa<LinearOp>(op))
+      return true;
+    if (isa<ElementwiseOpInterface>(op))
+      llvm::for_each(op->getOperands(), add);
+  }
+  return false;
 }
 
 /// Name of a linear's weight, for messages.
