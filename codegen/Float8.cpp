@@ -5,8 +5,7 @@ namespace heddle {
 Value halfOfF8(KernelEmitter &e, StorageFormat format, Value codes) {
   if (format == StorageFormat::F8E5M2)
     return e.shiftLeft(codes, 8);
-  return e.create<mlir::arith::OrIOp>(e.shiftLeft(e.bitAnd(codes, 0x80), 8),
-                                      e.shiftLeft(e.bitAnd(codes, 0x7f), 7));
+  return e.bitAnd(e.shiftLeft(codes, 7), ~0x4000); // the sign is in both upper bits
 }
 
 } // namespace heddle

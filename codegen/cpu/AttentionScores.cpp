@@ -1,4 +1,5 @@
 #include "codegen/cpu/AttentionScores.h"
+#include "codegen/Float8.h"
 #include "heddle/program.h"
 
 using namespace mlir;
@@ -40,9 +41,8 @@ ScoreBuilder::ScoreBuilder(Emitter &e, ScoringOpInterface op, const CpuKernelCon
 
 Value ScoreBuilder::loadF32(VectorType type, Value address, Type from) {
   if (isa<Float8E4M3FNType>(from)) {
-    // Sign, exponent and fraction of e4m3 as those of f16: a number 2^8 times smaller, subnormal ones too.
-    Value bits = e.shiftLeft(e.extendS(e.load(type.clone(e.i8()), address), e.i16()), 7);
-    return e.toF32(e.bitcast(e.bitAnd(bits, ~0x4000), type.clone(e.f16()))); // scalesAt makes up for it
+    Value codes = e.extendS(e.load(type.clone(e.i8()), address), e.i16());
+    return e.toF32(e.bitcast(halfOfF8(e, StorageFormat::F8E4M3, codes), type.clone(e.f16())));
   }
   Value value = e.load(type.clone(from), address);
   return from.isF32() ? value : e.toF32(value);
@@ -50,7 +50,7 @@ Value ScoreBuilder::loadF32(VectorType type, Value address, Type from) {
 
 Value ScoreBuilder::scalesAt(Value address) {
   Value scales = e.load(floats, address);
-  return isa<Float8E4M3FNType>(element) ? e.mulF(scales, e.constant(floats, 256)) : scales;
+  return isa<Float8E4M3FNType>(element) ? e.mulF(scales, e.constant(floats, 256)) : scales; // see halfOfF8
 }
 
 int64_t ScoreBuilder::queryOffset(const Tile &tile, int row) const {

@@ -91,7 +91,7 @@ Value loadDense(Emitter &e, StorageFormat format, Value address) {
   case StorageFormat::F8E4M3:
   case StorageFormat::F8E5M2:
   case StorageFormat::F8E4M3_128: {
-    Value codes = e.extendU(e.load(e.vec(e.i8(), e.lanes), address, 8), e.i16());
+    Value codes = e.extendS(e.load(e.vec(e.i8(), e.lanes), address, 8), e.i16());
     return e.toF32(e.bitcast(halfOfF8(e, format, codes), e.vec(e.f16(), e.lanes)));
   }
   default:

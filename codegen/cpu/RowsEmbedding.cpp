@@ -94,7 +94,7 @@ void RowsBuilder::emitPackedF8(EmbeddingOp op, StorageFormat format, Value index
     Value at = e.at(codes, e.mul(column.index, 16), column.more * 16);
     for (int i = 0; i < column.lanes; ++i) {
       Value element = e.add(column.index, column.more + i);
-      bits = e.create<vector::InsertOp>(e.extendU(e.load(e.i8(), e.at(at, i * 16)), e.i16()), bits,
+      bits = e.create<vector::InsertOp>(e.extendS(e.load(e.i8(), e.at(at, i * 16)), e.i16()), bits,
                                         ArrayRef<int64_t>{i});
       scale = e.create<vector::InsertOp>(e.load(e.f32(), e.at(scales, e.mul(e.divU(element, span), 64))),
                                          scale, ArrayRef<int64_t>{i});

@@ -14,7 +14,7 @@ Value widen(Emitter &e, StorageFormat format, Value stored) {
   case StorageFormat::BF16:
     return e.widenBfloat16(e.bitcast(stored, e.i16()));
   default:
-    return e.toF32(e.bitcast(halfOfF8(e, format, e.extendU(stored, e.i16())), e.f16()));
+    return e.toF32(e.bitcast(halfOfF8(e, format, e.extendS(stored, e.i16())), e.f16()));
   }
 }
 

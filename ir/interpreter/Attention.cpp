@@ -19,17 +19,14 @@ static double halfStep(double x) {
   return std::ldexp(1.0, std::max(std::ilogb(std::max(std::abs(x), 0x1p-14)), -14) - 10);
 }
 
-/// The code nearest to a number within the limit, and the distance of codes there.
-static double nearestCode(KvCacheType type, float x) {
-  if (type.getElementType().isInteger(8))
-    return std::nearbyint(x);
-  double step = std::ldexp(1.0, std::max(std::ilogb(std::max(std::abs(x), 0x1p-6f)), -6) - 3);
-  return std::min(std::max(std::nearbyint(x / step) * step, -448.0), 448.0);
+/// Distance of neighbouring codes at x, and the code nearest to a number within the limit.
+static double codeStep(KvCacheType type, double x) {
+  return type.getElementType().isInteger(8) ? 1
+                                            : std::ldexp(1.0, std::ilogb(std::max(std::abs(x), 0x1p-6)) - 3);
 }
-static double codeStep(KvCacheType type, double code) {
-  return type.getElementType().isInteger(8)
-             ? 1
-             : std::ldexp(1.0, std::max(std::ilogb(std::max(std::abs(code), 0x1p-6)), -6) - 3);
+static double nearestCode(KvCacheType type, double x) {
+  const double step = codeStep(type, x), limit = type.limit();
+  return std::clamp(std::nearbyint(x / step) * step, -limit, limit);
 }
 
 /// `width` numbers from `from[begin]` on as codes with one scale: the f32 operations that !heddle.kv_cache
