@@ -7,7 +7,8 @@ import tempfile
 import unittest
 
 from e2e.cuda_sim.simulator import find_tool
-from e2e.support import CACHE, heddle, model
+from e2e.models import make_minilm_gguf
+from e2e.support import heddle, model
 
 ARCHITECTURES = ("sm_80", "sm_90", "sm_120")
 # Registers of a thread by the beginning of a kernel's name: two blocks of 128 threads fill a multiprocessor with 255.
@@ -16,13 +17,6 @@ REGISTERS = (("linear", 255), ("attention", 255), ("", 64))
 # heads of 256 elements, whose sums alone take 128.
 SPILLS = ((re.compile(r"attention_\d+x\d+x256"), 24), (re.compile(""), 0))
 BLOCK_FORMAT = re.compile(r"linear_(i?q\d|int)")
-
-
-def minilm(kind):
-    path = CACHE / "models" / f"all-MiniLM-L6-v2-{kind}.gguf"
-    if not path.exists():
-        raise unittest.SkipTest(f"missing model minilm: {path} (run tools/setup.sh test)")
-    return path
 
 
 def kernels(ptx):
@@ -97,10 +91,10 @@ class Assembly(unittest.TestCase):
         self.check(model("gemma3"))
 
     def test_minilm_f32(self):
-        self.check(minilm("f32"))
+        self.check(make_minilm_gguf.ensure("f32"))
 
     def test_minilm_f16(self):
-        self.check(minilm("f16"))
+        self.check(make_minilm_gguf.ensure("f16"))
 
     def test_minilm_q8_0(self):
-        self.check(minilm("q8_0"))
+        self.check(make_minilm_gguf.ensure("q8_0"))
